@@ -1,0 +1,184 @@
+"""Who may take part in a version: every update is admitted or refused by a named reason.
+
+A refusal is either courteous (the worker did nothing wrong: it came too late, or from another
+life of the store) or hostile (no correct worker sends this): the latter goes to the dead-letter
+queue, where a person can look at it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from latecomer import wire
+from latecomer.broker import topology
+from latecomer.broker.port import Delivery
+from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable
+from latecomer.events import UpdateHeader, UpdateSubmitted, Version
+from latecomer.recipe import Aggregation
+from latecomer.tensors import Layout, check_delta, digest, finite, norm
+
+ReadPayload = Callable[[str, str], bytes]
+
+
+class Reason(StrEnum):
+    """Why an update was refused: stable names for metrics, logs and reports."""
+
+    TOO_STALE = "too_stale"
+    FUTURE_VERSION = "future_version"
+    WRONG_EPOCH = "wrong_epoch"
+    LAYOUT_MISMATCH = "layout_mismatch"
+    PAYLOAD_MISSING = "payload_missing"
+    TOO_LARGE_NORM = "too_large_norm"
+    UNDECODABLE = "undecodable"
+    UNKNOWN_FEDERATION = "unknown_federation"
+    FORGED_WORKER = "forged_worker"
+    BAD_SHAPE = "bad_shape"
+    NOT_FINITE = "not_finite"
+    DEAD_LETTERED = "dead_lettered"
+
+
+#: No correct worker sends these.
+HOSTILE = frozenset(
+    {
+        Reason.UNDECODABLE,
+        Reason.UNKNOWN_FEDERATION,
+        Reason.FORGED_WORKER,
+        Reason.BAD_SHAPE,
+        Reason.NOT_FINITE,
+        Reason.DEAD_LETTERED,
+    }
+)
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """The verdict against an update; ``update_id`` is the body's digest where it has none."""
+
+    reason: Reason
+    detail: str
+    update_id: str
+    worker: str
+
+    @property
+    def hostile(self) -> bool:
+        """Whether it belongs into the dead-letter queue."""
+        return self.reason in HOSTILE
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The rules of one federation at one head.
+
+    Attributes:
+        federation: Updates for another one are refused.
+        head: The version that staleness is measured from.
+        layout: What a delta must fit.
+        limits: The recipe's aggregation section.
+    """
+
+    federation: str
+    head: Version
+    layout: Layout
+    limits: Aggregation
+
+    def open(self, delivery: Delivery) -> wire.SealedUpdate:
+        """Read and check the header alone: cheap, and enough to recognise a duplicate.
+
+        Raises:
+            Refused: With the reason.
+        """
+        try:
+            sealed = wire.open_update(delivery.body)
+        except Undecodable as error:
+            raise _refused_bytes(delivery, Reason.UNDECODABLE, str(error)) from error
+        if delivery.dead_lettered:
+            raise _refused_bytes(delivery, Reason.DEAD_LETTERED, "came through a dead-letter queue")
+        self._check_sender(sealed.header, delivery)
+        self._check_base(sealed.header)
+        return sealed
+
+    def read(self, sealed: wire.SealedUpdate, read_payload: ReadPayload) -> UpdateSubmitted:
+        """Read and check the tensors; ``read_payload`` fetches them where they are in the store.
+
+        Raises:
+            Refused: With the reason.
+        """
+        header = sealed.header
+        try:
+            payload = sealed.inline
+            if payload is None:
+                payload = memoryview(read_payload(header.worker, sealed.payload.digest))
+            update = wire.read_update(sealed, payload, limit_bytes=self._limit_bytes())
+            check_delta(self.layout, update.delta)
+        except Undecodable as error:
+            raise _refused(header, Reason.UNDECODABLE, str(error)) from error
+        except ChunkMissing as error:
+            raise _refused(header, Reason.PAYLOAD_MISSING, str(error)) from error
+        except LayoutMismatch as error:
+            raise _refused(header, Reason.BAD_SHAPE, str(error)) from error
+        self._check_values(update)
+        return update
+
+    def staleness(self, header: UpdateHeader) -> int:
+        """Versions between the base and the head."""
+        return self.head.number - header.base.number
+
+    def _check_sender(self, header: UpdateHeader, delivery: Delivery) -> None:
+        if header.federation != self.federation:
+            detail = f"for {header.federation!r}, this is {self.federation!r}"
+            raise _refused_bytes(delivery, Reason.UNKNOWN_FEDERATION, detail)
+        expected_key = topology.update_key(self.federation, header.worker)
+        honest = delivery.routing_key == expected_key and header.update_id.startswith(
+            f"{header.worker}:"
+        )
+        if not honest or not self._login_fits(delivery.user_id, header.worker):
+            detail = (
+                f"login {delivery.user_id!r} sent {header.update_id!r} for worker "
+                f"{header.worker!r} with key {delivery.routing_key!r}"
+            )
+            raise _refused_bytes(delivery, Reason.FORGED_WORKER, detail)
+
+    def _login_fits(self, login: str | None, worker: str) -> bool:
+        """A login speaks for the worker of its name, and for ``<login>-<anything>`` (devices)."""
+        if self.limits.identity == "declared":
+            return True
+        return login is not None and (worker == login or worker.startswith(f"{login}-"))
+
+    def _check_base(self, header: UpdateHeader) -> None:
+        base, head = header.base, self.head
+        if base.epoch != head.epoch:
+            detail = f"base {base} is of another epoch than head {head}; fetch the head"
+            raise _refused(header, Reason.WRONG_EPOCH, detail)
+        if base.number > head.number:
+            raise _refused(header, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
+        if self.staleness(header) > self.limits.staleness_limit:
+            detail = (
+                f"staleness {self.staleness(header)} exceeds the limit of "
+                f"{self.limits.staleness_limit} versions; fetch {head} and train again"
+            )
+            raise _refused(header, Reason.TOO_STALE, detail)
+        if header.layout != self.layout.digest:
+            detail = f"layout {header.layout} is not the model's {self.layout.digest}"
+            raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
+
+    def _check_values(self, update: UpdateSubmitted) -> None:
+        if not finite(update.delta):
+            raise _refused(update, Reason.NOT_FINITE, "a value is NaN or infinite")
+        limit = self.limits.max_update_norm
+        if (length := norm(update.delta)) > limit:
+            detail = f"L2 norm {length:.4g} exceeds the limit of {limit:.4g}"
+            raise _refused(update, Reason.TOO_LARGE_NORM, detail)
+
+    def _limit_bytes(self) -> int:
+        """No honest delta is larger: every value as float32, and every row's number."""
+        rows = sum(spec.shape[0] for spec in self.layout if spec.shape)
+        return 4 * (self.layout.size + rows)
+
+
+def _refused(header: UpdateHeader, reason: Reason, detail: str) -> Refused:
+    return Refused(reason, detail, header.update_id, header.worker)
+
+
+def _refused_bytes(delivery: Delivery, reason: Reason, detail: str) -> Refused:
+    """Nothing the message says of itself is believed: it is named by its content and its login."""
+    return Refused(reason, detail, f"digest:{digest(delivery.body)}", delivery.user_id or "unknown")

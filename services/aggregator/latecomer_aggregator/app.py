@@ -1,0 +1,102 @@
+"""The aggregator's composition root: the only place here that names adapters."""
+
+import random
+import socket
+import threading
+import uuid
+
+import structlog
+
+from latecomer import connect
+from latecomer.broker.port import Broker
+from latecomer.clock import Clock, SystemClock
+from latecomer.config import Settings
+from latecomer.lifecycle import Backoff
+from latecomer.store.port import ModelStore
+from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
+from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.leadership import Leadership
+
+log = structlog.get_logger()
+
+#: Long enough to sleep while nothing comes, short enough to renew the lease and to stop in time.
+STEP_S = 0.5
+
+#: A step is short; a loop that is silent for this long hangs, and the process should be replaced.
+HANG_S = 60.0
+
+#: With a server away, ask again after at most this long.
+CEILING_S = 5.0
+
+
+def build(
+    *,
+    federation: str,
+    broker: Broker,
+    store: ModelStore,
+    clock: Clock,
+    stop: threading.Event,
+    telemetry: AggregatorTelemetry,
+    lease_s: float,
+    declare: bool = True,
+    owner: str | None = None,
+) -> Coordinator:
+    """A coordinator over these adapters; production and embedded runs differ in nothing else."""
+    name = owner or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    return Coordinator(
+        federation=federation,
+        broker=broker,
+        store=store,
+        leadership=Leadership(store, clock, owner=name, lease_s=lease_s),
+        clock=clock,
+        telemetry=telemetry,
+        backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random()),
+        idle=stop.wait,
+        declare=declare,
+    )
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Aggregate until ``stop`` is set, then hand over.
+
+    Raises:
+        BadConfiguration, BrokerDenied, StoreDenied: Waiting would not help.
+    """
+    clock = SystemClock()
+    telemetry = AggregatorTelemetry()
+    pulse = Pulse(HANG_S)
+    # A blocked announcement must not cost the lease: give up on it long before.
+    broker = connect.broker(
+        settings, client="latecomer-aggregator", confirm_timeout_s=settings.lease_s / 4
+    )
+    store = connect.store(
+        settings, federation=settings.federation, client="latecomer-aggregator", clock=clock
+    )
+    endpoint = (
+        Endpoint(settings.metrics_port, telemetry.registry, pulse.alive)
+        if settings.metrics_port
+        else None
+    )
+    coordinator = build(
+        federation=settings.federation,
+        broker=broker,
+        store=store,
+        clock=clock,
+        stop=stop,
+        telemetry=telemetry,
+        lease_s=settings.lease_s,
+        declare=settings.declare_topology,
+    )
+    log.info("aggregator.started", federation=settings.federation)
+    try:
+        while not stop.is_set():
+            coordinator.step(STEP_S)
+            pulse.beat()
+    finally:
+        # The coordinator first: it resigns and returns deliveries over connections still open.
+        coordinator.close()
+        broker.close()
+        store.close()
+        if endpoint is not None:
+            endpoint.close()
+        log.info("aggregator.stopped")

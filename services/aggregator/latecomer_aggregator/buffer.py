@@ -1,0 +1,114 @@
+"""What was folded since the last version: one accumulator, and the deliveries still owed an ack.
+
+The broker is the write-ahead log: a delivery stays un-acked until the version that it is part of is
+durable. If this process dies before, the broker delivers again and nothing is lost; if it dies
+after, the ledger recognises the redelivery and nothing counts twice.
+
+Memory is one model-sized accumulator, however many updates or workers there are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.broker.port import Delivery
+from latecomer.store.port import Fold
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec
+
+
+@dataclass
+class _Accumulator:
+    """The weighted sum of one tensor's deltas; for tables also how many touched each row."""
+
+    total: Array
+    contributors: npt.NDArray[np.int32] | None
+
+    def add(self, change: TensorDelta, weight: float) -> None:
+        if change.rows is None:
+            self.total += np.multiply(change.values, weight, dtype=np.float32)
+        else:
+            assert self.contributors is not None, "check_delta admits rows for tables only"
+            self.total[change.rows] += np.multiply(change.values, weight, dtype=np.float32)
+            self.contributors[change.rows] += 1
+
+
+@dataclass
+class Buffer:
+    """Folds deltas until a commit takes their mean. Not thread-safe: one coordinator owns it.
+
+    The law: folding the same updates with the same weights in the same order gives the same bits,
+    so any version can be replayed from the ledger.
+    """
+
+    layout: Layout
+    folds: list[Fold] = field(default_factory=list)
+    _held: dict[str, Delivery] = field(default_factory=dict)
+    _sums: dict[str, _Accumulator] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.folds)
+
+    def holds(self, update_id: str) -> bool:
+        """Whether this update is folded here and waits for its commit."""
+        return update_id in self._held
+
+    def holds_worker(self, worker: str) -> bool:
+        """Whether this worker has its one place already."""
+        return any(fold.worker == worker for fold in self.folds)
+
+    def fold(self, update: Fold, delta: Delta, delivery: Delivery) -> None:
+        """Add ``weight x delta``; ``sum`` tensors are added as they are, however stale."""
+        for name, change in delta.items():
+            spec = self.layout[name]
+            weight = 1.0 if spec.kind is Kind.SUM else update.weight
+            self._sum(spec).add(change, weight)
+        self.folds.append(update)
+        self._held[update.update_id] = delivery
+
+    def redelivered(self, update_id: str, delivery: Delivery) -> None:
+        """The connection was lost and the broker sent a held update again: ack the new delivery."""
+        self._held[update_id] = delivery
+
+    def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
+        """The mean delta.
+
+        ``dense``: sum / divisor, the K in force, never the sum of the weights: with that, a buffer
+        in which everything is equally stale would be applied at full step (FedBuff, Nguyen et al.
+        2022, Algorithm 1, line 11). ``rows``: each touched row's sum / max(its contributors,
+        row_floor), so that a rare item is not diluted by all who never saw it. ``sum``: the sum.
+        """
+        return {
+            name: _mean(self.layout[name], accumulator, divisor, row_floor)
+            for name, accumulator in self._sums.items()
+        }
+
+    def release(self) -> list[Delivery]:
+        """Forget everything; returns the deliveries that it held, in fold order."""
+        held = [self._held[fold.update_id] for fold in self.folds]
+        self.folds = []
+        self._held = {}
+        self._sums = {}
+        return held
+
+    def _sum(self, spec: TensorSpec) -> _Accumulator:
+        if spec.name not in self._sums:
+            rows = spec.shape[0] if spec.kind is Kind.ROWS else None
+            self._sums[spec.name] = _Accumulator(
+                np.zeros(spec.shape, np.float32),
+                None if rows is None else np.zeros(rows, np.int32),
+            )
+        return self._sums[spec.name]
+
+
+def _mean(spec: TensorSpec, sums: _Accumulator, divisor: int, row_floor: int) -> TensorDelta:
+    if sums.contributors is not None:
+        rows = np.flatnonzero(sums.contributors).astype(np.uint32)
+        counts = np.maximum(sums.contributors[rows], row_floor).astype(np.float32)
+        return TensorDelta(sums.total[rows] / counts[:, None], rows)
+    if spec.kind is Kind.SUM:
+        return TensorDelta(sums.total)
+    return TensorDelta(sums.total / np.float32(divisor))
+
+

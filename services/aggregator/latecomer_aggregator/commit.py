@@ -1,0 +1,168 @@
+"""From arrays to a visible version: cut into chunks, staged, then committed in one fenced step."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from latecomer.errors import NotInitialised
+from latecomer.events import UpdateHeader, Version
+from latecomer.recipe import Recipe
+from latecomer.store import chunks
+from latecomer.store.port import Commit, Fold, Head, Lease, Manifest, ModelStore
+from latecomer.tensors import Array, Layout, State, digest
+
+
+@dataclass(frozen=True)
+class Published:
+    """The head as a leader holds it in memory: arrays that nobody changes any more."""
+
+    manifest: Manifest
+    model: dict[str, Array]
+    optimizer: dict[str, Array]
+
+    @property
+    def version(self) -> Version:
+        """Its version."""
+        return self.manifest.version
+
+    def head(self) -> Head:
+        """As the store names it."""
+        return Head(self.version, self.manifest.digest, self.manifest.at_s)
+
+
+def load(store: ModelStore, federation: str) -> tuple[Published, Recipe]:
+    """The head and the recipe that it was published with.
+
+    Raises:
+        NotInitialised: There is no version yet.
+    """
+    head = store.head()
+    if head is None:
+        raise NotInitialised(federation)
+    manifest = store.manifest(head.version)
+    blobs = store.read(manifest.chunks())
+    published = Published(
+        manifest,
+        chunks.joined(manifest.layout, manifest.model, blobs),
+        chunks.joined(manifest.optimizer_layout, manifest.optimizer, blobs),
+    )
+    return published, Recipe.from_bytes(blobs[manifest.recipe])
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A version that was computed: what it will be, and the chunks that it needs."""
+
+    published: Published
+    blobs: Mapping[str, memoryview]
+    reports: Mapping[str, str]
+
+
+def prepare(
+    current: Published,
+    model: dict[str, Array],
+    optimizer: dict[str, Array],
+    folds: tuple[Fold, ...],
+    divisor: int,
+    reports: Mapping[str, str],
+    *,
+    at_s: float,
+) -> Attempt:
+    """The next version, cut into chunks. From here on nothing about it changes."""
+    before = current.manifest
+    cut_model = chunks.cut(before.layout, model)
+    cut_optimizer = chunks.cut(before.optimizer_layout, optimizer)
+    manifest = replace(
+        before,
+        version=Version(before.version.epoch, before.version.number + 1),
+        previous=before.version,
+        model=cut_model.tensors,
+        optimizer=cut_optimizer.tensors,
+        folds=folds,
+        divisor=divisor,
+        at_s=at_s,
+    )
+    blobs = {**cut_model.blobs, **cut_optimizer.blobs}
+    return Attempt(Published(manifest, model, optimizer), blobs, dict(reports))
+
+
+def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attempt) -> None:
+    """Make the attempt visible and durable; repeating it after a lost reply is harmless.
+
+    Raises:
+        Fenced, VersionConflict, StagedMissing, StoreUnreachable: As ``ModelStore.commit``.
+    """
+    manifest = attempt.published.manifest
+    store.stage(attempt.blobs)
+    store.commit(
+        Commit(
+            commit_id=_commit_id(manifest),
+            lease=lease,
+            expected=current.version,
+            manifest=manifest,
+            superseded=current.manifest.chunks() - manifest.chunks(),
+            reports=attempt.reports,
+        )
+    )
+
+
+def publish_initial(
+    store: ModelStore,
+    lease: Lease,
+    recipe: Recipe,
+    *,
+    catalogue: bytes,
+    layout: Layout,
+    model: State,
+    optimizer_layout: Layout,
+    epoch: int,
+    at_s: float,
+) -> Head:
+    """Publish version ``(epoch, 0)``; an epoch that exists already is replaced by a later one only.
+
+    Raises:
+        Fenced, VersionConflict, StoreUnreachable: As ``ModelStore.commit``.
+    """
+    layout.check(model)
+    cut = chunks.cut(layout, model)
+    slots = chunks.cut(optimizer_layout, optimizer_layout.zeros())
+    recipe_bytes = recipe.to_bytes()
+    manifest = Manifest(
+        version=Version(epoch, 0),
+        previous=None,
+        layout=layout,
+        model=cut.tensors,
+        optimizer=slots.tensors,
+        optimizer_layout=optimizer_layout,
+        recipe=digest(recipe_bytes),
+        catalogue=digest(catalogue),
+        at_s=at_s,
+    )
+    former = store.head()
+    store.stage(
+        {**cut.blobs, **slots.blobs, manifest.recipe: recipe_bytes, manifest.catalogue: catalogue}
+    )
+    store.commit(
+        Commit(
+            commit_id=_commit_id(manifest),
+            lease=lease,
+            expected=None if former is None else former.version,
+            manifest=manifest,
+        )
+    )
+    return Head(manifest.version, manifest.digest, at_s)
+
+
+def report(header: UpdateHeader) -> str:
+    """What the fleet table keeps of a worker's last folded update, as JSON."""
+    return json.dumps(
+        {"base": header.base, "examples": header.examples, "sums": header.sums},
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+
+
+def _commit_id(manifest: Manifest) -> str:
+    """An attempt that is repeated is the same commit."""
+    return f"{manifest.version}:{manifest.digest}"
+

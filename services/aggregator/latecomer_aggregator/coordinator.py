@@ -1,0 +1,276 @@
+"""The order of an aggregator's steps, top to bottom: lead, announce, receive, admit, weigh, fold,
+commit, acknowledge, announce.
+
+Two things can make a new version: a delivery that fills the buffer, or a clock that says it has waited
+long enough. Everything else happens in other modules, each called once from here.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from latecomer.broker.port import Broker, Delivery, Publisher
+from latecomer.broker.topology import Topology, federation_topology, updates_queue
+from latecomer.clock import Clock
+from latecomer.errors import (
+    BrokerUnreachable,
+    Fenced,
+    PublishRefused,
+    StagedMissing,
+    StoreUnreachable,
+    VersionConflict,
+)
+from latecomer.events import UpdateHeader, UpdateSubmitted
+from latecomer.lifecycle import Backoff
+from latecomer.store.port import Fold, Lease, ModelStore, Refusal
+from latecomer.telemetry import AggregatorTelemetry
+from latecomer_aggregator import commit, optimizer, rounds
+from latecomer_aggregator.admission import Refused
+from latecomer_aggregator.commit import Attempt, Published
+from latecomer_aggregator.leadership import Leadership
+from latecomer_aggregator.term import Term
+from latecomer_aggregator.weighting import example_weight
+
+log = structlog.get_logger()
+
+#: A round that could not be announced is announced again after this long.
+ANNOUNCE_AGAIN_S = 1.0
+
+
+class Coordinator:
+    """One aggregator of one federation. ``step`` does one thing and returns; nothing else runs.
+
+    Args:
+        idle: Waits for so many seconds, or less if the process is to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        federation: str,
+        broker: Broker,
+        store: ModelStore,
+        leadership: Leadership,
+        clock: Clock,
+        telemetry: AggregatorTelemetry,
+        backoff: Backoff,
+        idle: Callable[[float], object],
+        declare: bool = True,
+    ) -> None:
+        self._federation = federation
+        self._broker = broker
+        self._store = store
+        self._leadership = leadership
+        self._clock = clock
+        self._telemetry = telemetry
+        self._backoff = backoff
+        self._idle = idle
+        self._topology: Topology | None = federation_topology(federation) if declare else None
+        self._publisher: Publisher = broker.publisher()
+        self._term: Term | None = None
+
+    def step(self, wait_s: float) -> None:
+        """Do the next thing, waiting at most about ``wait_s`` for it to come.
+
+        A server that is away is waited for, with pauses that grow to a ceiling; what was buffered
+        stays buffered. A lost leadership drops the buffer: the broker gives it to the next leader.
+        """
+        try:
+            self._step(wait_s)
+            self._backoff.reset()
+        except (StoreUnreachable, StagedMissing, BrokerUnreachable, PublishRefused) as error:
+            pause_s = self._backoff.next_s()
+            log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
+            self._idle(pause_s)
+        except (Fenced, VersionConflict) as error:
+            log.warning("leadership.lost", cause=str(error))
+            self._leadership.lost()
+            self._stand_down()
+
+    def close(self) -> None:
+        """Hand over: stop consuming first, so that the next leader gets what was buffered."""
+        self._stand_down()
+        try:
+            self._leadership.resign()
+        except StoreUnreachable as error:
+            log.warning("leadership.not_resigned", cause=str(error))
+        self._publisher.close()
+
+    def _step(self, wait_s: float) -> None:
+        lease = self._leadership.hold() if self._term or self._store.head() else None
+        if lease is None:
+            self._stand_down()
+            self._idle(min(wait_s, self._leadership.pause_s))
+            return
+        term = self._term or self._take_over(lease)
+        if term.attempt is None:
+            self._announce(term)
+            self._receive(term, wait_s)
+            if term.due(self._clock.monotonic_s()):
+                term.attempt = self._computed(term)
+        if term.attempt is not None:
+            self._publish(term, term.attempt, lease)
+            self._announce(term)
+
+    def _receive(self, term: Term, wait_s: float) -> None:
+        """Consider one delivery; it leaves the inbox only once it has its place or its verdict.
+
+        (Giving it back instead would count against its delivery limit while a server is away.)
+        """
+        if not term.inbox:
+            patience_s = term.patience_s(self._clock.monotonic_s())
+            if delivery := term.updates.receive(min(wait_s, patience_s)):
+                term.inbox.append(delivery)
+        if term.inbox:
+            self._consider(term, term.inbox[0])
+            term.inbox.popleft()
+
+    def _take_over(self, lease: Lease) -> Term:
+        """Read the head and start to consume: from here on the fence protects what we write."""
+        published, recipe = commit.load(self._store, self._federation)
+        updates = self._broker.subscribe(
+            updates_queue(self._federation),
+            prefetch=rounds.prefetch(recipe.aggregation),
+            topology=self._topology,
+        )
+        self._term = Term(published, recipe, updates, now_s=self._clock.monotonic_s())
+        self._telemetry.leading.set(1)
+        self._telemetry.version.set(published.version.number)
+        log.info("leadership.taken", fence=lease.fence, version=str(published.version))
+        return self._term
+
+    def _stand_down(self) -> None:
+        if self._term is not None:
+            self._term.updates.close()
+            self._term = None
+            self._telemetry.leading.set(0)
+            self._telemetry.buffered.set(0)
+
+    def _announce(self, term: Term) -> None:
+        """Tell everybody about the head, once per version and once per leader.
+
+        It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are consumed
+        all the same, and it is tried again later.
+        """
+        if term.announced or self._clock.monotonic_s() < term.announce_from_s:
+            return
+        try:
+            if self._topology is not None:
+                self._broker.declare(self._topology)
+            message = rounds.announcement(term.recipe, term.published.head())
+            self._publisher.publish(message, mandatory=False)
+        except (BrokerUnreachable, PublishRefused) as error:
+            log.warning("round.not_announced", cause=str(error))
+            term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
+        else:
+            term.announced = True
+
+    def _consider(self, term: Term, delivery: Delivery) -> None:
+        try:
+            sealed = term.admission.open(delivery)
+            term.roster.heard(sealed.header.worker, self._clock.monotonic_s())
+            if self._is_repeat(term, sealed.header, delivery):
+                return
+            if term.buffer.holds_worker(sealed.header.worker):
+                term.parked[sealed.header.update_id] = delivery
+                return
+            update = term.admission.read(sealed, self._store.read_payload)
+        except Refused as refusal:
+            self._refuse(term, delivery, refusal)
+        else:
+            self._fold(term, update, delivery)
+
+    def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
+        """Held already (the connection was lost in between), or in the ledger."""
+        if term.buffer.holds(header.update_id):
+            term.buffer.redelivered(header.update_id, delivery)
+            return True
+        if not self._store.applied([header.update_id]):
+            return False
+        self._duplicate(term, header.update_id, delivery)
+        return True
+
+    def _duplicate(self, term: Term, update_id: str, delivery: Delivery) -> None:
+        self._store.count_duplicate()
+        self._telemetry.duplicates.inc()
+        log.info("update.duplicate", update_id=update_id)
+        term.updates.ack(delivery)
+
+    def _refuse(self, term: Term, delivery: Delivery, refusal: Refused) -> None:
+        """Record the verdict once, then let the broker forget the update or bury it."""
+        new = self._store.refuse(
+            Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
+        )
+        if not new and not refusal.hostile:
+            self._duplicate(term, refusal.update_id, delivery)
+            return
+        self._telemetry.refused.labels(refusal.reason).inc()
+        log.info(
+            "update.refused",
+            reason=str(refusal.reason),
+            detail=refusal.detail,
+            update_id=refusal.update_id,
+            worker=refusal.worker,
+        )
+        if refusal.hostile:
+            term.updates.reject(delivery, requeue=False)
+        else:
+            term.updates.ack(delivery)
+
+    def _fold(self, term: Term, update: UpdateSubmitted, delivery: Delivery) -> None:
+        tau = term.admission.staleness(update)
+        limits = term.recipe.aggregation
+        weight = term.weigh(tau) * example_weight(update.examples, limits.example_weight)
+        fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
+        if not len(term.buffer):
+            term.first_fold_s = self._clock.monotonic_s()
+        term.buffer.fold(fold, update.delta, delivery)
+        term.reports[update.worker] = commit.report(update)
+        self._telemetry.buffered.set(len(term.buffer))
+        log.debug(
+            "update.folded",
+            update_id=update.update_id,
+            staleness=tau,
+            weight=round(weight, 4),
+            buffered=len(term.buffer),
+        )
+
+    def _computed(self, term: Term) -> Attempt:
+        """The server step: what the buffer makes of the head, fixed until it is published."""
+        before, limits = term.published, term.recipe.aggregation
+        divisor = term.updates_in_force(self._clock.monotonic_s())
+        model, state = optimizer.step(
+            term.optimizer,
+            before.manifest.layout,
+            before.model,
+            before.optimizer,
+            term.buffer.mean(divisor, row_floor=limits.row_floor),
+        )
+        folds = tuple(term.buffer.folds)
+        return commit.prepare(
+            before, model, state, folds, divisor, term.reports, at_s=self._clock.now_s()
+        )
+
+    def _publish(self, term: Term, attempt: Attempt, lease: Lease) -> None:
+        """Durable commit, and only then the acks. Repeating it after a lost reply is harmless."""
+        started_s = self._clock.monotonic_s()
+        commit.publish(self._store, lease, term.published, attempt)
+        term.advance(attempt.published)
+        self._count(attempt.published, self._clock.monotonic_s() - started_s)
+
+    def _count(self, after: Published, took_s: float) -> None:
+        folds = after.manifest.folds
+        self._telemetry.version.set(after.version.number)
+        self._telemetry.last_commit.set(after.manifest.at_s)
+        self._telemetry.folded.inc(len(folds))
+        self._telemetry.buffered.set(0)
+        self._telemetry.commit_seconds.observe(took_s)
+        for fold in folds:
+            self._telemetry.staleness.observe(fold.staleness)
+        log.info(
+            "version.committed",
+            version=str(after.version),
+            updates=len(folds),
+            staleness=[fold.staleness for fold in folds],
+            took_s=round(took_s, 3),
+        )

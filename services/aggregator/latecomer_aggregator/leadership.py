@@ -1,0 +1,54 @@
+"""Who may commit: one lease in the store, renewed while its holder is well.
+
+The lease decides who consumes; its fencing token, checked inside the commit, decides who writes. An
+aggregator that was paused past its lease may believe for a moment that it still leads, and then
+finds its commit refused: belief is not enough.
+"""
+
+from latecomer.clock import Clock
+from latecomer.store.port import Lease, ModelStore
+
+#: Renewed three times per lease, so that one lost reply does not cost the leadership.
+RENEWALS_PER_LEASE = 3
+
+
+class Leadership:
+    """This aggregator's claim on a federation. Not thread-safe."""
+
+    def __init__(self, store: ModelStore, clock: Clock, *, owner: str, lease_s: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self._lease_s = lease_s
+        self._lease: Lease | None = None
+        self._asked_s = float("-inf")
+
+    def hold(self) -> Lease | None:
+        """The lease, acquired or renewed when due; None while another aggregator leads.
+
+        Raises:
+            StoreUnreachable: Nobody can be asked. The lease, if any, is kept in mind: the fence
+                protects the head, and a server that comes back may still know it.
+        """
+        if self._clock.monotonic_s() - self._asked_s < self.pause_s:
+            return self._lease
+        if self._lease is None or not self._store.renew(self._lease, self._lease_s):
+            self._lease = self._store.acquire(self._owner, self._lease_s)
+        self._asked_s = self._clock.monotonic_s()
+        return self._lease
+
+    def lost(self) -> None:
+        """The store said so: ask again before believing otherwise."""
+        self._lease = None
+        self._asked_s = float("-inf")
+
+    def resign(self) -> None:
+        """Give the lease back, so that a standby takes over at once."""
+        if self._lease is not None:
+            self._store.release(self._lease)
+            self._lease = None
+
+    @property
+    def pause_s(self) -> float:
+        """Time between two questions to the store."""
+        return self._lease_s / RENEWALS_PER_LEASE

@@ -1,0 +1,155 @@
+"""Server optimisers: from a version and a mean delta to the next version.
+
+The mean delta is an ascent direction (trained minus base), so every rule adds. Each is a pure
+function of (model, its own state, mean delta); new arrays come out, so that a commit that fails
+leaves the old version intact. Rows that nobody touched do not move, and their state does not
+either. ``sum`` tensors are statistics: what came in is added, whatever the optimiser.
+
+Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Loshchilov and Hutter
+2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.recipe import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
+
+Mutable = dict[str, Array]
+
+#: Index of everything: a dense tensor is touched as a whole.
+ALL = slice(None)
+
+Touched = slice | npt.NDArray[np.uint32]
+
+
+class ServerOptimizer(Protocol):
+    """One rule. ``slots`` names the arrays that it keeps beside each tensor."""
+
+    def slots(self, spec: TensorSpec) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Name and shape of each array kept for a tensor."""
+        ...
+
+    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+        """Change ``value[touched]`` by the mean delta ``g``, and the slots with it, in place."""
+        ...
+
+
+class SgdRule:
+    """m <- beta m + g; x <- x + lr m. With beta = 0 no state is kept."""
+
+    def __init__(self, settings: Sgd) -> None:
+        self._lr = np.float32(settings.learning_rate)
+        self._beta = np.float32(settings.momentum)
+
+    def slots(self, spec: TensorSpec) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """The momentum m, of the tensor's shape."""
+        return [("momentum", spec.shape)] if self._beta else []
+
+    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+        """See the class."""
+        if self._beta:
+            g = self._beta * slots["momentum"][touched] + g
+            slots["momentum"][touched] = g
+        value[touched] += self._lr * g
+
+
+class AdamWRule:
+    """Adam with bias correction and decoupled weight decay.
+
+    t <- t + 1; m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2;
+    x <- x + lr (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) - wd x), with one t per row of a table,
+    because a row that is touched for the first time has no history to correct for.
+    """
+
+    def __init__(self, settings: AdamW) -> None:
+        self._settings = settings
+
+    def slots(self, spec: TensorSpec) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Both moments, of the tensor's shape, and the step count: one per row of a table."""
+        steps = (spec.shape[0], 1) if spec.kind is Kind.ROWS else (1,) * len(spec.shape)
+        return [("mean", spec.shape), ("variance", spec.shape), ("steps", steps)]
+
+    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+        """See the class."""
+        rule = self._settings
+        b1, b2 = np.float32(rule.beta1), np.float32(rule.beta2)
+        t = slots["steps"][touched] + np.float32(1)
+        m = b1 * slots["mean"][touched] + (1 - b1) * g
+        v = b2 * slots["variance"][touched] + (1 - b2) * np.square(g)
+        slots["steps"][touched], slots["mean"][touched], slots["variance"][touched] = t, m, v
+        adapted = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + np.float32(rule.epsilon))
+        decay = np.float32(rule.weight_decay) * value[touched]
+        value[touched] += np.float32(rule.learning_rate) * (adapted - decay)
+
+
+class AdagradRule:
+    """s <- s + mean of g^2 over the row; x <- x + lr g / (sqrt(s) + eps).
+
+    One accumulator per row of a table, one per element of a dense tensor: popular rows calm down
+    while rare ones still learn at full speed.
+    """
+
+    def __init__(self, settings: Adagrad) -> None:
+        self._settings = settings
+
+    def slots(self, spec: TensorSpec) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """The sum of squares s."""
+        return [("squares", (spec.shape[0], 1) if spec.kind is Kind.ROWS else spec.shape)]
+
+    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+        """See the class."""
+        squares = np.square(g)
+        if slots["squares"].shape != value.shape:
+            squares = squares.mean(axis=1, keepdims=True)
+        s = slots["squares"][touched] + squares
+        slots["squares"][touched] = s
+        lr, epsilon = np.float32(self._settings.learning_rate), np.float32(self._settings.epsilon)
+        value[touched] += lr * g / (np.sqrt(s) + epsilon)
+
+
+def build(settings: Optimizer) -> ServerOptimizer:
+    """The rule that a recipe names."""
+    match settings:
+        case Sgd():
+            return SgdRule(settings)
+        case AdamW():
+            return AdamWRule(settings)
+        case Adagrad():
+            return AdagradRule(settings)
+
+
+def state_layout(optimizer: ServerOptimizer, model: Layout) -> Layout:
+    """The optimiser's own tensors, named ``<tensor>/<slot>``; they travel in the manifest."""
+    return Layout(
+        tuple(
+            TensorSpec(f"{spec.name}/{slot}", Kind.DENSE, shape)
+            for spec in model
+            if spec.kind is not Kind.SUM
+            for slot, shape in optimizer.slots(spec)
+        )
+    )
+
+
+def step(
+    optimizer: ServerOptimizer,
+    layout: Layout,
+    model: Mapping[str, Array],
+    state: Mapping[str, Array],
+    mean: Mapping[str, TensorDelta],
+) -> tuple[Mutable, Mutable]:
+    """The next version's model and optimiser state; the arguments stay as they are."""
+    next_model = {name: array.copy() for name, array in model.items()}
+    next_state = {name: array.copy() for name, array in state.items()}
+    for name, change in mean.items():
+        spec = layout[name]
+        if spec.kind is Kind.SUM:
+            next_model[name] += change.values
+            continue
+        touched: Touched = ALL if change.rows is None else change.rows
+        slots = {slot: next_state[f"{name}/{slot}"] for slot, _ in optimizer.slots(spec)}
+        optimizer.move(next_model[name], slots, touched, change.values.astype(np.float32))
+    return next_model, next_state

@@ -1,0 +1,66 @@
+"""Rounds: when a buffer is due, and telling everybody that a version is out.
+
+The three modes are one machine with other terms: ``fedasync`` is a buffer of one, ``sync`` is a buffer
+of everybody with nobody late, ``fedbuff`` lies between.
+"""
+
+from dataclasses import dataclass, field
+
+from latecomer import wire
+from latecomer.broker import topology
+from latecomer.broker.port import Message
+from latecomer.recipe import Aggregation, Recipe, round_of
+from latecomer.store.port import Head
+
+
+@dataclass
+class Roster:
+    """Which workers are alive: those heard from within ``live_s``.
+
+    A leader that has just taken over has heard from nobody; until ``settle_s`` has passed it
+    believes in a full house, or its first versions would be made of one update each.
+    """
+
+    live_s: float
+    settle_s: float
+    started_s: float
+    _heard_s: dict[str, float] = field(default_factory=dict)
+
+    def heard(self, worker: str, now_s: float) -> None:
+        """An update of this worker arrived, admitted or not."""
+        self._heard_s[worker] = now_s
+
+    def live(self, now_s: float) -> int | None:
+        """How many are alive; None while that is not known yet."""
+        if now_s - self.started_s < self.settle_s:
+            return None
+        self._heard_s = {
+            worker: at for worker, at in self._heard_s.items() if now_s - at <= self.live_s
+        }
+        return len(self._heard_s)
+
+
+def updates_in_force(limits: Aggregation, live: int | None) -> int:
+    """K in force: min(K, live workers), for one worker has at most one place in a buffer."""
+    if limits.mode == "fedasync":
+        return 1
+    if limits.mode == "sync":
+        return max(1, live if live is not None else limits.updates_per_version)
+    k = limits.updates_per_version
+    return max(1, k if live is None else min(k, live))
+
+
+def prefetch(limits: Aggregation) -> int:
+    """Deliveries held un-acked: a full buffer, and as many again parked for the next one."""
+    return 2 * max(limits.updates_per_version, 16)
+
+
+def announcement(recipe: Recipe, head: Head) -> Message:
+    """The message that opens the next round: the newest version, and how to train on it."""
+    return Message(
+        exchange=topology.ROUNDS,
+        routing_key=topology.round_key(recipe.federation),
+        body=wire.encode_round(round_of(recipe, head)),
+        message_id=f"{recipe.federation}:{head.version}",
+        type="latecomer.round.v1",
+    )

@@ -1,0 +1,94 @@
+"""Fetching a version: only the chunks that this device does not have yet.
+
+Chunks are files named by their content, so what is on disk is either right or detected. After a
+successful fetch the cache holds exactly one version.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from latecomer.errors import ChunkMissing
+from latecomer.events import Version
+from latecomer.store import chunks
+from latecomer.store.port import Manifest, ModelStore
+from latecomer.tensors import Array, digest
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A version of the model on this device, with the recipe and catalogue it belongs to."""
+
+    manifest: Manifest
+    model: dict[str, Array]
+    recipe: bytes
+    catalogue: bytes
+
+    @property
+    def version(self) -> Version:
+        """Its version."""
+        return self.manifest.version
+
+
+class ChunkCache:
+    """Chunks on disk. A damaged file is as good as none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str) -> bytes | None:
+        """The chunk, if it is here and whole."""
+        try:
+            data = (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if digest(data) == name else None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a chunk; a crash leaves the whole file or none."""
+        partial = self._folder / f"{name}.partial"
+        partial.write_bytes(data)
+        os.replace(partial, self._folder / name)
+
+    def keep_only(self, names: frozenset[str]) -> None:
+        """Delete what no longer belongs to the newest version."""
+        for path in self._folder.iterdir():
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+
+def fetch(store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache) -> Snapshot:
+    """Bring a version here.
+
+    Raises:
+        ChunkMissing: It was superseded and has expired, or it is not what was announced.
+        StoreUnreachable: What was downloaded so far is kept.
+    """
+    manifest = store.manifest(version)
+    if manifest.digest != expected_digest:
+        raise ChunkMissing(f"the manifest of {version} is not the one that was announced")
+    needed = _needed(manifest)
+    blobs = {name: data for name in needed if (data := cache.get(name)) is not None}
+    missing = needed - blobs.keys()
+    for name, data in store.read(missing).items():
+        cache.put(name, data)
+        blobs[name] = data
+    cache.keep_only(needed)
+    log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
+    return Snapshot(
+        manifest,
+        chunks.joined(manifest.layout, manifest.model, blobs),
+        blobs[manifest.recipe],
+        blobs[manifest.catalogue],
+    )
+
+
+def _needed(manifest: Manifest) -> frozenset[str]:
+    """The model's chunks, recipe and catalogue; the server optimiser's state stays there."""
+    model = {name for names in manifest.model.values() for name in names}
+    return frozenset(model | {manifest.recipe, manifest.catalogue})

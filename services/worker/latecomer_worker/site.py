@@ -1,0 +1,30 @@
+"""A data owner's side of the federation: users, their interactions, and what is held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.interactions.splits import Split
+
+
+@dataclass(frozen=True)
+class Site:
+    """One worker's data. U users.
+
+    Attributes:
+        users: (U,) user ids.
+        regions: (U,) the region that each user is reported under.
+        split: What is trained on, and what is held out.
+        catalogue: Digest of the catalogue that item rows refer to.
+    """
+
+    users: tuple[str, ...]
+    regions: tuple[str, ...]
+    split: Split
+    catalogue: str
+
+    @property
+    def tested(self) -> npt.NDArray[np.int64]:
+        """Rows of the users with a held-out item."""
+        return np.flatnonzero(self.split.test >= 0)

@@ -1,0 +1,142 @@
+"""What a worker keeps between rounds and restarts: one SQLite file.
+
+It holds the outbox, the private state of every user, and a few facts (last version, quality). Deleting it
+loses only personalisation: the worker starts again as a new device.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latecomer.errors import BadConfiguration
+from latecomer.tensors import Array
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    update_id TEXT NOT NULL UNIQUE,
+    body BLOB NOT NULL,
+    payload BLOB,
+    created_s REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS private (
+    user TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (user, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An update that waits for its confirm; ``payload`` must be staged before, where given."""
+
+    update_id: str
+    body: bytes
+    payload: bytes | None
+
+
+class WorkerState:
+    """The file. Writes are atomic inside ``transaction``; used by one thread at a time.
+
+    Raises:
+        BadConfiguration: The file cannot be opened or is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the file.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise BadConfiguration(
+                f"cannot keep the worker's state in {path}: {error}",
+                hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the writes inside happen, or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def put_outgoing(self, outgoing: Outgoing, *, created_s: float) -> None:
+        """Queue an update; its id is never queued twice."""
+        self._db.execute(
+            "INSERT INTO outbox (update_id, body, payload, created_s) VALUES (?, ?, ?, ?)",
+            (outgoing.update_id, outgoing.body, outgoing.payload, created_s),
+        )
+
+    def next_outgoing(self) -> Outgoing | None:
+        """The oldest update that is not confirmed."""
+        row = self._db.execute(
+            "SELECT update_id, body, payload FROM outbox ORDER BY seq LIMIT 1"
+        ).fetchone()
+        return None if row is None else Outgoing(*row)
+
+    def delete_outgoing(self, update_id: str) -> None:
+        """The broker has it now."""
+        self._db.execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+
+    def outgoing(self) -> int:
+        """How many updates wait."""
+        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def save_private(self, users: Sequence[str], private: Mapping[str, Array]) -> None:
+        """Keep each user's slice of every array of shape (users, …)."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)",
+            (
+                (user, name, values.tobytes())
+                for name, array in private.items()
+                for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True)
+            ),
+        )
+
+    def load_private(self, users: Sequence[str], private: dict[str, Array]) -> None:
+        """Overwrite, in ``private``, the slices of the users that are kept here.
+
+        A slice of another size (the model's dimension changed) is left as it is.
+        """
+        rows = {user: row for row, user in enumerate(users)}
+        for user, name, value in self._db.execute("SELECT user, name, value FROM private"):
+            if user not in rows or name not in private:
+                continue
+            target = private[name][rows[user]]
+            if len(value) == target.nbytes:
+                target[...] = np.frombuffer(value, "<f4").reshape(target.shape)
+
+    def forget_private(self) -> None:
+        """A new lineage of models began: vectors of the former one mean nothing in it."""
+        self._db.execute("DELETE FROM private")
+
+    def fact(self, name: str) -> Any:
+        """A remembered fact, None if there is none."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def remember(self, name: str, value: object) -> None:
+        """Remember a fact, as JSON."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value))
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,67 @@
+"""Local learning: judge the fetched model first, then train on it, with each user's private state."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+
+from latecomer.evaluation.protocol import RankingProtocol, RankingResult
+from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.tensors import Array, State
+from latecomer_worker.site import Site
+from latecomer_worker.state import WorkerState
+
+
+class Trainer:
+    """A family, a site, and the private state of the site's users."""
+
+    def __init__(
+        self, family: Recommender, site: Site, protocol: RankingProtocol, state: WorkerState
+    ) -> None:
+        self.site = site
+        self._family = family
+        self._protocol = protocol
+        self._private = family.initial_private(len(site.users))
+        state.load_private(site.users, self._private)
+
+    def evaluate(
+        self, model: State, *, target: Literal["validation", "test"] = "validation"
+    ) -> RankingResult:
+        """Rank each user's held-out item with a model; what is known then is masked out."""
+        known = self.site.split.known(target)
+        held_out = self.site.split.validation if target == "validation" else self.site.split.test
+        score = self._family.scorer(model, self._private, known)
+        return self._protocol.evaluate(score, known, held_out)
+
+    def sums(self, model: State) -> dict[str, dict[str, float]]:
+        """Per region, the metric sums that an update reports."""
+        return self.evaluate(model).sums(self.site.regions)
+
+    def train(
+        self,
+        model: State,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """Train on copies; nothing is kept until ``keep``."""
+        return self._family.train(
+            model,
+            self._private,
+            self.site.split.train,
+            plan=plan,
+            rng=rng,
+            should_stop=should_stop,
+        )
+
+    def keep(self, private: Mapping[str, Array], state: WorkerState) -> None:
+        """The update is in the outbox: keep the private state that belongs to it."""
+        state.save_private(self.site.users, private)
+        self._private = dict(private)
+
+    def scores(self, model: State, user: int) -> Array:
+        """Scores (I,) of all items for one user, from everything that is known of him."""
+        everything = self.site.split.everything()
+        scores = self._family.scorer(model, self._private, everything)(np.array([user]))
+        return np.asarray(scores[0])

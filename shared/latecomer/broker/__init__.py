@@ -1,0 +1,1 @@
+"""Carrying events: one port, one topology, an embedded broker and RabbitMQ."""

@@ -1,0 +1,98 @@
+"""Settings of one process: environment variables ``LATECOMER_…`` and secret files.
+
+What a whole federation agrees on (how to train, how to aggregate) is not here but in the recipe,
+which ``latecomer init`` publishes with version 0, so that leader, standby and workers never differ.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from latecomer.errors import BadConfiguration
+
+#: Where docker compose mounts secrets; a file ``latecomer_broker_password`` in it sets that value.
+SECRETS_DIR = Path(os.environ.get("LATECOMER_SECRETS_DIR", "/run/secrets"))
+
+
+class Settings(BaseSettings):
+    """How this process reaches broker and store, and what it says about itself.
+
+    Attributes:
+        broker_url: ``amqp://host:port/vhost`` or ``amqps://…``; ``memory://`` inside one process.
+        store_url: ``redis://host:port/db`` or ``rediss://…``; ``memory://`` inside one process.
+        declare_topology: False where queues are declared for this login by an operator.
+        state_dir: Where a worker keeps its outbox, private vectors and chunk cache.
+        metrics_port: Serves ``/metrics`` and ``/healthz``; 0 for neither.
+        retention_s: How long a superseded version can still be fetched; at least the longest time
+            that a worker may take from an announcement to the end of its download.
+        lease_s: A leader that is silent for this long loses the right to commit.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="LATECOMER_",
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
+        extra="forbid",
+        frozen=True,
+    )
+
+    broker_url: str = "memory://"
+    broker_user: str = ""
+    broker_password: SecretStr = SecretStr("")
+    store_url: str = "memory://"
+    store_user: str = ""
+    store_password: SecretStr = SecretStr("")
+    federation: str = Field("", description="empty: the recipe's")
+    declare_topology: bool = True
+    state_dir: Path = Path("runs/state")
+    metrics_port: int = Field(0, ge=0, le=65535)
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    heartbeat_s: int = Field(30, ge=1, le=600)
+    retention_s: float = Field(7200.0, gt=0)
+    lease_s: float = Field(8.0, ge=1.0, le=120.0)
+
+    def broker_login(self) -> str:
+        """The broker's URL with user and password in it."""
+        return _with_login(self.broker_url, self.broker_user, self.broker_password)
+
+    def store_login(self) -> str:
+        """The store's URL with user and password in it."""
+        return _with_login(self.store_url, self.store_user, self.store_password)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with ``overrides`` (None = not given) taking precedence.
+
+    Raises:
+        BadConfiguration: Names every variable that is unknown or out of range, at once.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"LATECOMER_{'_'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        )
+        raise BadConfiguration(problems, hint="see `latecomer doctor`") from error
+
+
+def without_password(url: str) -> str:
+    """``url`` as it may be shown and logged."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def _with_login(url: str, user: str, password: SecretStr) -> str:
+    parts = urlsplit(url)
+    if not user or parts.username:
+        return url
+    secret = quote(password.get_secret_value().strip(), safe="")
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{secret}@{parts.netloc}"))

@@ -1,0 +1,96 @@
+"""What happened: the two kinds of message, each in one direction.
+
+``RoundStarted`` goes from the aggregator to every worker and is a hint: the store's head is the
+truth, and only the newest announcement matters. ``UpdateSubmitted`` goes from a worker to the
+aggregator and is a fact: once confirmed it is folded exactly once or refused exactly once.
+
+Events are frozen and versioned. Fields that a newer schema adds are ignored by older readers; a
+schema number that a reader does not know is refused by name (see ``wire``).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from latecomer.tensors import Delta
+
+#: Names that appear in routing keys, queue names and permission patterns: no dots, no surprises.
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+#: A worker reports its regions' sums in the header, which is small.
+MAX_REGIONS = 16
+MAX_METRICS = 16
+
+Sums = Annotated[Mapping[str, FiniteFloat], Field(max_length=MAX_METRICS)]
+
+
+class Version(NamedTuple):
+    """``(epoch, number)``: numbers go up by one inside an epoch.
+
+    The epoch names one lineage of models: a store that was flushed and initialised again starts a
+    new one, so that updates from a former life are recognised instead of guessed at.
+    """
+
+    epoch: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.number}"
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+
+class RoundStarted(_Event):
+    """Version ``version`` of the model is out: fetch it, train on it, submit what changed.
+
+    Attributes:
+        manifest: Digest of the manifest, to be checked after fetching.
+        plan: How to train; the recipe's training section, passed through as it is.
+        max_staleness: Updates based on an older version than this many are refused.
+        spread_s: Wait a random time up to this before fetching, so that not all come at once.
+    """
+
+    schema_version: int = Field(1, alias="schema")
+    federation: Name
+    cohort: Name
+    version: Version
+    manifest: Digest
+    plan: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    max_staleness: int = Field(ge=0)
+    spread_s: float = Field(0.0, ge=0)
+
+
+class UpdateHeader(_Event):
+    """What an update says of itself, before anybody looks at its tensors.
+
+    Attributes:
+        update_id: ``<worker>:<boot>:<seq>``, fixed before the first publish and never re-used.
+        base: The version that the training started from.
+        layout: Digest of the layout that the delta fits.
+        examples: Training examples that it learned from; > 0.
+        steps: Optimiser steps that it took.
+        sums: Per region, sums over its tested users of the metrics of the *fetched* model, and
+            ``users``, how many they are; what is needed to average over a federation.
+    """
+
+    schema_version: int = Field(1, alias="schema")
+    federation: Name
+    worker: Name
+    update_id: str = Field(max_length=120, pattern=r"^[a-z0-9-]+:[0-9a-z]+:[0-9]+$")
+    base: Version
+    layout: Digest
+    examples: int = Field(gt=0, lt=2**53)
+    steps: int = Field(ge=0, lt=2**53)
+    sums: Mapping[str, Sums] = Field(default_factory=dict, max_length=MAX_REGIONS)
+
+
+class UpdateSubmitted(UpdateHeader):
+    """What one worker learned from one version on its own data: trained minus base."""
+
+    delta: Delta = Field(exclude=True, repr=False)

@@ -1,0 +1,1 @@
+"""What recommenders learn from: sources, schema, selections, splits, negatives."""

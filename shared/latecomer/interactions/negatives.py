@@ -1,0 +1,50 @@
+"""Negatives drawn from everything not in train: the held-out item must be drawable.
+
+Published samplers that spare the held-out item leak it: a model learns that what is never a negative
+must be the answer. B contexts of a batch, I items, C candidates, T targets.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.interactions.splits import History
+
+Items = npt.NDArray[np.int64]
+
+
+def candidates(targets: Items, items: int, negatives: int, rng: np.random.Generator) -> Items:
+    """(C,) the targets of a batch and ``negatives`` items drawn uniformly, sorted, each once.
+
+    Who shares a batch shares candidates; what a user knows from train is masked for that user.
+    """
+    drawn = rng.choice(items, size=min(negatives, items), replace=False, shuffle=False)
+    return np.unique(np.concatenate([targets, drawn]))
+
+
+def known(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
+    """(B,) users -> (B, I): what each has in train, and must not be told apart from a target."""
+    mask = np.zeros((len(users), items), dtype=bool)
+    lengths = train.lengths[users]
+    rows = np.repeat(np.arange(len(users)), lengths)
+    mask[rows, train.items[ranges(train.indptr[users], lengths)]] = True
+    return mask
+
+
+def log_inclusion(train: History, items: int, negatives: int, targets: int) -> npt.NDArray[np.float32]:
+    """(I,) log of the probability that an item is among a batch's candidates.
+
+    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's share of the training history: drawn as a
+    negative or present as one of T targets. Subtracted from logits it makes a sampled softmax an
+    unbiased one (Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural
+    modeling", section 3).
+    """
+    counts = np.bincount(train.items, minlength=items)
+    share = counts / max(1, len(train.items))
+    missed = (1.0 - min(1.0, negatives / items)) * (1.0 - share) ** targets
+    return np.log1p(-np.minimum(missed, 1.0 - 1e-9)).astype(np.float32)
+
+
+def ranges(starts: Items, lengths: Items) -> Items:
+    """Concatenation of ``start, start + 1, …`` (``length`` of them) over all pairs."""
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))

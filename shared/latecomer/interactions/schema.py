@@ -1,0 +1,160 @@
+"""Interactions as columns, the catalogue they refer to, and an honest report of what was unusable.
+
+N interactions, U users, I items.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from latecomer.errors import BadData
+
+#: Examples kept per reason: enough to find the cause, not enough to fill a log.
+EXAMPLES_PER_REASON = 3
+
+
+class Columns(BaseModel):
+    """Which column of a source means what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str
+    item: str
+    time: str
+    rating: str | None = None
+    behaviour: str | None = None
+    region: str | None = None
+
+    def mapped(self) -> dict[str, str]:
+        """Meaning -> column, of those that are mapped."""
+        return {meaning: name for meaning, name in self if name is not None}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items that a federation agreed on: an item's row in every table is its place here."""
+
+    items: tuple[str, ...]
+    descriptions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Item id -> row."""
+        return {item: row for row, item in enumerate(self.items)}
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, as published with version 0."""
+        body = {"items": self.items, "descriptions": self.descriptions}
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Catalogue":
+        """Inverse of ``to_bytes``."""
+        body = json.loads(data)
+        return cls(tuple(body["items"]), tuple(body["descriptions"]))
+
+    @classmethod
+    def read(cls, path: Path) -> "Catalogue":
+        """A CSV file with the columns ``item`` and ``description``.
+
+        Raises:
+            BadData: The file cannot be read, lacks a column, is empty, or lists an item twice.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                lines = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise BadData(f"cannot read the catalogue {path}: {error}") from error
+        if not lines or not {"item", "description"} <= lines[0].keys():
+            raise BadData(f"{path} is not a catalogue", hint="it needs columns item,description")
+        items = tuple(line["item"] for line in lines)
+        twice = [item for item, count in Counter(items).items() if count > 1]
+        if twice:
+            raise BadData(f"{path} lists item {twice[0]!r} twice")
+        return cls(items, tuple(line["description"] or "" for line in lines))
+
+
+@dataclass
+class Report:
+    """How many rows were read and kept, and why the others were not: nothing is dropped silently."""
+
+    source: str
+    read: int = 0
+    kept: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, line: int, value: str) -> None:
+        """Count a row, and keep the first few of each reason to look at."""
+        self.reasons[reason] += 1
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < EXAMPLES_PER_REASON:
+            shown.append(f"line {line}: {value!r}")
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "read": self.read,
+            "kept": self.kept,
+            "dropped": dict(self.reasons),
+            "examples": self.examples,
+        }
+
+    def __str__(self) -> str:
+        dropped = [
+            f"{count} {reason} ({'; '.join(self.examples[reason])})"
+            for reason, count in self.reasons.most_common()
+        ]
+        return "; ".join([f"{self.source}: {self.kept} of {self.read} rows kept", *dropped])
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Who did what when, sorted by user, then time, then item.
+
+    Ties in time are ordered by item, not by their place in the file: the lines of one invoice have
+    one timestamp, and a model that learned their order would have learned how invoices are printed.
+
+    Attributes:
+        users: (U,) user ids, in order of their first interaction, ties by id.
+        regions: (U,) the region of each user's first interaction; empty where none is mapped.
+        user: (N,) row of the user.
+        item: (N,) row of the item in the catalogue.
+        time_s: (N,) seconds since the Unix epoch.
+        rating: (N,) or None.
+        behaviour: (N,) or None: what it was (view, cart, buy).
+    """
+
+    users: tuple[str, ...]
+    regions: tuple[str, ...]
+    user: npt.NDArray[np.int64]
+    item: npt.NDArray[np.int64]
+    time_s: npt.NDArray[np.float64]
+    rating: npt.NDArray[np.float64] | None = None
+    behaviour: npt.NDArray[np.str_] | None = None
+
+    def of_users(self, keep: npt.NDArray[np.bool_]) -> "Interactions":
+        """Only the users with ``keep[u]``; rows are numbered anew."""
+        renumbered = np.cumsum(keep) - 1
+        mask = keep[self.user]
+        return Interactions(
+            tuple(user for user, kept in zip(self.users, keep, strict=True) if kept),
+            tuple(region for region, kept in zip(self.regions, keep, strict=True) if kept),
+            renumbered[self.user[mask]],
+            self.item[mask],
+            self.time_s[mask],
+            None if self.rating is None else self.rating[mask],
+            None if self.behaviour is None else self.behaviour[mask],
+        )

@@ -1,0 +1,78 @@
+"""Which part of a data set is whose: by region, by shard, by cohort.
+
+A real data owner's file is his own and needs no selection; scenes that spread one public data set
+over several workers do.
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from latecomer.errors import BadData
+from latecomer.interactions.schema import Interactions
+
+_PART = r"^[1-9][0-9]*/[1-9][0-9]*$"
+
+
+class Selection(BaseModel):
+    """Users that satisfy every given condition.
+
+    Attributes:
+        regions: Users of these regions.
+        except_regions: Users of any region but these.
+        shard: ``"2/6"``: the second of six parts by a hash of the user id, alike on any machine.
+        cohort: ``"1/3"``: the first of three parts of the users in order of their first interaction.
+            Who came early bought other things than who came late: an uneven split by nature.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    regions: tuple[str, ...] | None = None
+    except_regions: tuple[str, ...] | None = None
+    shard: str | None = Field(None, pattern=_PART)
+    cohort: str | None = Field(None, pattern=_PART)
+
+
+def select(interactions: Interactions, selection: Selection) -> Interactions:
+    """The selected users' interactions.
+
+    Raises:
+        BadData: Nobody is selected, or a shard or cohort is out of range.
+    """
+    everyone = len(interactions.users)
+    keep = np.ones(everyone, dtype=bool)
+    regions = np.array(interactions.regions, dtype=object)
+    if selection.regions is not None:
+        keep &= np.isin(regions, np.array(selection.regions, dtype=object))
+    if selection.except_regions is not None:
+        keep &= ~np.isin(regions, np.array(selection.except_regions, dtype=object))
+    if selection.shard is not None:
+        part, parts = _part(selection.shard)
+        keep &= np.array([_shard(user, parts) == part - 1 for user in interactions.users])
+    if selection.cohort is not None:
+        keep &= _cohort(everyone, *_part(selection.cohort))
+    if not keep.any():
+        raise BadData(
+            f"no user is left by {selection.model_dump(exclude_none=True)}",
+            hint=f"there are {everyone} users in regions {', '.join(sorted(set(regions)))}",
+        )
+    return interactions.of_users(keep)
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, parts = (int(each) for each in text.split("/"))
+    if part > parts:
+        raise BadData(f"there is no part {part} of {parts}", hint="parts are 1/n to n/n")
+    return part, parts
+
+
+def _shard(user: str, parts: int) -> int:
+    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") % parts
+
+
+def _cohort(users: int, part: int, parts: int) -> npt.NDArray[np.bool_]:
+    """Users are numbered in order of their first interaction, so a cohort is a range."""
+    rows = np.arange(users)
+    return (rows >= users * (part - 1) // parts) & (rows < users * part // parts)

@@ -1,0 +1,88 @@
+"""Holding out by time: each user's last interaction is the test, the one before it the validation.
+
+U users, N interactions kept, everything in the order of ``Interactions``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.interactions.schema import Interactions
+
+#: Who has fewer interactions is trained on and not tested: nothing could be known of them.
+MIN_TESTED = 5
+
+#: What lies after a user's training history: validation, then test.
+HELD_OUT = 2
+
+Target = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class History:
+    """What users did, as compressed sparse rows.
+
+    Attributes:
+        indptr: (U + 1,) user u's interactions are [indptr[u], indptr[u + 1]).
+        items: (N,) rows in the catalogue.
+        time_s: (N,) when; not decreasing within a user. Equal times have no order.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    time_s: npt.NDArray[np.float64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(U,) interactions per user."""
+        return np.diff(self.indptr)
+
+    @property
+    def user(self) -> npt.NDArray[np.int64]:
+        """(N,) row of the user of each interaction."""
+        return np.repeat(np.arange(len(self.indptr) - 1), self.lengths)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A temporal split. ``validation`` and ``test`` are (U,) items, -1 where a user has none."""
+
+    train: History
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    _all: History
+
+    def known(self, target: Target) -> History:
+        """What is known when ``target`` is to be predicted: everything before it."""
+        if target == "validation":
+            return self.train
+        return _first(self._all, self._all.lengths - (self.test >= 0))
+
+    def everything(self) -> History:
+        """All of it, to serve from."""
+        return self._all
+
+
+def temporal_split(interactions: Interactions, *, min_tested: int = MIN_TESTED) -> Split:
+    """Hold out the last two interactions of every user with at least ``min_tested`` >= 3."""
+    if min_tested <= HELD_OUT:
+        raise ValueError("who is tested needs something to be trained on")
+    users = len(interactions.users)
+    indptr = np.searchsorted(interactions.user, np.arange(users + 1)).astype(np.int64)
+    everything = History(indptr, interactions.item, interactions.time_s)
+    tested = everything.lengths >= min_tested
+    validation, test = np.full(users, -1, np.int64), np.full(users, -1, np.int64)
+    ends = indptr[1:][tested]
+    validation[tested], test[tested] = interactions.item[ends - 2], interactions.item[ends - 1]
+    train = _first(everything, everything.lengths - HELD_OUT * tested)
+    return Split(train, validation, test, everything)
+
+
+def _first(history: History, counts: npt.NDArray[np.int64]) -> History:
+    """The first ``counts[u]`` interactions of every user."""
+    place = np.arange(len(history.items)) - history.indptr[history.user]
+    kept = place < counts[history.user]
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return History(indptr, history.items[kept], history.time_s[kept])

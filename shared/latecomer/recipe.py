@@ -1,0 +1,277 @@
+"""A recipe: one scene as TOML - data, model, training, aggregation, evaluation, fleet.
+
+What a federation has to agree on is published with version 0 and read from the store by everybody;
+a data owner's own file need only say where the data is.
+"""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latecomer.broker.topology import EVERYONE
+from latecomer.errors import BadConfiguration
+from latecomer.events import Name, RoundStarted
+from latecomer.interactions.schema import Columns
+from latecomer.interactions.sources import Selection
+from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
+from latecomer.store.port import Head
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Section):
+    """Where interactions and catalogue are (relative to the recipe), and what their columns mean."""
+
+    source: str
+    catalogue: str
+    columns: Columns
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    time_format: str | None = None
+
+
+class Staleness(_Section):
+    """See ``latecomer_aggregator.staleness``; defaults as in FedBuff and FedAsync's code."""
+
+    rule: Literal["constant", "polynomial", "hinge"] = "polynomial"
+    exponent: float = Field(0.5, ge=0)
+    slope: float = Field(10.0, gt=0)
+    grace: int = Field(4, ge=0)
+
+
+class ExampleWeight(_Section):
+    """See ``latecomer_aggregator.weighting``; ``reference`` is a typical number of examples."""
+
+    rule: Literal["equal", "sqrt", "linear"] = "equal"
+    reference: int = Field(1000, gt=0)
+    cap: float = Field(2.0, gt=0)
+
+
+class Sgd(_Section):
+    """x <- x + lr (beta m + g)."""
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(1.0, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+
+class AdamW(_Section):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"]
+    learning_rate: float = Field(0.01, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Adagrad(_Section):
+    """Adagrad, row-wise for tables."""
+
+    name: Literal["adagrad"]
+    learning_rate: float = Field(0.1, gt=0)
+    epsilon: float = Field(1e-8, gt=0)
+
+
+Optimizer = Sgd | AdamW | Adagrad
+
+
+class Aggregation(_Section):
+    """How updates become versions.
+
+    Attributes:
+        mode: ``fedbuff`` steps every K updates or T seconds; ``fedasync`` is K = 1; ``sync`` waits
+            for every live worker (or T) and refuses what is not based on the head.
+        updates_per_version: K.
+        max_wait_s: T, counted from the first update of a buffer.
+        max_staleness: Updates that are further behind are refused.
+        row_floor: A table's row is divided by at least this many contributors.
+        live_s: A worker that was heard from within this time counts as alive.
+        max_update_norm: Updates of a larger L2 norm are refused. The default only keeps float32
+            sums finite; a recipe that knows its model sets less.
+        identity: ``broker`` believes the login that RabbitMQ validated; ``declared`` believes what
+            an update says of itself, for a laptop where everybody is ``guest``.
+        spread_s: Workers wait up to this long before they fetch.
+    """
+
+    mode: Literal["fedbuff", "fedasync", "sync"] = "fedbuff"
+    updates_per_version: int = Field(10, ge=1, le=100_000)
+    max_wait_s: float = Field(30.0, gt=0, le=300)
+    max_staleness: int = Field(100, ge=0)
+    staleness: Staleness = Staleness()
+    example_weight: ExampleWeight = ExampleWeight()
+    optimizer: Annotated[Optimizer, Field(discriminator="name")] = Sgd()
+    row_floor: int = Field(1, ge=1)
+    live_s: float = Field(300.0, gt=0)
+    max_update_norm: float = Field(1e6, gt=0)
+    identity: Literal["broker", "declared"] = "broker"
+    spread_s: float = Field(0.0, ge=0, le=3600)
+
+    @property
+    def staleness_limit(self) -> int:
+        """How far behind an admitted update may be: a synchronous round takes none that is late."""
+        return 0 if self.mode == "sync" else self.max_staleness
+
+
+class Evaluation(_Section):
+    """The ranking protocol; see ``latecomer.evaluation.protocol``."""
+
+    k: int = Field(10, ge=1, le=1000)
+    candidates: Literal["full", "sampled-99"] = "full"
+
+
+class FleetWorker(Selection):
+    """One worker of a scene, and which part of the data is its own.
+
+    Attributes:
+        name: The worker's name; with ``slots``, the prefix of ``<name>-1`` to ``<name>-<slots>``.
+        label: Reported as the region of all its customers, instead of the data's own.
+        slots: How many devices may share this entry; their shards are counted over the slots.
+        pace: How the demo's device behaves: ``slow`` takes five times as long, ``offline`` is away
+            half of the time, ``misbehaving`` sends what no honest worker sends.
+    """
+
+    name: Name
+    label: str | None = None
+    slots: int = Field(0, ge=0, le=1000)
+    pace: Literal["fast", "slow", "offline", "misbehaving"] = "fast"
+
+
+class Fleet(_Section):
+    """Who takes part in a scene."""
+
+    workers: tuple[FleetWorker, ...] = ()
+
+    def names(self) -> list[str]:
+        """Every worker that a queue is declared for."""
+        return [
+            name
+            for each in self.workers
+            for name in (
+                [f"{each.name}-{slot}" for slot in range(1, each.slots + 1)]
+                if each.slots
+                else [each.name]
+            )
+        ]
+
+    def find(self, name: str) -> FleetWorker | None:
+        """The entry of a worker; a slot's shard is its own part of the entry's data."""
+        for each in self.workers:
+            if each.name == name and not each.slots:
+                return each
+            prefix, _, slot = name.rpartition("-")
+            if each.slots and prefix == each.name and slot.isdecimal():
+                return each.model_copy(update={"name": name, "shard": f"{slot}/{each.slots}"})
+        return None
+
+
+class Demo(_Section):
+    """What ``latecomer demo`` adds: when to stop, and how many customers to show."""
+
+    versions: int = Field(40, ge=1)
+    limit_s: float = Field(60.0, gt=0)
+    customers: int = Field(3, ge=0, le=20)
+
+
+class Recipe(_Section):
+    """A whole scene."""
+
+    federation: Name
+    title: str = ""
+    seed: int = Field(1, ge=0)
+    data: Data
+    model: TwoTowerModel
+    training: TwoTowerTraining
+    aggregation: Aggregation = Aggregation()
+    evaluation: Evaluation = Evaluation()
+    fleet: Fleet = Fleet()
+    demo: Demo = Demo()
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, as published with version 0."""
+        body = self.model_dump(mode="json")
+        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Recipe":
+        """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
+        return _checked(json.loads(data), "the store's recipe")
+
+
+def round_of(recipe: Recipe, head: Head) -> RoundStarted:
+    """The round that ``head`` opens: as it is announced, and as who missed that finds it himself."""
+    return RoundStarted(
+        federation=recipe.federation,
+        cohort=EVERYONE,
+        version=head.version,
+        manifest=head.manifest,
+        plan=recipe.training.model_dump(mode="json"),
+        max_staleness=recipe.aggregation.staleness_limit,
+        spread_s=recipe.aggregation.spread_s,
+    )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        BadConfiguration: The file is missing or no TOML, or a key is unknown or has a wrong value;
+            every such key is named with its path and what is allowed.
+    """
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot read the recipe {path}: {error.strerror}", hint="see recipes/ for examples"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{path} is not TOML: {error}") from error
+    return _checked(body, str(path))
+
+
+def _checked(body: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(body)
+    except ValidationError as error:
+        problems = "; ".join(_problem(each) for each in error.errors(include_url=False))
+        raise BadConfiguration(f"{where}: {problems}") from error
+
+
+def _problem(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            allowed = _allowed(error["loc"][:-1])
+            close = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
+            meant = f" (did you mean {close[0]!r}?)" if close else ""
+            return f"{path}: unknown key{meant}, allowed: {', '.join(allowed)}"
+        case "missing":
+            return f"{path}: required"
+        case _:
+            return f"{path}: {error['msg']}, got {error['input']!r}"
+
+
+def _allowed(path: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section at ``path``; a union's branch is in the path by its tag."""
+    section: Any = Recipe
+    for part in path:
+        section = _inner(section, part)
+    return sorted(section.model_fields)
+
+
+def _inner(section: Any, part: str | int) -> Any:
+    if isinstance(part, int):
+        return section
+    branches = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
+    if part in branches:
+        return branches[part]
+    annotation = section.model_fields[part].annotation
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    models = [each for each in candidates if hasattr(each, "model_fields")]
+    return models[0] if models else section

@@ -1,0 +1,84 @@
+"""What the house needs from a model family: one file implements it, and nothing else changes.
+
+The laws, which one contract suite checks on every family:
+
+* The shared state is exactly the layout's tensors; the private state has one slice per user and never
+  leaves the worker.
+* ``train`` is a function of its arguments: the same ones and the same generator give the same result.
+  It works on copies. Training on nothing changes nothing.
+* Items held out for evaluation are not in ``history``, and may be drawn as negatives like any other.
+
+No torch here: what a worker or a command needs to know of a family does not depend on what the
+family computes with.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.interactions.splits import History
+from latecomer.tensors import Array, Layout, State
+
+#: Scores of all items for some users: users (B,) -> (B, I).
+Scorer = Callable[[npt.NDArray[np.int64]], Array]
+
+Plan = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What local training made of a version.
+
+    Attributes:
+        model: The shared state after training.
+        private: The private state after training, (users, …) per name.
+        examples: Training examples that it learned from.
+        steps: Optimiser steps taken; fewer than planned if it was told to stop.
+        loss: Mean training loss over the steps, NaN if there were none.
+    """
+
+    model: dict[str, Array]
+    private: dict[str, Array]
+    examples: int
+    steps: int
+    loss: float
+
+
+class Recommender(Protocol):
+    """A model family with its settings bound. I items, U users, B batch."""
+
+    def layout(self, items: int) -> Layout:
+        """The shared tensors for a catalogue of ``items``."""
+        ...
+
+    def initial(self, items: int, *, seed: int) -> dict[str, Array]:
+        """The shared state of version 0."""
+        ...
+
+    def initial_private(self, users: int) -> dict[str, Array]:
+        """The private state of users that never trained, (users, …) per name."""
+        ...
+
+    def train(
+        self,
+        model: State,
+        private: Mapping[str, Array],
+        history: History,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """Learn from ``history``, looking at ``should_stop`` between batches.
+
+        Raises:
+            BadConfiguration: The plan has a key or value that this family does not know.
+        """
+        ...
+
+    def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
+        """Scores for users whose known history is ``history``; larger is better."""
+        ...

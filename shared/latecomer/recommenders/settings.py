@@ -1,0 +1,56 @@
+"""What can be set of each family, without what it computes with: recipes are checked anywhere."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TwoTowerModel(_Settings):
+    """What two workers must agree on to mean the same by a model.
+
+    Attributes:
+        dimension: Width of the item table and of private user vectors.
+        temperature: Cosines are divided by it; small values tell items apart more sharply.
+        decay: Weight of a basket that n newer ones followed: (1 + n)^-decay.
+        initial_scale: Standard deviation of the initial item table.
+    """
+
+    family: Literal["two_tower"] = "two_tower"
+    dimension: int = Field(64, ge=1, le=1024)
+    temperature: float = Field(0.1, gt=0)
+    decay: float = Field(1.0, ge=0)
+    initial_scale: float = Field(0.1, gt=0)
+
+
+class TwoTowerTraining(_Settings):
+    """How a worker trains; announced with every round.
+
+    Attributes:
+        passes: Passes over the worker's users per round.
+        loss: ``softmax`` over sampled negatives, or ``bpr``: pairwise, against the same negatives.
+        optimizer: Of the worker, for the shared tensors.
+        learning_rate: Of the worker.
+        weight_decay: Decoupled, for ``adamw``.
+        contexts_per_batch: Users per step.
+        targets_per_context: Items to predict per user and step, at most.
+        negatives: Items drawn per step, shared by its users.
+        popularity_correction: 1 subtracts the log-probability of being a candidate, 0 does not.
+        private_learning_rate: Of the users' private vectors (row-wise Adagrad).
+        private_decay: L2 penalty that keeps private vectors small.
+    """
+
+    passes: int = Field(1, ge=1, le=1000)
+    loss: Literal["softmax", "bpr"] = "softmax"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(0.03, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    contexts_per_batch: int = Field(64, ge=1)
+    targets_per_context: int = Field(8, ge=1)
+    negatives: int = Field(512, ge=1)
+    popularity_correction: float = Field(1.0, ge=0, le=1)
+    private_learning_rate: float = Field(0.003, ge=0)
+    private_decay: float = Field(0.01, ge=0)

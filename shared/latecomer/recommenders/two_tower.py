@@ -1,0 +1,237 @@
+"""Two towers over one item table: a user is what he did, plus a private vector that stays at home.
+
+score(u, i) = cos(z_u, q_i) / temperature + b_i, with z_u = p_u + the recency-weighted mean of the rows
+q_j of u's own items. Shared are the table q (rows) and the biases b (rows); private is p_u. With an
+empty history it is plain matrix factorisation; with p_u = 0 an item-based tower.
+
+U users, I items, D dimension, B contexts of a batch, C candidates, T targets, M items of all contexts.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplus
+
+from latecomer.errors import BadConfiguration
+from latecomer.interactions.baskets import Baskets, Contexts, Targets
+from latecomer.interactions.negatives import candidates, known, log_inclusion
+from latecomer.interactions.splits import History
+from latecomer.recommenders.port import Plan, Scorer, Trained
+from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
+from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
+
+FACTORS = "item.factors"
+BIAS = "item.bias"
+VECTOR = "user.vector"
+
+#: Row-wise Adagrad's accumulator of a private vector; kept with it, so that steps go on shrinking.
+SQUARES = "user.squares"
+
+#: Below any logit that competes, and finite: a row of masked logits still has a gradient of zero.
+MASKED = -1e4
+
+#: A context of nothing but its target has no direction; this keeps its division finite.
+TINY = 1e-6
+
+
+class TwoTower:
+    """The family with its settings bound; see the module for the model."""
+
+    def __init__(self, settings: TwoTowerModel) -> None:
+        self._settings = settings
+
+    def layout(self, items: int) -> Layout:
+        """The item table (I, D) and the biases (I, 1)."""
+        return Layout(
+            (
+                TensorSpec(FACTORS, Kind.ROWS, (items, self._settings.dimension)),
+                TensorSpec(BIAS, Kind.ROWS, (items, 1)),
+            )
+        )
+
+    def initial(self, items: int, *, seed: int) -> dict[str, Array]:
+        """Normal factors, no bias."""
+        rng = np.random.default_rng(seed)
+        factors = rng.standard_normal((items, self._settings.dimension), np.float32)
+        return {
+            FACTORS: factors * np.float32(self._settings.initial_scale),
+            BIAS: np.zeros((items, 1), np.float32),
+        }
+
+    def initial_private(self, users: int) -> dict[str, Array]:
+        """Vectors (U, D) of zeros: a new user is what he did."""
+        return {
+            VECTOR: np.zeros((users, self._settings.dimension), np.float32),
+            SQUARES: np.zeros((users, 1), np.float32),
+        }
+
+    def train(
+        self,
+        model: State,
+        private: Mapping[str, Array],
+        history: History,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """Passes over the users in random order, one optimiser step per batch of contexts."""
+        training = _checked(plan)
+        run = _Run(self._settings, training, model, private, history)
+        baskets = Baskets(history, self._settings.decay)
+        losses: list[float] = []
+        examples = 0
+        for _ in range(training.passes):
+            for contexts, targets in baskets.batches(
+                contexts=training.contexts_per_batch,
+                targets=training.targets_per_context,
+                rng=rng,
+            ):
+                if should_stop():
+                    break
+                losses.append(run.step(contexts, targets, rng))
+                examples += len(targets.item)
+        loss = float(np.mean(losses)) if losses else math.nan
+        return Trained(*run.result(), examples, len(losses), loss)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+    def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
+        """Scores from everything in ``history``."""
+        factors = normalize(_tensor(model[FACTORS]), dim=1)  # (I, D)
+        bias = _tensor(model[BIAS])[:, 0]  # (I,)
+        baskets = Baskets(history, self._settings.decay)
+
+        def score(users: np.ndarray) -> Array:  # type: ignore[type-arg]
+            contexts = baskets.everything(users)
+            total = _bag_sums(_tensor(model[FACTORS]), contexts)  # (B, D)
+            mean = total / _tensor(contexts.totals)[:, None].clamp(min=TINY)
+            z = normalize(mean + _tensor(private[VECTOR][users]), dim=1)  # (B, D)
+            logits = z @ factors.T / self._settings.temperature + bias  # (B, I)
+            return np.asarray(logits.numpy())
+
+        return score
+
+
+class _Run:
+    """One local training: the tensors that change, and the step that changes them."""
+
+    def __init__(
+        self,
+        settings: TwoTowerModel,
+        training: TwoTowerTraining,
+        model: State,
+        private: Mapping[str, Array],
+        history: History,
+    ) -> None:
+        self._settings = settings
+        self._training = training
+        self._history = history
+        self._factors = _tensor(model[FACTORS].copy()).requires_grad_()  # (I, D)
+        self._bias = _tensor(model[BIAS].copy()).requires_grad_()  # (I, 1)
+        self._vectors = _tensor(private[VECTOR].copy())  # (U, D)
+        self._squares = _tensor(private[SQUARES].copy())  # (U, 1)
+        self._optimizer = _optimizer(training, [self._factors, self._bias])
+
+    def step(self, contexts: Contexts, targets: Targets, rng: np.random.Generator) -> float:
+        """One optimiser step; returns the loss before it."""
+        users = _tensor(contexts.users)
+        vectors = self._vectors[users].requires_grad_()  # (B, D)
+        loss = self._loss(contexts, targets, vectors, rng)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        assert vectors.grad is not None, "the loss depends on the users' vectors"
+        self._step_private(users, vectors.detach(), vectors.grad * len(users))
+        return float(loss.detach())
+
+    def result(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The shared and the private state as they are now."""
+        model = {FACTORS: self._factors.detach().numpy(), BIAS: self._bias.detach().numpy()}
+        return model, {VECTOR: self._vectors.numpy(), SQUARES: self._squares.numpy()}
+
+    def _loss(
+        self, contexts: Contexts, targets: Targets, vectors: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        items = len(self._factors)
+        offered = candidates(targets.item, items, self._training.negatives, rng)  # (C,)
+        logits = self._logits(contexts, targets, vectors, offered)  # (T, C)
+        place = np.searchsorted(offered, targets.item)  # (T,)
+        masked = known(self._history, contexts.users, items)[:, offered][targets.context]  # (T, C)
+        masked[np.arange(len(place)), place] = False
+        logits = logits.masked_fill(_tensor(masked), MASKED)
+        if self._training.loss == "bpr":
+            return _bpr(logits, _tensor(place), _tensor(masked))
+        if self._training.popularity_correction:
+            inclusion = log_inclusion(
+                self._history, items, self._training.negatives, len(targets.item)
+            )[offered]
+            logits = logits - self._training.popularity_correction * _tensor(inclusion)
+        return cross_entropy(logits, _tensor(place))
+
+    def _logits(
+        self, contexts: Contexts, targets: Targets, vectors: Tensor, offered: np.ndarray  # type: ignore[type-arg]
+    ) -> Tensor:
+        """Logits of the candidates, each target predicted from a context without itself."""
+        context, item = _tensor(targets.context), _tensor(targets.item)
+        own = _tensor(targets.own_weight)[:, None]  # (T, 1)
+        total = _bag_sums(self._factors, contexts)[context]  # (T, D)
+        rest = _tensor(contexts.totals)[context][:, None] - own  # (T, 1)
+        mean = (total - own * self._factors[item]) / rest.clamp(min=TINY)
+        z = normalize(mean + vectors[context], dim=1, eps=TINY)  # (T, D)
+        chosen = _tensor(offered)
+        q = normalize(self._factors[chosen], dim=1, eps=TINY)  # (C, D)
+        return z @ q.T / self._settings.temperature + self._bias[chosen, 0]  # (T, C)
+
+    def _step_private(self, users: Tensor, vectors: Tensor, gradient: Tensor) -> None:
+        """Row-wise Adagrad on the private vectors; its state stays here as well."""
+        gradient = gradient + self._training.private_decay * vectors
+        self._squares[users] += gradient.square().mean(dim=1, keepdim=True)
+        scale = self._training.private_learning_rate / (self._squares[users].sqrt() + TINY)
+        self._vectors[users] = vectors - scale * gradient
+
+
+def _bag_sums(table: Tensor, contexts: Contexts) -> Tensor:
+    """(B, D) weighted sum of each context's rows of ``table`` (I, D)."""
+    return embedding_bag(
+        _tensor(contexts.items),
+        table,
+        _tensor(contexts.offsets),
+        mode="sum",
+        per_sample_weights=_tensor(contexts.weights),
+    )
+
+
+def _bpr(logits: Tensor, place: Tensor, masked: Tensor) -> Tensor:
+    """mean over negatives of -log sigmoid(s_target - s_negative) (Rendle et al. 2009, BPR-Opt)."""
+    target = logits.gather(1, place[:, None])  # (T, 1)
+    competes = (~masked).scatter(1, place[:, None], value=False)  # (T, C)
+    return softplus(logits - target)[competes].mean()
+
+
+def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim.Optimizer:
+    lr = training.learning_rate
+    match training.optimizer:
+        case "sgd":
+            return torch.optim.SGD(tensors, lr=lr)
+        case "adam":
+            return torch.optim.Adam(tensors, lr=lr, betas=(0.9, 0.99))
+        case "adamw":
+            decay = training.weight_decay
+            return torch.optim.AdamW(tensors, lr=lr, betas=(0.9, 0.99), weight_decay=decay)
+
+
+def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    return torch.from_numpy(array)
+
+
+def _checked(plan: Plan) -> TwoTowerTraining:
+    try:
+        return TwoTowerTraining.model_validate(dict(plan))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in problem["loc"])
+        raise BadConfiguration(f"training.{path}: {problem['msg']}") from error

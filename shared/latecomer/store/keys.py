@@ -1,0 +1,50 @@
+"""Where things lie in Redis: every key of one federation, under one hash tag.
+
+The tag puts them all into one slot, so that a script may touch them together on a cluster too.
+"""
+
+from latecomer.events import Version
+
+
+class Keys:
+    """The names of one federation's keys.
+
+    Attributes:
+        head: Hash: epoch, version, manifest (its digest), commit_id, fence, at_ms.
+        lease: Hash: owner, fence; expires when the holder stops renewing it.
+        fence: Counter of holders; never expires, because a fence never goes back.
+        applied: Sorted set: ids of folded updates by time in ms.
+        refused: Hash: id of a refused update to the reason.
+        refused_at: Sorted set: ids of refused updates by time in ms, to forget the oldest.
+        totals: Hash: accepted, duplicates, ``refused:<reason>``.
+        staleness: Hash: staleness to how many folded updates had it.
+        fleet: Hash: ``<worker>:<field>``, see ``tables``.
+    """
+
+    def __init__(self, federation: str) -> None:
+        self._prefix = f"lc:{{{federation}}}"
+        self.head = f"{self._prefix}:head"
+        self.lease = f"{self._prefix}:lease"
+        self.fence = f"{self._prefix}:fence"
+        self.applied = f"{self._prefix}:applied"
+        self.refused = f"{self._prefix}:refused"
+        self.refused_at = f"{self._prefix}:refused_at"
+        self.totals = f"{self._prefix}:totals"
+        self.staleness = f"{self._prefix}:staleness"
+        self.fleet = f"{self._prefix}:fleet"
+
+    def manifest(self, version: Version | str) -> str:
+        """The manifest of a version, as bytes."""
+        return f"{self._prefix}:m:{version}"
+
+    def chunk(self, digest: str) -> str:
+        """The bytes that ``digest`` names."""
+        return f"{self._prefix}:b:{digest}"
+
+    def superseded(self, name: str) -> str:
+        """What ``Commit.superseded`` calls ``name``: a digest is a chunk, ``epoch.n`` a manifest."""
+        return self.manifest(name) if "." in name else self.chunk(name)
+
+    def payload(self, worker: str, digest: str) -> str:
+        """An update's payload that was too large for a message."""
+        return f"{self._prefix}:u:{worker}:{digest}"

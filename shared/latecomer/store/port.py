@@ -1,0 +1,311 @@
+"""What the house needs from a model store, and nothing more.
+
+The laws, which one contract suite checks on every server:
+
+* A version is visible completely or not at all: ``commit`` moves the head, the ledger and the
+  counters in one step, or nothing.
+* Only the holder of the current lease commits: the fencing token is checked inside that step, so a
+  paused aggregator that wakes up after its lease passed on cannot move the head.
+* The head never goes back, and inside an epoch its number goes up by exactly one.
+* Repeating a commit (same ``commit_id``) after a lost reply changes nothing and succeeds.
+* Chunks are named by their content; whoever reads one gets those bytes or an error.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from latecomer.events import Version
+from latecomer.tensors import Layout, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One update's part in a version: enough to replay the step, and to report on it."""
+
+    update_id: str
+    worker: str
+    base: Version
+    staleness: int
+    weight: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that makes up one version.
+
+    Attributes:
+        previous: The version it was stepped from; None for an initial version.
+        layout: The model's tensors.
+        model: Per tensor, the digests of its chunks in order; their concatenation is the tensor's
+            little-endian float32 bytes in C order.
+        optimizer: The server optimiser's tensors in the same form, for the aggregator alone.
+        folds: The updates folded into it, in fold order.
+        divisor: What ``dense`` sums were divided by.
+        recipe: Digest of the recipe's chunk (JSON).
+        catalogue: Digest of the catalogue's chunk (JSON).
+        at_s: When it was made.
+    """
+
+    version: Version
+    previous: Version | None
+    layout: Layout
+    model: Mapping[str, tuple[str, ...]]
+    optimizer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optimizer_layout: Layout = field(default_factory=lambda: Layout(()))
+    folds: tuple[Fold, ...] = ()
+    divisor: int = 1
+    recipe: str = ""
+    catalogue: str = ""
+    at_s: float = 0.0
+
+    def chunks(self) -> frozenset[str]:
+        """Every chunk that this version needs."""
+        tables = (*self.model.values(), *self.optimizer.values())
+        named = {each for chunks in tables for each in chunks}
+        return frozenset(named | {each for each in (self.recipe, self.catalogue) if each})
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: equal manifests have equal bytes, whose digest names them."""
+        body = {
+            "schema": 1,
+            "version": self.version,
+            "previous": self.previous,
+            "layout": self.layout.to_json(),
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "optimizer_layout": self.optimizer_layout.to_json(),
+            "folds": [
+                [f.update_id, f.worker, f.base, f.staleness, f.weight, f.examples]
+                for f in self.folds
+            ],
+            "divisor": self.divisor,
+            "recipe": self.recipe,
+            "catalogue": self.catalogue,
+            "at_s": self.at_s,
+        }
+        return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Inverse of ``to_bytes``."""
+        body = json.loads(data)
+        return cls(
+            version=Version(*body["version"]),
+            previous=Version(*body["previous"]) if body["previous"] else None,
+            layout=Layout.from_json(body["layout"]),
+            model={name: tuple(chunks) for name, chunks in body["model"].items()},
+            optimizer={name: tuple(chunks) for name, chunks in body["optimizer"].items()},
+            optimizer_layout=Layout.from_json(body["optimizer_layout"]),
+            folds=tuple(
+                Fold(update_id, worker, Version(*base), staleness, weight, examples)
+                for update_id, worker, base, staleness, weight, examples in body["folds"]
+            ),
+            divisor=body["divisor"],
+            recipe=body["recipe"],
+            catalogue=body["catalogue"],
+            at_s=body["at_s"],
+        )
+
+    @property
+    def digest(self) -> str:
+        """Names this manifest."""
+        return digest(self.to_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest version, and the digest of its manifest."""
+
+    version: Version
+    manifest: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to commit: ``fence`` grows with every new holder."""
+
+    owner: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A new version to make visible.
+
+    Attributes:
+        commit_id: Names this attempt, so that repeating it is harmless.
+        expected: The head that the version was computed from; None for the very first.
+        superseded: Chunks and manifests that only older versions need; they expire after the
+            retention time, so that downloads under way can finish.
+        reports: Per worker, what the fleet table shows beside the counts: JSON.
+    """
+
+    commit_id: str
+    lease: Lease
+    expected: Version | None
+    manifest: Manifest
+    superseded: frozenset[str] = frozenset()
+    reports: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An update that will not be folded, and why. ``reason`` is short and stable."""
+
+    update_id: str
+    worker: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts since the federation's first version.
+
+    ``staleness`` maps a staleness to how many folded updates had it; ``refused`` a reason to how
+    many were refused for it; ``duplicates`` counts redeliveries of updates that were folded or
+    refused before, and had no effect.
+    """
+
+    accepted: int
+    duplicates: int
+    refused: Mapping[str, int]
+    staleness: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A line of the fleet table, as the aggregator saw the worker.
+
+    ``report`` is the JSON of the last commit's report; ``last_refusal`` is ``reason: detail``.
+    """
+
+    worker: str
+    accepted: int
+    refused: int
+    last_seen_s: float
+    last_staleness: int | None
+    last_refusal: str
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an update: folded, or refused with a reason; unknown updates have none."""
+
+    folded: bool
+    reason: str = ""
+
+
+class ModelStore(Protocol):
+    """One federation's models, ledger, lease and counters.
+
+    Every method raises ``StoreUnreachable`` if the server does not answer and ``StoreDenied`` if
+    this login lacks the right.
+    """
+
+    def head(self) -> Head | None:
+        """The newest version; None before the first."""
+        ...
+
+    def manifest(self, version: Version) -> Manifest:
+        """The manifest of ``version``.
+
+        Raises:
+            ChunkMissing: It was superseded and has expired.
+        """
+        ...
+
+    def read(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Chunks by digest, each checked against its name; a few at a time are in flight.
+
+        Raises:
+            ChunkMissing: One is gone or damaged.
+        """
+        ...
+
+    def stage(self, chunks: Mapping[str, bytes | memoryview]) -> None:
+        """Write chunks that expire unless a commit keeps them. Those that exist stay as they are."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Make a version visible, then wait until the server made it durable.
+
+        One atomic step: fence and head checked, head moved, chunks and manifest kept, superseded
+        ones set to expire, ids entered in the ledger, counters raised. A repeated ``commit_id``
+        succeeds without effect.
+
+        Raises:
+            Fenced: The lease is not this commit's any more.
+            VersionConflict: The head is not ``expected``.
+            StagedMissing: A staged chunk has expired; stage again.
+        """
+        ...
+
+    def applied(self, update_ids: Iterable[str]) -> frozenset[str]:
+        """Which of these were folded or refused already."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> bool:
+        """Record a refusal once; False if this update already had its verdict."""
+        ...
+
+    def count_duplicate(self) -> None:
+        """One more redelivery that had no effect."""
+        ...
+
+    def verdict(self, update_id: str) -> Verdict | None:
+        """What became of an update; None while unknown (or too long ago)."""
+        ...
+
+    def acquire(self, owner: str, ttl_s: float) -> Lease | None:
+        """The lease, if it is free or already ``owner``'s; None while somebody else holds it."""
+        ...
+
+    def renew(self, lease: Lease, ttl_s: float) -> bool:
+        """Prolong; False if the lease was lost."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back if it is still held, so that a standby need not wait."""
+        ...
+
+    def holder(self) -> Lease | None:
+        """Who leads now."""
+        ...
+
+    def totals(self) -> Totals:
+        """Counts for reports and the status table."""
+        ...
+
+    def fleet(self) -> list[WorkerRecord]:
+        """Every worker that ever had an update folded or refused, by name."""
+        ...
+
+    def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
+        """Leave an update's payload that is too large for a message; returns its digest."""
+        ...
+
+    def read_payload(self, worker: str, payload_digest: str) -> bytes:
+        """A payload left by ``worker``.
+
+        Raises:
+            ChunkMissing: It expired or was never there.
+        """
+        ...
+
+    def version(self) -> str:
+        """Product and version, for people: ``Valkey 8.1.1``."""
+        ...
+
+    def durability(self) -> str:
+        """What a confirmed commit survives, in words, from the server's settings."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...

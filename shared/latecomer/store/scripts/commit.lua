@@ -1,0 +1,73 @@
+-- Makes one version visible: everything below, or nothing.
+--
+-- KEYS  head lease applied refused totals staleness fleet, the new manifest, then `chunks` chunks
+--       that the new version needs, then what it supersedes.
+-- ARGV  1: the commit as JSON, every number in it as text. 2: the manifest's bytes; they are small,
+--       and written here because a zombie that staged them under the version's own key could
+--       overwrite the manifest that won.
+-- Gives {'ok'} or {'repeated'}, or {why not, detail}.
+--
+-- All checks come before the first write: Redis does not undo a script that stops midway.
+
+local head, lease, applied, refused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local totals, staleness, fleet, manifest = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local commit = cjson.decode(ARGV[1])
+local first_chunk = 9
+local last_chunk = first_chunk + tonumber(commit.chunks) - 1
+
+local now = redis.call('HMGET', head, 'commit_id', 'epoch', 'version', 'fence')
+if now[1] == commit.commit_id then
+  -- Changes nothing, but is a write: WAITAOF waits for the writes of its own connection, and the
+  -- first attempt may have come over another one.
+  redis.call('HSET', head, 'commit_id', commit.commit_id)
+  return {'repeated'}
+end
+
+local held = redis.call('HMGET', lease, 'owner', 'fence')
+local mine = held[1] == commit.owner and held[2] == commit.fence
+if not mine or tonumber(commit.fence) < tonumber(now[4] or 0) then
+  return {'fenced', held[1] or ''}
+end
+
+local version = now[2] and (now[2] .. '.' .. now[3]) or ''
+if version ~= commit.expected then
+  return {'conflict', version}
+end
+
+for _, fold in ipairs(commit.folds) do
+  if redis.call('ZSCORE', applied, fold.id) or redis.call('HEXISTS', refused, fold.id) == 1 then
+    return {'counted', fold.id}
+  end
+end
+
+for i = first_chunk, last_chunk do
+  if redis.call('EXISTS', KEYS[i]) == 0 then
+    return {'missing', KEYS[i]}
+  end
+end
+
+redis.call('SET', manifest, ARGV[2])
+for i = last_chunk + 1, #KEYS do
+  redis.call('PEXPIRE', KEYS[i], commit.retention_ms)
+end
+-- After the expiries, so that a chunk in both lists stays.
+for i = first_chunk, last_chunk do
+  redis.call('PERSIST', KEYS[i])
+end
+
+redis.call('HSET', head, 'epoch', commit.epoch, 'version', commit.version, 'manifest',
+  commit.manifest, 'commit_id', commit.commit_id, 'fence', commit.fence, 'at_ms', commit.at_ms)
+
+for _, fold in ipairs(commit.folds) do
+  redis.call('ZADD', applied, commit.now_ms, fold.id)
+  redis.call('HINCRBY', totals, 'accepted', 1)
+  redis.call('HINCRBY', staleness, fold.staleness, 1)
+  redis.call('HINCRBY', fleet, fold.worker .. ':accepted', 1)
+  redis.call('HSET', fleet, fold.worker .. ':staleness', fold.staleness,
+    fold.worker .. ':seen_ms', commit.now_ms)
+end
+for worker, report in pairs(commit.reports) do
+  redis.call('HSET', fleet, worker .. ':report', report)
+end
+redis.call('ZREMRANGEBYSCORE', applied, '-inf', '(' .. commit.forget_before_ms)
+return {'ok'}

@@ -1,0 +1,11 @@
+-- Prolongs a lease that is still held.
+--
+-- KEYS  lease
+-- ARGV  owner, fence, time to live in ms
+-- Gives 1, or 0 if the lease was lost.
+
+local held = redis.call('HMGET', KEYS[1], 'owner', 'fence')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
+  return 0
+end
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])

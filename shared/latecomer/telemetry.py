@@ -1,0 +1,103 @@
+"""Metrics and health of one process, over HTTP for Prometheus and for health checks."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+
+#: Staleness is small most of the time; the tail is what an alert looks at.
+STALENESS_BUCKETS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+
+
+class AggregatorTelemetry:
+    """What an aggregator counts. Labels have few values: reasons and results, never users."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leading = Gauge("latecomer_leading", "1 while this one leads", registry=self.registry)
+        self.version = Gauge("latecomer_version", "Number of the head", registry=self.registry)
+        self.folded = Counter(
+            "latecomer_updates_folded", "Updates folded into versions", registry=self.registry
+        )
+        self.refused = Counter(
+            "latecomer_updates_refused", "Updates refused", ["reason"], registry=self.registry
+        )
+        self.duplicates = Counter(
+            "latecomer_updates_duplicate", "Redeliveries without effect", registry=self.registry
+        )
+        self.staleness = Histogram(
+            "latecomer_staleness_versions",
+            "Versions between an update's base and its fold",
+            buckets=STALENESS_BUCKETS,
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "latecomer_commit_seconds", "Server step to durable commit", registry=self.registry
+        )
+        self.buffered = Gauge(
+            "latecomer_updates_buffered", "Updates waiting for a commit", registry=self.registry
+        )
+        self.last_commit = Gauge(
+            "latecomer_last_commit_timestamp_seconds", "When", registry=self.registry
+        )
+
+
+class Pulse:
+    """Tells whether a loop is alive: the loop beats, a health check asks.
+
+    A loop that hangs stops beating, however well the thread that answers HTTP may feel.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._last_s = time.monotonic()
+
+    def beat(self) -> None:
+        """The loop came round once more."""
+        self._last_s = time.monotonic()
+
+    def alive(self) -> bool:
+        """Whether it beat within the limit."""
+        return time.monotonic() - self._last_s < self._limit_s
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Health checks every few seconds are not news."""
+
+
+class Endpoint:
+    """``/metrics`` and ``/healthz`` on a port, until closed; port 0 picks a free one."""
+
+    def __init__(
+        self, port: int, registry: CollectorRegistry, healthy: Callable[[], bool], *, host: str = ""
+    ) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._healthy = healthy
+        self._server = make_server(host, port, self._answer, handler_class=_Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry")
+        self._thread.daemon = True
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.server_port
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != "/healthz":
+            return self._metrics(environ, start)
+        healthy = self._healthy()
+        status = "200 OK" if healthy else "503 Service Unavailable"
+        start(status, [("Content-Type", "text/plain")])
+        return [b"ok\n" if healthy else b"the loop hangs\n"]

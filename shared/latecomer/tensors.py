@@ -1,0 +1,211 @@
+"""What a model and an update are made of: named arrays, their layout, and deltas between them.
+
+A *state* maps tensor names to float32 arrays. A *delta* is trained minus base, always against the
+base version that the training started from, and carries only the rows it touched of tables that
+are ``rows``. Deltas form an algebra: for any states a, b of one layout,
+``applied(a, difference(a, b)) == b`` bit for bit, wherever ``b - a`` is exact in float32.
+
+Numpy only: the aggregator has no torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.errors import LayoutMismatch
+
+Array = npt.NDArray[np.float32]
+State = Mapping[str, Array]
+
+#: 128 bits name a model's shape or a chunk without collisions, and fit a message header.
+DIGEST_BYTES = 16
+
+
+def digest(data: bytes | memoryview) -> str:
+    """BLAKE2b-128 of ``data`` as 32 hex digits: the name of a chunk, a manifest, a payload."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+class Kind(StrEnum):
+    """How deltas of a tensor combine.
+
+    ``dense``: averaged over the updates of a buffer. ``rows``: an embedding table, each row averaged
+    over the updates that touched it. ``sum``: additive statistics, added up; staleness does not
+    matter to them at all.
+    """
+
+    DENSE = "dense"
+    ROWS = "rows"
+    SUM = "sum"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, kind and shape of one float32 tensor; ``rows`` tensors have shape (rows, width)."""
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind is Kind.ROWS and len(self.shape) != 2:  # noqa: PLR2004 - (rows, width)
+            raise LayoutMismatch(f"tensor {self.name!r} is a table, but has shape {self.shape}")
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of a model, in order. Two layouts are the same if their digests are."""
+
+    tensors: tuple[TensorSpec, ...]
+
+    def __iter__(self) -> Iterator[TensorSpec]:
+        return iter(self.tensors)
+
+    def __getitem__(self, name: str) -> TensorSpec:
+        """The tensor called ``name``; KeyError if there is none."""
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, TensorSpec]:
+        return {spec.name: spec for spec in self.tensors}
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the layout: the digest of its JSON form."""
+        return digest(json.dumps(self.to_json(), separators=(",", ":")).encode())
+
+    @property
+    def size(self) -> int:
+        """Number of parameters in all."""
+        return sum(spec.size for spec in self.tensors)
+
+    def zeros(self) -> dict[str, Array]:
+        """A state of zeros."""
+        return {spec.name: np.zeros(spec.shape, np.float32) for spec in self.tensors}
+
+    def check(self, state: State) -> None:
+        """Pass if ``state`` has exactly these tensors as float32 arrays.
+
+        Raises:
+            LayoutMismatch: Names the first tensor that is missing, unknown or of another shape.
+        """
+        for name in sorted(set(state) ^ set(self._by_name)):
+            raise LayoutMismatch(f"tensor {name!r} is {'unknown' if name in state else 'missing'}")
+        for spec in self.tensors:
+            array = state[spec.name]
+            if array.shape != spec.shape or array.dtype != np.float32:
+                raise LayoutMismatch(
+                    f"tensor {spec.name!r} is {array.dtype}{array.shape}, not float32{spec.shape}"
+                )
+
+    def to_json(self) -> list[list[object]]:
+        """``[[name, kind, [shape]], …]``: part of manifests."""
+        return [[spec.name, spec.kind.value, list(spec.shape)] for spec in self.tensors]
+
+    @classmethod
+    def from_json(cls, data: list[list[object]]) -> "Layout":
+        """Inverse of ``to_json``."""
+        return cls(
+            tuple(
+                TensorSpec(str(name), Kind(str(kind)), tuple(int(side) for side in shape))  # type: ignore[attr-defined]
+                for name, kind, shape in data
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDelta:
+    """The change of one tensor.
+
+    Attributes:
+        rows: For tables, the touched rows, strictly increasing uint32 of shape (n,); else None.
+        values: For tables (n, width); else the tensor's own shape. float32 or float16.
+    """
+
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float16]
+    rows: npt.NDArray[np.uint32] | None = None
+
+
+Delta = Mapping[str, TensorDelta]
+
+
+def difference(layout: Layout, base: State, trained: State) -> dict[str, TensorDelta]:
+    """``trained - base``; tensors and rows that did not change are left out."""
+    delta = {}
+    for spec in layout:
+        change = trained[spec.name] - base[spec.name]
+        if spec.kind is Kind.ROWS:
+            rows = np.flatnonzero(change.any(axis=1)).astype(np.uint32)
+            if len(rows):
+                delta[spec.name] = TensorDelta(change[rows], rows)
+        elif change.any():
+            delta[spec.name] = TensorDelta(change)
+    return delta
+
+
+def applied(layout: Layout, base: State, delta: Delta) -> dict[str, Array]:
+    """``base + delta``, as new arrays."""
+    state = {spec.name: base[spec.name].copy() for spec in layout}
+    for name, change in delta.items():
+        if change.rows is None:
+            state[name] += change.values
+        else:
+            state[name][change.rows] += change.values
+    return state
+
+
+def check_delta(layout: Layout, delta: Delta) -> None:
+    """Pass if ``delta`` fits ``layout``: known tensors, shapes, rows increasing and in range.
+
+    Raises:
+        LayoutMismatch: Names the first tensor that does not fit, and how.
+    """
+    for name, change in delta.items():
+        if name not in layout:
+            raise LayoutMismatch(f"tensor {name!r} is unknown")
+        spec = layout[name]
+        if (change.rows is None) is (spec.kind is Kind.ROWS):
+            raise LayoutMismatch(f"tensor {name!r} is of kind {spec.kind}, its delta is not")
+        if change.rows is None:
+            if change.values.shape != spec.shape:
+                raise LayoutMismatch(f"tensor {name!r}: {change.values.shape} is not {spec.shape}")
+        else:
+            _check_rows(spec, change.rows, change.values.shape)
+
+
+def _check_rows(
+    spec: TensorSpec, rows: npt.NDArray[np.uint32], values_shape: tuple[int, ...]
+) -> None:
+    if values_shape != (len(rows), spec.shape[1]):
+        raise LayoutMismatch(
+            f"tensor {spec.name!r}: {len(rows)} rows with values of shape {values_shape}"
+        )
+    if len(rows) and (int(rows[-1]) >= spec.shape[0] or bool(np.any(rows[1:] <= rows[:-1]))):
+        raise LayoutMismatch(
+            f"tensor {spec.name!r}: rows must increase and stay below {spec.shape[0]}"
+        )
+
+
+def finite(delta: Delta) -> bool:
+    """Whether every value is a number: a sum is finite only if all its terms are."""
+    return all(bool(np.isfinite(change.values).all()) for change in delta.values())
+
+
+def norm(delta: Delta) -> float:
+    """L2 norm over all values."""
+    squares = (np.square(change.values, dtype=np.float64).sum() for change in delta.values())
+    return float(np.sqrt(sum(squares)))

@@ -1,0 +1,20 @@
+"""Ends every session by saying which servers were exercised, and by stopping ours."""
+
+import pytest
+
+import servers
+from server import in_ci
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if in_ci() and servers.missing() and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    lines = servers.report()
+    servers.discard_all()
+    # After pytest's own last line, so that nobody overlooks it.
+    for line in lines:
+        config.get_terminal_writer().line(line)
