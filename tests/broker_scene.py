@@ -241,6 +241,16 @@ def publish_until_confirmed(publisher: Publisher, exchange: str, number: int) ->
     eventually(confirmed, within_s=3 * PATIENCE_S, what="a confirm")
 
 
+def publish_until_refused(publisher: Publisher, exchange: str) -> None:
+    """Publish until the broker does not take it any more; raises why."""
+
+    def never() -> bool:
+        publisher.publish(message(exchange))
+        return False
+
+    eventually(never, within_s=PATIENCE_S, what="a refusal")
+
+
 def take(subscription: Subscription) -> Delivery:
     """The next delivery; fails the test if none comes."""
     delivery = subscription.receive(PATIENCE_S)

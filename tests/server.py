@@ -58,6 +58,7 @@ class Server:
         self.how = how
         self.exercised = False
         self._name = ""
+        self._broken = ""
 
     def __str__(self) -> str:
         return f"{self.label} ({self.how})"
@@ -118,12 +119,15 @@ class Server:
     def _use(self) -> None:
         if self.exercised:
             return
+        if self._broken:
+            _unavailable(self._broken)
         try:
             self.start()
             self._name = _introduce(self._address())
         except (OSError, DockerException, BrokerUnreachable, subprocess.SubprocessError) as error:
             self.discard()
-            _unavailable(f"{self} does not start: {error}")
+            self._broken = f"{self} does not start: {error}"
+            _unavailable(self._broken)
         self.exercised = True
 
 

@@ -43,12 +43,10 @@ def report() -> list[str]:
 
 
 def missing() -> list[str]:
-    """Kinds of server that tests asked for and that none of was exercised."""
-    reasons = {
-        "brokers": "RabbitMQ (no URL, no Docker engine, no rabbitmq-server)",
-        "stores": "Redis (no URL, no Docker engine, no redis-server)",
-    }
-    return [reasons[kind] for kind in sorted(_wanted) if not _exercised(kind)]
+    """Kinds of server that tests asked for and that were not exercised, with the reason."""
+    programs = {"brokers": "RabbitMQ", "stores": "Redis"}
+    idle = [kind for kind in sorted(_wanted) if not _exercised(kind)]
+    return [f"{programs[kind]} ({_why_not(kind)})" for kind in idle]
 
 
 def discard_all() -> None:
@@ -59,6 +57,13 @@ def discard_all() -> None:
 
 def _exercised(kind: str) -> list[str]:
     return [f"{each.name} ({each.how})" for each in _wanted.get(kind, []) if each.exercised]
+
+
+def _why_not(kind: str) -> str:
+    if _wanted[kind]:
+        return "found, but no test ran on it"
+    binary = {"brokers": "rabbitmq-server", "stores": "redis-server"}[kind]
+    return f"no URL, no Docker engine, no {binary}"
 
 
 def _find(kind: str, variable: str, search: Callable[[], Iterator[Server]]) -> list[Server]:

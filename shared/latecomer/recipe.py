@@ -16,7 +16,7 @@ from latecomer.broker.topology import EVERYONE
 from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.interactions.schema import Columns
-from latecomer.interactions.sources import Selection
+from latecomer.interactions.selection import Selection
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store.port import Head
 
@@ -172,11 +172,16 @@ class Fleet(_Section):
 
 
 class Demo(_Section):
-    """What ``latecomer demo`` adds: when to stop, and how many customers to show."""
+    """What ``latecomer demo`` adds: when to stop, how many customers to show, and the pace.
+
+    ``round_s`` is how long a fast device takes at least for a round: without it all devices would be
+    equally fast on one machine, and nothing would ever be late.
+    """
 
     versions: int = Field(40, ge=1)
     limit_s: float = Field(60.0, gt=0)
     customers: int = Field(3, ge=0, le=20)
+    round_s: float = Field(0.2, ge=0)
 
 
 class Recipe(_Section):

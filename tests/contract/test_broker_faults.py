@@ -21,10 +21,16 @@ from broker_scene import (
     take,
     take_ids,
 )
+from latecomer.broker.port import QueueDepth
 from latecomer.errors import BrokerDenied, BrokerUnreachable, PublishRefused
+from server import eventually
 
 #: A handler that is slower than three of these would lose a connection it had to serve itself.
 HEARTBEAT_S = 2
+
+#: RabbitMQ notes a new quorum queue's name on disk within half a second; a kill before that
+#: loses the queue, whatever it confirmed (seen on 3.10.8 and 4.0.5).
+NOTED_AFTER_S = 2.0
 
 
 def test_unacked_deliveries_of_a_lost_connection_come_again_flagged(scene: Scene) -> None:
@@ -32,15 +38,25 @@ def test_unacked_deliveries_of_a_lost_connection_come_again_flagged(scene: Scene
     topology = queue_topology()
     broker.declare(topology)
     publish_numbers(broker.publisher(), queue_of(topology), range(3))
-    subscription = broker.subscribe(queue_of(topology), prefetch=2)
+    subscription = broker.subscribe(queue_of(topology), prefetch=3)
     before = [take(subscription), take(subscription)]
+    await_ready(broker, queue_of(topology), 0)
 
     scene.lose_connections()
+    eventually(
+        lambda: (
+            broker.depth(queue_of(topology)) == QueueDepth(ready=0, consumers=1)
+            and subscription.connected()
+        ),
+        within_s=PATIENCE_S,
+        what="consuming again",
+    )
 
-    after = [take(subscription), take(subscription)]
-    assert [each.message_id for each in after] == ["m0", "m1"]
-    assert [each.redelivered for each in after] == [True, True]
-    assert after[0].generation > before[0].generation
+    # The third was handed out but never looked at: its old copy is not to be seen again.
+    after = [take(subscription) for _ in range(3)]
+    assert [each.message_id for each in after] == ["m0", "m1", "m2"]
+    assert all(each.redelivered for each in after)
+    assert all(each.generation > before[0].generation for each in after)
 
 
 def test_acking_a_delivery_of_a_lost_connection_does_nothing(scene: Scene) -> None:
@@ -82,8 +98,9 @@ def test_a_killed_broker_that_returns_lost_nothing_and_everybody_heals(scene: Sc
     broker.declare(topology)
     publisher = broker.publisher()
     publish_numbers(publisher, queue_of(topology), range(3))
-    subscription = broker.subscribe(queue_of(topology), prefetch=2, topology=topology)
+    subscription = broker.subscribe(queue_of(topology), prefetch=1, topology=topology)
     held = take(subscription)
+    assert subscription.receive(NOTED_AFTER_S if scene.real else 0) is None
 
     scene.kill()
     await_disconnected(subscription)
@@ -96,7 +113,8 @@ def test_a_killed_broker_that_returns_lost_nothing_and_everybody_heals(scene: Sc
 
     scene.start()
     publish_until_confirmed(publisher, queue_of(topology), 4)
-    assert take_ids(subscription, 4) == ["m0", "m1", "m2", "m4"]
+    # Quorum queues do not promise where in the order a returned message comes.
+    assert sorted(take_ids(subscription, 4)) == ["m0", "m1", "m2", "m4"]
 
 
 def test_everything_closes_while_the_broker_is_down(scene: Scene) -> None:

@@ -100,7 +100,7 @@ def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attemp
             lease=lease,
             expected=current.version,
             manifest=manifest,
-            superseded=current.manifest.chunks() - manifest.chunks(),
+            superseded=_superseded(current.manifest, manifest),
             reports=attempt.reports,
         )
     )
@@ -138,7 +138,8 @@ def publish_initial(
         catalogue=digest(catalogue),
         at_s=at_s,
     )
-    former = store.head()
+    head = store.head()
+    former = None if head is None else store.manifest(head.version)
     store.stage(
         {**cut.blobs, **slots.blobs, manifest.recipe: recipe_bytes, manifest.catalogue: catalogue}
     )
@@ -148,6 +149,7 @@ def publish_initial(
             lease=lease,
             expected=None if former is None else former.version,
             manifest=manifest,
+            superseded=frozenset() if former is None else _superseded(former, manifest),
         )
     )
     return Head(manifest.version, manifest.digest, at_s)
@@ -160,6 +162,11 @@ def report(header: UpdateHeader) -> str:
         separators=(",", ":"),
         sort_keys=True,
     )
+
+
+def _superseded(before: Manifest, after: Manifest) -> frozenset[str]:
+    """What only the former version needs, its manifest included."""
+    return (before.chunks() - after.chunks()) | {str(before.version)}
 
 
 def _commit_id(manifest: Manifest) -> str:

@@ -6,7 +6,6 @@ minutes of training do not cost a heartbeat.
 """
 
 from collections.abc import Callable
-from random import Random
 
 import numpy as np
 import structlog
@@ -102,7 +101,7 @@ class Agent:
         started = self._newest_round(wait_s)
         if started is None or not self._is_news(started.version):
             return False
-        self._idle(Random(self._rng.integers(2**32)).uniform(0.0, started.spread_s))
+        self._idle(self._rng.uniform(0.0, started.spread_s))
         snapshot = fetch(self._store, started.version, started.manifest, self._cache)
         self._look_at_verdict()
         trainer = self._trainer_for(snapshot)

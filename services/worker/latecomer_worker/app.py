@@ -3,7 +3,6 @@
 import random
 import threading
 import uuid
-from pathlib import Path
 
 import numpy as np
 import structlog
@@ -36,7 +35,7 @@ def build(
     broker: Broker,
     store: ModelStore,
     state: WorkerState,
-    cache_dir: Path,
+    cache: ChunkCache,
     open_site: OpenSite,
     clock: Clock,
     stop: threading.Event,
@@ -56,7 +55,7 @@ def build(
         store=store,
         outbox=Outbox(state, broker.publisher(), store, federation=federation, worker=worker),
         state=state,
-        cache=ChunkCache(cache_dir),
+        cache=cache,
         open_site=open_site,
         clock=clock,
         rng=np.random.default_rng(seed),
@@ -67,7 +66,14 @@ def build(
 
 
 def run(
-    settings: Settings, *, worker: str, open_site: OpenSite, stop: threading.Event, once: bool
+    settings: Settings,
+    *,
+    worker: str,
+    state: WorkerState,
+    cache: ChunkCache,
+    open_site: OpenSite,
+    stop: threading.Event,
+    once: bool,
 ) -> None:
     """Take part in rounds until ``stop`` is set, or in one only.
 
@@ -78,14 +84,13 @@ def run(
     client = f"latecomer-worker-{worker}"
     broker = connect.broker(settings, client=client)
     store = connect.store(settings, federation=settings.federation, client=client, clock=clock)
-    state = WorkerState(settings.state_dir / f"{worker}.sqlite")
     agent = build(
         federation=settings.federation,
         worker=worker,
         broker=broker,
         store=store,
         state=state,
-        cache_dir=settings.state_dir / f"{worker}.chunks",
+        cache=cache,
         open_site=open_site,
         clock=clock,
         stop=stop,
@@ -100,5 +105,4 @@ def run(
         # The outbox is on disk: whatever is not confirmed by now is sent at the next start.
         broker.close()
         store.close()
-        state.close()
         log.info("worker.stopped", worker=worker)

@@ -95,6 +95,8 @@ class MemorySubscription:
         if self._closed:
             return
         self._generation += 1
+        # As on a real connection: a tag means something only within its generation.
+        self._tags = count(1)
         try:
             self._attached = self._server.consume(self._queue, self._topology, self)
         except Permanent as refusal:

@@ -88,7 +88,11 @@ class MemoryServer:
         with self.lock:
             self._must_be_up()
             found = self.find(queue)
-            return None if found is None else QueueDepth(len(found.ready), len(found.consumers))
+            if found is None:
+                return None
+            # RabbitMQ takes a passive declaration for use, too.
+            found.unused_since_s = self._clock.monotonic_s()
+            return QueueDepth(len(found.ready), len(found.consumers))
 
     def find(self, queue: str) -> MemoryQueue | None:
         """The queue of that name, unless it expired meanwhile."""

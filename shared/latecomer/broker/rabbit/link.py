@@ -171,7 +171,7 @@ class Link:
             if not self._closing:
                 self._closing = True
                 self._loop.add_callback_threadsafe(self._shut)
-        self._thread.join()
+        self._thread.join(2 * CLOSE_DEADLINE_S)
 
     # From here on everything runs on the link's own thread.
 
@@ -190,7 +190,15 @@ class Link:
         try:
             self._loop.start()
         finally:
-            self._loop.close()
+            self._end()
+
+    def _end(self) -> None:
+        with self._gate:
+            expected, self._closing = self._closing, True
+        if not expected:
+            # Nobody may wait for a thread that fell over; its traceback is on stderr.
+            self._role.lost(Permanent("The thread of a broker connection died"))
+        self._loop.close()
 
     def _open(self) -> None:
         self._cause = None
@@ -306,7 +314,14 @@ def translate(reason: Exception) -> LatecomerError:
         case ShortStringTooLong():
             return BadConfiguration(f"A name does not fit into AMQP's 255 bytes: {text}")
         case _:
-            return BrokerUnreachable(f"No connection to RabbitMQ: {reason!r}")
+            return BrokerUnreachable(f"No connection to RabbitMQ: {_innermost(reason)!r}")
+
+
+def _innermost(reason: BaseException) -> BaseException:
+    """The socket's own words, out of the three layers that pika wraps around a failed connect."""
+    layers = [*getattr(reason, "exceptions", ()), getattr(reason, "exception", None), *reason.args]
+    inner = [layer for layer in layers if isinstance(layer, BaseException)]
+    return _innermost(inner[-1]) if inner else reason
 
 
 def _translate_reply(code: int, text: str) -> LatecomerError:

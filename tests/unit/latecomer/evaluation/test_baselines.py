@@ -31,4 +31,5 @@ def test_chance_depends_on_seed_and_user_alone() -> None:
     score = at_random(6, seed=1)
     assert (score(np.array([3, 4]))[1] == score(np.array([4]))[0]).all()
     assert (score(np.array([4])) != at_random(6, seed=2)(np.array([4]))).all()
+    assert (score(np.array([3]))[0] != score(np.array([4]))[0]).all()
     assert score(np.empty(0, np.int64)).shape == (0, 6)

@@ -67,6 +67,11 @@ def test_calibration_error_weighs_each_bins_gap_by_its_size() -> None:
     assert expected_calibration_error(labels, probability, bins=2) == pytest.approx(by_hand)
 
 
+def test_the_last_bin_includes_certainty() -> None:
+    # One bin from 1/2 to 1: mean label 1/2 against 3/4.
+    assert expected_calibration_error(np.array([1, 0]), np.array([0.5, 1.0]), bins=2) == 0.25
+
+
 def test_frequencies_that_match_are_calibrated() -> None:
     labels = np.array([1, 0, 0, 0, 1, 1])
     probability = np.array([0.25, 0.25, 0.25, 0.25, 1.0, 1.0])

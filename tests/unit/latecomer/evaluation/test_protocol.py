@@ -94,6 +94,19 @@ def test_batches_equal_one_pass(candidates: Candidates, batch: int) -> None:
     assert whole.lists.tolist() == parts.lists.tolist()
 
 
+def test_lists_are_out_of_the_whole_catalogue_even_if_negatives_are_sampled() -> None:
+    known, target = world(n_items=1000)
+    full, sampled = (
+        RankingProtocol(candidates=candidates).evaluate(
+            at_random(1000, seed=0), known, target, lists=True
+        )
+        for candidates in BOTH
+    )
+    assert full.lists is not None
+    assert sampled.lists is not None
+    assert full.lists.tolist() == sampled.lists.tolist()
+
+
 def test_a_seed_reproduces_the_draw_and_another_changes_it() -> None:
     known, target = world(n_items=1000)
     first, again, other = (

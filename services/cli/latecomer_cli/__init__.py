@@ -1,0 +1,1 @@
+"""The ``latecomer`` command: thin, and the only one who knows all services."""

@@ -1,0 +1,277 @@
+"""The ``latecomer`` command line: parses, calls, prints, and ends with a meaningful exit code.
+
+Exit codes are the same for every command: 0 ok, 1 the job failed, 2 bad usage or configuration,
+3 broker or store unreachable, 4 some workers failed.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from latecomer import __version__, connect, logs
+from latecomer.clock import SystemClock
+from latecomer.config import Settings, load_settings
+from latecomer.errors import BadConfiguration, ExitCode, LatecomerError
+from latecomer.lifecycle import stop_signal
+from latecomer.recipe import load_recipe
+from latecomer_cli import doctor as doctor_
+from latecomer_cli import status as status_
+from latecomer_cli.output import Format, Output, complain
+
+app = typer.Typer(
+    name="latecomer",
+    help="Asynchronous federated recommenders over RabbitMQ and Redis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/retail.toml.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+Federation = Annotated[
+    str | None, typer.Option(help="The federation; default LATECOMER_FEDERATION.")
+]
+
+DEFAULT_RECIPE = Path("recipes/retail.toml")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """See the module."""
+    if version:
+        typer.echo(f"latecomer {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    recipe: RecipePath = DEFAULT_RECIPE,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    report: Annotated[Path, typer.Option(help="Where report.json goes.")] = Path(
+        "runs/demo/report.json"
+    ),
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Run the main job in this process: a fleet trains asynchronously, nothing to install."""
+    from latecomer_cli import demo as scene  # noqa: PLC0415 - torch; other commands start without it
+
+    output = Output(format_)
+    _settings(log_level="error")
+    chosen = load_recipe(recipe)
+    if seed is not None:
+        chosen = chosen.model_copy(update={"seed": seed})
+    output.say(
+        f"{chosen.title}\nembedded broker and store (memory://, not durable); "
+        f"recipe {recipe}, seed {chosen.seed}"
+    )
+    body = scene.run(scene.read(chosen, recipe.parent), output, report)
+    output.result(body)
+    output.say(f"\nreport: {report}")
+    output.next("docker compose up --build -d --wait, then: make status")
+
+
+@app.command()
+def init(
+    recipe: RecipePath,
+    *,
+    new_epoch: Annotated[
+        bool, typer.Option(help="Start again from version 0 although there is a model.")
+    ] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Publish version 0 of a recipe, and declare queues for its workers. Repeating is harmless."""
+    from latecomer_cli import federation, sites  # noqa: PLC0415 - torch, as above
+
+    output, chosen = Output(format_), load_recipe(recipe)
+    settings = _settings(federation=chosen.federation)
+    catalogue = sites.read_catalogue(chosen, recipe.parent)
+    broker = connect.broker(settings, client="latecomer-init")
+    store = _store(settings, "latecomer-init")
+    try:
+        federation.enrol(broker, chosen)
+        founding = federation.found(
+            store, chosen, catalogue, SystemClock(), new_epoch=new_epoch
+        )
+    finally:
+        broker.close()
+        store.close()
+    verb = "has" if founding.existed else "was given"
+    output.result(
+        {
+            "federation": chosen.federation,
+            "version": str(founding.head.version),
+            "existed": founding.existed,
+            "parameters": founding.parameters,
+            "items": len(catalogue),
+            "workers": chosen.fleet.names(),
+        }
+    )
+    output.say(
+        f"{chosen.federation} {verb} version {founding.head.version}: {len(catalogue)} items, "
+        f"{founding.parameters:,} parameters, {len(chosen.fleet.names())} workers enrolled"
+    )
+    output.next(f"latecomer aggregator --federation {chosen.federation}")
+
+
+@app.command()
+def aggregator(federation: Federation = None) -> None:
+    """Aggregate updates into versions until told to stop; run two, one leads."""
+    from latecomer_aggregator import app as service  # noqa: PLC0415 - only what a command needs
+
+    settings = _settings(federation=federation)
+    _required(settings)
+    with stop_signal() as stop:
+        service.run(settings, stop)
+
+
+@app.command()
+def worker(
+    recipe: RecipePath,
+    name: Annotated[str, typer.Option(help="This worker's name, or with --slots its prefix.")],
+    *,
+    slots: Annotated[
+        bool, typer.Option(help="Take the first free slot NAME-1, NAME-2, … of the state folder.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Your own interactions, instead of the recipe's.")
+    ] = None,
+    once: Annotated[bool, typer.Option(help="Take part in one round, then stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Train once, show exactly what would leave, send nothing.")
+    ] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Train on local data, round after round, until told to stop."""
+    from latecomer_cli import work  # noqa: PLC0415 - torch, as above
+
+    chosen = load_recipe(recipe)
+    settings = _settings(federation=chosen.federation)
+    with stop_signal() as stop, work.named(settings, chosen, name, slots=slots) as entry:
+        plan = work.Work(settings, chosen, recipe.parent, entry, data)
+        if dry_run:
+            output = Output(format_)
+            body = plan.dry_run(stop)
+            output.result(body)
+            work.show_dry_run(output, body)
+            output.next(f"latecomer worker {recipe} --name {entry.name}")
+        else:
+            plan.run(stop, once=once)
+
+
+@app.command()
+def status(federation: Federation = None, format_: FormatOption = Format.TABLE) -> None:
+    """Show version, leader, updates, staleness, quality and fleet."""
+    output, settings = Output(format_), _settings(federation=federation)
+    _required(settings)
+    store = _store(settings, "latecomer-status")
+    try:
+        found = status_.gather(store, settings.federation, SystemClock())
+    finally:
+        store.close()
+    output.result(found)
+    if output.for_people:
+        status_.show(output, found)
+    output.next("latecomer doctor" if found["leader"] is None else "latecomer status --format json")
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="A user of this worker.")],
+    recipe: Annotated[Path, typer.Option(help="The recipe.")] = DEFAULT_RECIPE,
+    name: Annotated[str | None, typer.Option(help="The worker whose user it is.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")] = 10,
+    data: Annotated[Path | None, typer.Option(help="Your own interactions.")] = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Recommend items to a user of this worker; what he has is left out."""
+    from latecomer_cli import work  # noqa: PLC0415 - torch, as above
+
+    output, chosen = Output(format_), load_recipe(recipe)
+    settings = _settings(federation=chosen.federation)
+    entry = work.entry_of(chosen, name) if name else None
+    version, found = work.Work(settings, chosen, recipe.parent, entry, data).recommend(user, k)
+    output.result(
+        {
+            "user": user,
+            "version": version,
+            "items": [
+                {"item": each.item, "description": each.description, "score": each.score}
+                for each in found
+            ],
+        }
+    )
+    output.table(
+        f"For {user}, from version {version}",
+        ("item", "description", "score"),
+        ((each.item, each.description, each.score) for each in found),
+    )
+    output.next(f"latecomer status --federation {chosen.federation}")
+
+
+@app.command()
+def doctor(federation: Federation = None, format_: FormatOption = Format.TABLE) -> None:
+    """Check Python, packages, broker, store, rights and model; say how to fix what is wrong."""
+    output = Output(format_)
+    checks = list(doctor_.examine(_settings(federation=federation), SystemClock()))
+    failed = [check for check in checks if check.problem]
+    output.result({"passed": not failed, "checks": [check.as_dict() for check in checks]})
+    for check in checks:
+        if check.problem:
+            output.say(f"FAILED  {check.name}: {check.problem}\n        fix: {check.fix}")
+        else:
+            output.say(f"PASSED  {check.name}: {check.found}")
+    output.next("latecomer status" if not failed else "fix the first line that says FAILED")
+    if failed:
+        raise typer.Exit(max(check.exit_code for check in failed))
+
+
+def main() -> None:
+    """Entry point: errors become one line and an exit code."""
+    sys.exit(call(app))
+
+
+def call(command: Callable[..., Any]) -> int:
+    """Run a typer application; returns the exit code instead of leaving the process."""
+    try:
+        result = command(standalone_mode=False)
+    except LatecomerError as error:
+        complain(error)
+        return int(error.exit_code)
+    except typer.TyperException as error:  # usage: unknown option, missing argument
+        error.show()
+        return int(ExitCode.BAD_USAGE)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("latecomer: interrupted\n")
+        return int(ExitCode.JOB_FAILED)
+    return int(result) if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _settings(**overrides: object) -> Settings:
+    settings = load_settings(**overrides)
+    # pika logs every lost connection at length; ours says it in a line.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    structlog.contextvars.bind_contextvars(federation=settings.federation)
+    return settings
+
+
+def _store(settings: Settings, client: str) -> Any:
+    return connect.store(
+        settings, federation=settings.federation, client=client, clock=SystemClock()
+    )
+
+
+def _required(settings: Settings) -> None:
+    if not settings.federation:
+        raise BadConfiguration(
+            "which federation?", hint="give --federation or set LATECOMER_FEDERATION"
+        )
+
+

@@ -1,0 +1,52 @@
+"""What a federation must beat, computed from the same sites by the same protocol."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from latecomer.evaluation.baselines import popularity, same_for_all
+from latecomer.evaluation.protocol import RankingProtocol, RankingResult
+from latecomer.interactions.splits import Target
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer_worker.site import Site
+
+
+def most_popular(
+    sites: Iterable[Site], items: int, protocol: RankingProtocol, target: Target
+) -> list[RankingResult]:
+    """Everybody is recommended what most customers of all sites bought.
+
+    A federation would have to add up its sites' counts for it; it is the bar, not a competitor.
+    """
+    sites = list(sites)
+    counts = np.sum([popularity(site.split.known(target), items) for site in sites], axis=0)
+    score = same_for_all(counts)
+    return [
+        protocol.evaluate(score, site.split.known(target), held_out(site, target)) for site in sites
+    ]
+
+
+def local_only(
+    recipe: Recipe, site: Site, items: int, *, passes: int, seed: int
+) -> RankingResult:
+    """The same model, trained by one site alone with as many passes as it took part in rounds."""
+    model_family = family(recipe.model)
+    rng = np.random.default_rng(seed)
+    trained = model_family.train(
+        model_family.initial(items, seed=recipe.seed),
+        model_family.initial_private(len(site.users)),
+        site.split.train,
+        plan={**recipe.training.model_dump(mode="json"), "passes": max(1, passes)},
+        rng=rng,
+        should_stop=lambda: False,
+    )
+    known = site.split.known("test")
+    score = model_family.scorer(trained.model, trained.private, known)
+    protocol = RankingProtocol(recipe.evaluation.k, recipe.evaluation.candidates, recipe.seed)
+    return protocol.evaluate(score, known, site.split.test)
+
+
+def held_out(site: Site, target: Target) -> np.ndarray:  # type: ignore[type-arg]
+    """(U,) the items to predict."""
+    return site.split.validation if target == "validation" else site.split.test

@@ -1,0 +1,253 @@
+"""The main job, end to end, in one process: a fleet trains asynchronously while you watch."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from latecomer.errors import LatecomerError
+from latecomer.evaluation.protocol import ALL, RankingResult
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import Recipe
+from latecomer.store import chunks
+from latecomer.store.port import Head
+from latecomer.tensors import Array
+from latecomer_cli import baselines, recommend, report, sites, status
+from latecomer_cli.embedded import EmbeddedFederation
+from latecomer_cli.output import Output, render
+from latecomer_cli.report import Results
+from latecomer_worker.site import Site
+
+#: Often enough to look alive, rarely enough to leave the cores to the training.
+REFRESH_S = 0.5
+
+#: Without a terminal, a line this often.
+LINE_S = 4.0
+
+
+@dataclass
+class Scene:
+    """A recipe with its data, read once and cut into sites."""
+
+    recipe: Recipe
+    catalogue: Catalogue
+    sites: dict[str, Site]
+
+    def honest(self) -> list[str]:
+        """Workers that take part, in the recipe's order."""
+        workers = self.recipe.fleet.workers
+        return [each.name for each in workers if each.pace != "misbehaving"]
+
+    def popularity(self) -> float:
+        """NDCG of the pooled popularity on validation: the bar of the live view."""
+        metric = f"ndcg@{self.recipe.evaluation.k}"
+        results = baselines.most_popular(
+            self.in_order(),
+            len(self.catalogue),
+            recommend.protocol_of(self.recipe),
+            "validation",
+        )
+        return Results("popularity", results).means(self.in_order())[ALL][metric]
+
+    def in_order(self) -> list[Site]:
+        """The honest workers' sites, in the recipe's order."""
+        return [self.sites[name] for name in self.honest()]
+
+
+@dataclass
+class Progress:
+    """What is shown while it runs, and kept as the report's curve."""
+
+    metric: str
+    popularity: float
+    curve: list[dict[str, float]] = field(default_factory=list)
+    _last: dict[str, Any] = field(default_factory=dict)
+
+    def update(self, found: dict[str, Any], elapsed_s: float) -> None:
+        """Take a new status in."""
+        self._last = found
+        quality = found["quality"].get(ALL, {}).get(self.metric)
+        if quality is not None:
+            point = {"version": found["number"], "elapsed_s": round(elapsed_s, 2), "ndcg": quality}
+            self.curve.append(point)
+
+    def line(self) -> str:
+        """Everything in one line."""
+        found = self._last
+        quality = found["quality"].get(ALL, {}).get(self.metric, 0.0)
+        updates, staleness = found["updates"], found["staleness"]
+        stale = updates["stale"]
+        return (
+            f"version {found['number']:>3}  {self.metric} {quality:.4f} "
+            f"(popularity {self.popularity:.4f}, validation)  "
+            f"updates: {updates['accepted']} accepted ({stale} stale), "
+            f"{sum(updates['refused'].values())} refused, {updates['duplicates']} duplicates  "
+            f"staleness p50 {staleness['p50']} p95 {staleness['p95']}"
+        )
+
+    def view(self, recipe: Recipe) -> Group:
+        """The line, and the fleet beneath."""
+        workers = {each["worker"]: each for each in self._last["workers"]}
+        rows = []
+        for entry in recipe.fleet.workers:
+            seen = workers.get(entry.name)
+            rows.append(
+                (
+                    entry.name,
+                    entry.pace,
+                    seen["accepted"] if seen else 0,
+                    seen["refused"] if seen else 0,
+                    seen["staleness"] if seen else None,
+                    (seen["last_refusal"] or "")[:60] if seen else "",
+                )
+            )
+        columns = ("worker", "pace", "accepted", "refused", "staleness", "last refusal")
+        return Group(render(recipe.title, columns, rows), Text(self.line()))
+
+
+def read(recipe: Recipe, folder: Path) -> Scene:
+    """Read a recipe's data and cut it into sites.
+
+    Raises:
+        BadData: It cannot be used.
+    """
+    catalogue = sites.read_catalogue(recipe, folder)
+    interactions = sites.read_interactions(recipe, folder, catalogue)
+    found = {
+        entry.name: sites.site(interactions, entry, catalogue)
+        for entry in recipe.fleet.workers
+        if entry.pace != "misbehaving"
+    }
+    return Scene(recipe, catalogue, found)
+
+
+def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
+    """Train until the recipe's versions or seconds are reached, then judge and report.
+
+    Raises:
+        LatecomerError: A thread of the aggregator or of a worker ended.
+    """
+    started_s = time.monotonic()
+    # Every device is one thread; torch's own would only fight them for the cores.
+    torch.set_num_threads(1)
+    progress = Progress(f"ndcg@{scene.recipe.evaluation.k}", scene.popularity())
+    embedded = EmbeddedFederation(
+        scene.recipe, scene.catalogue, scene.sites, seed=scene.recipe.seed
+    )
+    with embedded:
+        _watch(embedded, scene, output, progress)
+        embedded.stop()
+        head = embedded.store.head()
+        assert head is not None, "founded before it was watched"
+        model = _model(embedded, head)
+        results = _judge(embedded, scene, model, output)
+        body = report.build(
+            scene.recipe,
+            scene.in_order(),
+            results,
+            embedded.store.totals(),
+            versions=head.version.number,
+            curve=progress.curve,
+            wall_s=time.monotonic() - started_s,
+            label=recommend.protocol_of(scene.recipe).label(),
+        )
+        report.write(body, report_path)
+        report.show(output, body, scene.recipe.evaluation.k)
+        _show_customers(embedded, scene, model, output)
+    return body
+
+
+def _watch(
+    embedded: EmbeddedFederation, scene: Scene, output: Output, progress: Progress
+) -> None:
+    demo = scene.recipe.demo
+    started_s = time.monotonic()
+    with _screen(output) as show:
+        while (elapsed_s := time.monotonic() - started_s) < demo.limit_s:
+            found = status.gather(embedded.store, scene.recipe.federation, embedded.clock)
+            progress.update(found, elapsed_s)
+            show(progress, scene.recipe)
+            if embedded.failures:
+                name, error = next(iter(embedded.failures.items()))
+                raise LatecomerError(f"{name} ended: {error}") from error
+            if found["number"] >= demo.versions:
+                break
+            time.sleep(REFRESH_S)
+
+
+@contextmanager
+def _screen(output: Output) -> Iterator[Any]:
+    """A live table on a terminal, a line now and then elsewhere, nothing for machines."""
+    if output.for_people and output.console.is_terminal:
+        with Live(console=output.console, refresh_per_second=4) as live:
+            yield lambda progress, recipe: live.update(progress.view(recipe))
+        return
+    last_s = 0.0
+
+    def line(progress: Progress, _recipe: Recipe) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= LINE_S:
+            last_s = time.monotonic()
+            output.say(progress.line())
+
+    yield line
+
+
+def _model(embedded: EmbeddedFederation, head: Head) -> dict[str, Array]:
+    manifest = embedded.store.manifest(head.version)
+    blobs = embedded.store.read({each for names in manifest.model.values() for each in names})
+    return chunks.joined(manifest.layout, manifest.model, blobs)
+
+
+def _judge(
+    embedded: EmbeddedFederation, scene: Scene, model: dict[str, Array], output: Output
+) -> list[Results]:
+    """The final version on each worker's test items, beside what it has to beat."""
+    recipe, items = scene.recipe, len(scene.catalogue)
+    fleet = {record.worker: record for record in embedded.store.fleet()}
+    ours: list[RankingResult] = []
+    alone: list[RankingResult] = []
+    output.say("judging the last version on every worker's test items …")
+    for number, name in enumerate(scene.honest()):
+        ours.append(embedded.trainer(name).evaluate(model, target="test"))
+        rounds = fleet[name].accepted if name in fleet else 1
+        passes = rounds * recipe.training.passes
+        site = scene.sites[name]
+        alone.append(
+            baselines.local_only(recipe, site, items, passes=passes, seed=recipe.seed + number)
+        )
+    popular = baselines.most_popular(
+        scene.in_order(), items, recommend.protocol_of(recipe), "test"
+    )
+    return [
+        Results("global", ours),
+        Results("local_only", alone),
+        Results("popularity", popular),
+    ]
+
+
+def _show_customers(
+    embedded: EmbeddedFederation, scene: Scene, model: dict[str, Array], output: Output
+) -> None:
+    """Top five of a few customers of different workers, with what they bought last."""
+    if not output.for_people:
+        return
+    names = [name for name in scene.honest() if len(scene.sites[name].tested)]
+    for name in names[:: max(1, len(names) // max(1, scene.recipe.demo.customers))][
+        : scene.recipe.demo.customers
+    ]:
+        trainer = embedded.trainer(name)
+        user = trainer.site.users[int(trainer.site.tested[0])]
+        bought = recommend.bought(trainer.site, scene.catalogue, user, 3)
+        output.say(f"\ncustomer {user} ({name}) bought: {'; '.join(bought)}")
+        for place, each in enumerate(
+            recommend.suggestions(trainer, model, scene.catalogue, user, 5), start=1
+        ):
+            output.say(f"  {place}. {each.description}")

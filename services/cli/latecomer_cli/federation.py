@@ -1,0 +1,71 @@
+"""Founding a federation: version 0 from a recipe and a catalogue, and queues for its workers."""
+
+import uuid
+from dataclasses import dataclass
+
+from latecomer.broker.port import Broker
+from latecomer.broker.topology import federation_topology, worker_topology
+from latecomer.clock import Clock
+from latecomer.errors import Fenced
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer.store.port import Head, ModelStore
+from latecomer_aggregator import commit, optimizer
+
+#: Long enough to publish version 0, short enough not to keep a leader waiting if we die.
+LEASE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Founding:
+    """What ``found`` did: the head, and whether it was there before."""
+
+    head: Head
+    existed: bool
+    parameters: int
+
+
+def enrol(broker: Broker, recipe: Recipe) -> None:
+    """Declare the federation's queues, and one for every worker of the recipe; idempotent."""
+    broker.declare(federation_topology(recipe.federation))
+    for worker in recipe.fleet.names():
+        broker.declare(worker_topology(recipe.federation, worker))
+
+
+def found(
+    store: ModelStore, recipe: Recipe, catalogue: Catalogue, clock: Clock, *, new_epoch: bool = False
+) -> Founding:
+    """Publish version 0, unless the federation has a model and no new epoch is wanted.
+
+    Raises:
+        Fenced: An aggregator leads: a new epoch would pull the model from under it.
+    """
+    model_family = family(recipe.model)
+    layout = model_family.layout(len(catalogue))
+    head = store.head()
+    if head is not None and not new_epoch:
+        return Founding(head, existed=True, parameters=layout.size)
+    lease = store.acquire(f"init-{uuid.uuid4().hex[:8]}", LEASE_S)
+    if lease is None:
+        raise Fenced(
+            "An aggregator leads this federation",
+            hint="stop the aggregators before you start a new epoch",
+        )
+    try:
+        head = commit.publish_initial(
+            store,
+            lease,
+            recipe,
+            catalogue=catalogue.to_bytes(),
+            layout=layout,
+            model=model_family.initial(len(catalogue), seed=recipe.seed),
+            optimizer_layout=optimizer.state_layout(
+                optimizer.build(recipe.aggregation.optimizer), layout
+            ),
+            epoch=max(int(clock.now_s()), head.version.epoch + 1 if head else 0),
+            at_s=clock.now_s(),
+        )
+    finally:
+        store.release(lease)
+    return Founding(head, existed=False, parameters=layout.size)

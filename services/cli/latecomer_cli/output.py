@@ -1,0 +1,78 @@
+"""What a command prints: a table for people or JSON for machines on stdout, one line of cause on
+stderr, and the next command to try last."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from latecomer.errors import LatecomerError
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Output:
+    """stdout in the chosen format."""
+
+    def __init__(self, chosen: Format) -> None:
+        self.format = chosen
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+    @property
+    def for_people(self) -> bool:
+        """Whether tables and hints are wanted."""
+        return self.format is Format.TABLE
+
+    def result(self, body: dict[str, Any]) -> None:
+        """The whole result, for machines."""
+        if not self.for_people:
+            sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if self.for_people:
+            self.console.print(text, markup=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """A table for people; numbers align right."""
+        if self.for_people:
+            self.console.print(render(title, columns, rows))
+
+    def next(self, command: str) -> None:
+        """What to try next, as the last line."""
+        self.say(f"next: {command}")
+
+
+def render(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table; the first column is text, the others are numbers or short."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def complain(error: LatecomerError) -> None:
+    """One line of cause on stderr, and how to fix it."""
+    cause = f"latecomer: {error}".replace("\n", " ")
+    sys.stderr.write(f"{cause}; {error.hint}\n" if error.hint else f"{cause}\n")
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.4f}"
+        case _:
+            return str(value)

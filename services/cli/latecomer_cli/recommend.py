@@ -1,0 +1,73 @@
+"""Top-N for one user, computed where the user's data is: what he has is never recommended."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latecomer.errors import BadData
+from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.evaluation.ranking import top_k
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer.tensors import State
+from latecomer_worker.site import Site
+from latecomer_worker.state import WorkerState
+from latecomer_worker.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One line of a list."""
+
+    item: str
+    description: str
+    score: float
+
+
+def protocol_of(recipe: Recipe) -> RankingProtocol:
+    """The protocol that a recipe names."""
+    return RankingProtocol(
+        k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
+    )
+
+
+def trainer(recipe: Recipe, site: Site, state: WorkerState) -> Trainer:
+    """A recipe's family over a site."""
+    return Trainer(family(recipe.model), site, protocol_of(recipe), state)
+
+
+def suggestions(
+    trained: Trainer, model: State, catalogue: Catalogue, user: str, k: int
+) -> list[Suggestion]:
+    """The ``k`` best items that ``user`` does not have.
+
+    Raises:
+        BadData: The user is not known here; some that are, are named.
+    """
+    site = trained.site
+    if user not in site.users:
+        raise BadData(
+            f"user {user!r} is not among the {len(site.users)} users of this worker",
+            hint=f"try one of {', '.join(site.users[:3])}",
+        )
+    row = site.users.index(user)
+    scores = trained.scores(model, row)[None]  # (1, I)
+    history = site.split.everything()
+    seen = np.zeros(scores.shape, dtype=bool)
+    seen[0, history.items[history.indptr[row] : history.indptr[row + 1]]] = True
+    best = top_k(scores, seen, k)[0]
+    return [
+        Suggestion(catalogue.items[item], catalogue.descriptions[item], float(scores[0, item]))
+        for item in best
+        if item >= 0
+    ]
+
+
+def bought(site: Site, catalogue: Catalogue, user: str, n: int) -> list[str]:
+    """Descriptions of the last ``n`` items of a user, newest first."""
+    row = site.users.index(user)
+    history = site.split.everything()
+    items = history.items[history.indptr[row] : history.indptr[row + 1]][-n:][::-1]
+    return [catalogue.descriptions[item] for item in items]
+

@@ -1,0 +1,131 @@
+"""The demo's report: what ``report.json`` says, and the tables that show it."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latecomer import __version__
+from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
+from latecomer.evaluation.protocol import ALL, RankingResult, mean_of_sums
+from latecomer.recipe import Recipe
+from latecomer.store.port import Totals
+from latecomer_cli import status
+from latecomer_cli.output import Output
+from latecomer_worker.site import Site
+
+SYSTEMS = ("global", "local_only", "popularity")
+METRICS = ("recall", "precision", "f1", "ndcg")
+
+#: The report's figures are read by people too; the sixth decimal says nothing here.
+DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Results:
+    """One system's results, site by site, in the order of the sites."""
+
+    name: str
+    by_site: Sequence[RankingResult]
+
+    def means(self, sites: Sequence[Site]) -> dict[str, dict[str, float]]:
+        """Means per region and over all."""
+        sums = (result.sums(site.regions) for result, site in zip(self.by_site, sites, strict=True))
+        return mean_of_sums(sums)
+
+    def per_user(self, metric: str) -> np.ndarray:  # type: ignore[type-arg]
+        """A metric of every tested user of every site."""
+        return np.concatenate([result.per_user()[metric] for result in self.by_site])
+
+
+def build(
+    recipe: Recipe,
+    sites: Sequence[Site],
+    results: Sequence[Results],
+    totals: Totals,
+    *,
+    versions: int,
+    curve: Sequence[Mapping[str, float]],
+    wall_s: float,
+    label: str,
+) -> dict[str, Any]:
+    """The report, as it is written."""
+    means = {each.name: each.means(sites) for each in results}
+    regions = [region for region in means["global"] if region != ALL]
+    return {
+        "latecomer": __version__,
+        "python": platform.python_version(),
+        "recipe": recipe.federation,
+        "protocol": label,
+        "seed": recipe.seed,
+        "versions": versions,
+        "wall_s": round(wall_s, 2),
+        "updates": {
+            "accepted": totals.accepted,
+            "refused": dict(totals.refused),
+            "duplicates": totals.duplicates,
+        },
+        "staleness": status.quantiles(totals.staleness),
+        "metrics": {name: _rounded(by_region[ALL]) for name, by_region in means.items()},
+        "intervals": _intervals(results, recipe),
+        "regions": {
+            region: {name: _rounded(by_region[region]) for name, by_region in means.items()}
+            for region in regions
+        },
+        "curve": list(curve),
+    }
+
+
+def write(report: Mapping[str, Any], path: Path) -> None:
+    """Write ``report.json``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def show(output: Output, report: Mapping[str, Any], k: int) -> None:
+    """Regions side by side, and whether the differences are real."""
+    output.table(
+        f"Held-out last purchase: {report['protocol']}",
+        ("region", "customers", "system", *(f"{metric}@{k}" for metric in METRICS)),
+        _rows(report, k),
+    )
+    for name, interval in report["intervals"].items():
+        output.say(
+            f"ndcg@{k} {name.replace('_', ' ')}: {interval['mean']:+.4f} "
+            f"[{interval['low']:+.4f}, {interval['high']:+.4f}] (95 %, bootstrap over customers)"
+        )
+
+
+def _rows(report: Mapping[str, Any], k: int) -> Iterator[tuple[object, ...]]:
+    """Three lines per region, and three for all of them."""
+    for region, by_system in (*report["regions"].items(), (ALL, report["metrics"])):
+        for place, name in enumerate(SYSTEMS):
+            first = place == 0
+            yield (
+                region if first else "",
+                int(by_system[name]["users"]) if first else "",
+                name.replace("_", " "),
+                *(by_system[name][f"{metric}@{k}"] for metric in METRICS),
+            )
+
+
+def _intervals(results: Sequence[Results], recipe: Recipe) -> dict[str, dict[str, float]]:
+    metric = f"ndcg@{recipe.evaluation.k}"
+    values = {each.name: each.per_user(metric) for each in results}
+    found = {"global": bootstrap(values["global"], seed=recipe.seed)}
+    for name in ("local_only", "popularity"):
+        found[f"global_minus_{name}"] = paired_bootstrap(
+            values["global"], values[name], seed=recipe.seed
+        )
+    return {
+        name: _rounded({"mean": each.mean, "low": each.low, "high": each.high})
+        for name, each in found.items()
+    }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, DECIMALS) for name, value in values.items()}

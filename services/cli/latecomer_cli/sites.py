@@ -1,0 +1,58 @@
+"""From a recipe to sites: its data read once, and each worker's part of it."""
+
+import time
+from pathlib import Path
+
+import structlog
+
+from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.selection import Selection, select
+from latecomer.interactions.sources import load
+from latecomer.interactions.splits import temporal_split
+from latecomer.recipe import FleetWorker, Recipe
+from latecomer.tensors import digest
+from latecomer_worker.site import Site
+
+log = structlog.get_logger()
+
+
+def read_catalogue(recipe: Recipe, folder: Path) -> Catalogue:
+    """The catalogue of a recipe that lies in ``folder``.
+
+    Raises:
+        BadData: It cannot be read.
+    """
+    return Catalogue.read(folder / recipe.data.catalogue)
+
+
+def read_interactions(
+    recipe: Recipe, folder: Path, catalogue: Catalogue, *, source: Path | None = None
+) -> Interactions:
+    """The interactions of a recipe, or of another ``source`` with the same columns.
+
+    Raises:
+        BadData: They cannot be used; rows that cannot are counted in the log.
+    """
+    data = recipe.data
+    interactions, report = load(
+        source or folder / data.source,
+        data.columns,
+        catalogue,
+        now_s=time.time(),
+        delimiter=data.delimiter,
+        time_format=data.time_format,
+    )
+    log.info("interactions.read", **report.as_dict())
+    return interactions
+
+
+def site(interactions: Interactions, entry: FleetWorker | None, catalogue: Catalogue) -> Site:
+    """One worker's part; without an entry everything is its own."""
+    own = select(interactions, entry or Selection())
+    label = entry.label if entry else None
+    return Site(
+        users=own.users,
+        regions=(label,) * len(own.users) if label else own.regions,
+        split=temporal_split(own),
+        catalogue=digest(catalogue.to_bytes()),
+    )

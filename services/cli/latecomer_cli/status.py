@@ -1,0 +1,119 @@
+"""One table of how a federation is: version, leader, updates, staleness, quality, fleet."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from latecomer.clock import Clock
+from latecomer.errors import NotInitialised
+from latecomer.evaluation.protocol import mean_of_sums
+from latecomer.store.port import ModelStore, WorkerRecord
+from latecomer_cli.output import Output
+
+
+def gather(store: ModelStore, federation: str, clock: Clock) -> dict[str, Any]:
+    """Everything the table shows, as JSON.
+
+    Raises:
+        NotInitialised: There is no version yet.
+    """
+    head = store.head()
+    if head is None:
+        raise NotInitialised(federation)
+    holder, totals, fleet = store.holder(), store.totals(), store.fleet()
+    return {
+        "federation": federation,
+        "version": str(head.version),
+        "number": head.version.number,
+        "age_s": round(clock.now_s() - head.at_s, 1),
+        "leader": holder.owner if holder else None,
+        "fence": holder.fence if holder else None,
+        "updates": {
+            "accepted": totals.accepted,
+            "stale": sum(count for tau, count in totals.staleness.items() if tau > 0),
+            "refused": dict(totals.refused),
+            "duplicates": totals.duplicates,
+        },
+        "staleness": quantiles(totals.staleness),
+        "quality": quality(fleet),
+        "workers": [_worker(record, clock.now_s()) for record in fleet],
+        "store": store.version(),
+        "durability": store.durability(),
+    }
+
+
+def quantiles(histogram: Mapping[int, int]) -> dict[str, int]:
+    """p50, p95 and maximum of a histogram: the smallest value that so many do not exceed."""
+    total = sum(histogram.values())
+    if not total:
+        return {"p50": 0, "p95": 0, "max": 0}
+    return {
+        "p50": _quantile(histogram, 0.50 * total),
+        "p95": _quantile(histogram, 0.95 * total),
+        "max": max(histogram),
+    }
+
+
+def quality(fleet: list[WorkerRecord]) -> dict[str, dict[str, float]]:
+    """Metrics per region over the workers' newest reports, each of the version it had fetched."""
+    return mean_of_sums(json.loads(record.report)["sums"] for record in fleet if record.report)
+
+
+def show(output: Output, status: dict[str, Any]) -> None:
+    """The tables."""
+    updates, staleness = status["updates"], status["staleness"]
+    refused = ", ".join(f"{count} {reason}" for reason, count in sorted(updates["refused"].items()))
+    output.say(
+        f"{status['federation']}: version {status['version']}, {status['age_s']:.0f} s old, "
+        f"leader {status['leader'] or 'none'}"
+    )
+    output.say(
+        f"updates: {updates['accepted']} accepted ({updates['stale']} stale), {sum(updates['refused'].values())} refused"
+        f"{f' ({refused})' if refused else ''}, {updates['duplicates']} duplicates; "
+        f"staleness p50 {staleness['p50']}, p95 {staleness['p95']}, max {staleness['max']}"
+    )
+    output.table(
+        "Quality (validation, as reported by the workers)",
+        ("region", *_metrics(status["quality"])),
+        ((region, *means.values()) for region, means in status["quality"].items()),
+    )
+    output.table(
+        "Fleet",
+        ("worker", "accepted", "refused", "last seen", "staleness", "last refusal"),
+        (
+            (
+                worker["worker"],
+                worker["accepted"],
+                worker["refused"],
+                f"{worker['last_seen_s_ago']:.0f} s ago",
+                worker["staleness"],
+                worker["last_refusal"] or "-",
+            )
+            for worker in status["workers"]
+        ),
+    )
+    output.say(f"store: {status['store']}; {status['durability']}")
+
+
+def _metrics(quality_: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return list(next(iter(quality_.values()), {}))
+
+
+def _worker(record: WorkerRecord, now_s: float) -> dict[str, Any]:
+    return {
+        "worker": record.worker,
+        "accepted": record.accepted,
+        "refused": record.refused,
+        "last_seen_s_ago": round(now_s - record.last_seen_s, 1),
+        "staleness": record.last_staleness,
+        "last_refusal": record.last_refusal,
+    }
+
+
+def _quantile(histogram: Mapping[int, int], wanted: float) -> int:
+    below = 0
+    for value in sorted(histogram):
+        below += histogram[value]
+        if below >= wanted:
+            return value
+    return max(histogram)

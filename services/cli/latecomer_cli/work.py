@@ -1,0 +1,198 @@
+"""What the worker's commands share: its entry in the recipe, its data, its state."""
+
+import fcntl
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latecomer import connect
+from latecomer.clock import SystemClock
+from latecomer.config import Settings
+from latecomer.errors import BadConfiguration, NotInitialised
+from latecomer.events import UpdateSubmitted
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import FleetWorker, Recipe, round_of
+from latecomer_cli import recommend, sites
+from latecomer_cli.output import Output
+from latecomer_cli.recommend import Suggestion
+from latecomer_worker import app as service
+from latecomer_worker import encode
+from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
+from latecomer_worker.state import WorkerState
+from latecomer_worker.trainer import Trainer
+
+
+def entry_of(recipe: Recipe, name: str) -> FleetWorker:
+    """A worker's entry in the recipe.
+
+    Raises:
+        BadConfiguration: There is none; names those there are.
+    """
+    entry = recipe.fleet.find(name)
+    if entry is None:
+        allowed = ", ".join(recipe.fleet.names())
+        raise BadConfiguration(f"the recipe has no worker {name!r}; it has {allowed}")
+    return entry
+
+
+@contextmanager
+def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iterator[FleetWorker]:
+    """This process's entry; with ``slots``, the first that no other process of this state folder
+    has, kept by a file lock for as long as it runs, and found again by whoever starts next.
+
+    Raises:
+        BadConfiguration: There is no such worker, or every slot is taken.
+    """
+    if not slots:
+        yield entry_of(recipe, name)
+        return
+    prefix = next((each for each in recipe.fleet.workers if each.name == name), None)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    for slot in range(1, (prefix.slots if prefix else 0) + 1):
+        with (settings.state_dir / f"{name}-{slot}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            lock.write(f"{socket.gethostname()}\n")
+            lock.flush()
+            yield entry_of(recipe, f"{name}-{slot}")
+            return
+    raise BadConfiguration(
+        f"every slot of {name!r} is taken, or the recipe gives it none",
+        hint="raise `slots` of that worker in the recipe and run latecomer init again",
+    )
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker of a recipe that lies in ``folder``; ``data`` replaces the recipe's source."""
+
+    settings: Settings
+    recipe: Recipe
+    folder: Path
+    entry: FleetWorker | None
+    data: Path | None
+
+    def run(self, stop: threading.Event, *, once: bool) -> None:
+        """Take part in rounds until told to stop."""
+        assert self.entry is not None, "a worker has a name"
+        with self._state() as state:
+            service.run(
+                self.settings,
+                worker=self.entry.name,
+                state=state,
+                cache=self._cache(),
+                open_site=lambda snapshot: self._trainer(snapshot, state),
+                stop=stop,
+                once=once,
+            )
+
+    def dry_run(self, stop: threading.Event) -> dict[str, Any]:
+        """Train one round on the head and describe the update; nothing is kept or sent."""
+        assert self.entry is not None, "a worker has a name"
+        snapshot = self._head()
+        with self._state() as state:
+            trainer = self._trainer(snapshot, state)
+        sums = trainer.sums(snapshot.model)
+        trained = trainer.train(
+            snapshot.model,
+            plan=self.recipe.training.model_dump(mode="json"),
+            rng=np.random.default_rng(),
+            should_stop=stop.is_set,
+        )
+        update = encode.describe(
+            snapshot,
+            trained,
+            federation=self.recipe.federation,
+            worker=self.entry.name,
+            update_id=f"{self.entry.name}:dryrun:0",
+            sums=sums,
+        )
+        return _described(update)
+
+    def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
+        """The head's version, and the best items for a user.
+
+        Raises:
+            BadData: The user is not this worker's.
+        """
+        snapshot = self._head()
+        with self._state() as state:
+            trainer = self._trainer(snapshot, state)
+        catalogue = Catalogue.from_bytes(snapshot.catalogue)
+        found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
+        return str(snapshot.version), found
+
+    def _head(self) -> Snapshot:
+        store = connect.store(
+            self.settings,
+            federation=self.recipe.federation,
+            client=f"latecomer-{self._name()}",
+            clock=SystemClock(),
+        )
+        try:
+            head = store.head()
+            if head is None:
+                raise NotInitialised(self.recipe.federation)
+            started = round_of(self.recipe, head)
+            return fetch(store, started.version, started.manifest, self._cache())
+        finally:
+            store.close()
+
+    def _trainer(self, snapshot: Snapshot, state: WorkerState) -> Trainer:
+        """The federation's recipe says how to learn; ours only where the data is."""
+        catalogue = Catalogue.from_bytes(snapshot.catalogue)
+        interactions = sites.read_interactions(
+            self.recipe, self.folder, catalogue, source=self.data
+        )
+        entry = None if self.data else self.entry
+        site = sites.site(interactions, entry, catalogue)
+        return recommend.trainer(Recipe.from_bytes(snapshot.recipe), site, state)
+
+    @contextmanager
+    def _state(self) -> Iterator[WorkerState]:
+        state = WorkerState(self.settings.state_dir / f"{self._name()}.sqlite")
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def _cache(self) -> ChunkCache:
+        return ChunkCache(self.settings.state_dir / f"{self._name()}.chunks")
+
+    def _name(self) -> str:
+        return self.entry.name if self.entry else "everybody"
+
+
+def show_dry_run(output: Output, body: dict[str, Any]) -> None:
+    """What would leave, and what would not."""
+    output.say("this is all that would leave this worker:")
+    output.table("Header", ("field", "value"), body["header"].items())
+    output.table(
+        "Tensors",
+        ("tensor", "rows", "shape", "bytes"),
+        ((each["tensor"], each["rows"], each["shape"], each["bytes"]) for each in body["tensors"]),
+    )
+    output.say("not sent: interactions, user ids, private vectors of users")
+
+
+def _described(update: UpdateSubmitted) -> dict[str, Any]:
+    return {
+        "header": update.model_dump(by_alias=True, mode="json"),
+        "tensors": [
+            {
+                "tensor": name,
+                "rows": None if change.rows is None else len(change.rows),
+                "shape": list(change.values.shape),
+                "bytes": change.values.nbytes + (0 if change.rows is None else change.rows.nbytes),
+            }
+            for name, change in update.delta.items()
+        ],
+    }

@@ -1,0 +1,450 @@
+"""The model store on Redis or Valkey; embedded, the same code over fakeredis.
+
+The only importer of redis and fakeredis. What must happen together is one small Lua script each, in
+``scripts``; tensors never go through a script. Every script may be repeated after a lost reply, because
+redis-py itself repeats commands: that is why nothing that counts is raised outside of one.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, NoReturn
+
+import fakeredis
+import redis
+from redis import exceptions
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from latecomer.clock import Clock
+from latecomer.config import without_password
+from latecomer.errors import (
+    BadConfiguration,
+    ChunkMissing,
+    Fenced,
+    StagedMissing,
+    StoreDenied,
+    StoreUnreachable,
+    VersionConflict,
+)
+from latecomer.events import Version
+from latecomer.store import tables
+from latecomer.store.keys import Keys
+from latecomer.store.port import (
+    Commit,
+    Head,
+    Lease,
+    Manifest,
+    Refusal,
+    Totals,
+    Verdict,
+    WorkerRecord,
+)
+from latecomer.tensors import digest
+
+#: Staged chunks that no commit keeps are forgotten after this; a commit takes seconds.
+STAGED_S = 900
+
+#: A payload waits for the aggregator at most this long.
+PAYLOAD_S = 24 * 3600
+
+#: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
+LEDGER_WINDOW_S = 14 * 24 * 3600.0
+
+#: A reader that asks for everything at once fills the server's output buffer: a few MiB at a time.
+CHUNKS_IN_FLIGHT = 4
+
+#: How long a commit waits for the server's disk before it is repeated.
+FSYNC_TIMEOUT_MS = 5000
+
+#: The server does not answer within this: it is away.
+SOCKET_TIMEOUT_S = 10.0
+
+
+def connect(url: str, *, client_name: str) -> redis.Redis:
+    """A client of the server at ``url``; it connects when first used.
+
+    A command is repeated a few times with growing, jittered pauses before it is an error.
+
+    Raises:
+        BadConfiguration: The URL is none.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            client_name=client_name,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=3.0,
+            health_check_interval=30,
+        )
+    except ValueError as error:
+        raise BadConfiguration(f"{without_password(url)} is not a store's URL: {error}") from error
+
+
+def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
+    """A client of a store inside this process, shared by all clients of one ``server``."""
+    return fakeredis.FakeRedis(server=server or fakeredis.FakeServer())
+
+
+class RedisStore:
+    """One federation's models; see ``port`` for the laws.
+
+    Args:
+        client: From ``connect`` or ``embedded``; closed with the store.
+        retention_s: How long superseded versions can still be fetched.
+        ledger_window_s: How long verdicts are remembered.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        federation: str,
+        clock: Clock,
+        retention_s: float = 7200.0,
+        ledger_window_s: float = LEDGER_WINDOW_S,
+    ) -> None:
+        self._redis = client
+        self._keys = Keys(federation)
+        self._clock = clock
+        self._retention_ms = int(retention_s * 1000)
+        self._window_ms = int(ledger_window_s * 1000)
+        self._scripts = {
+            name: client.register_script(_source(name))
+            for name in ("acquire", "commit", "refuse", "release", "renew")
+        }
+        self._fsyncs: bool | None = None
+
+    def head(self) -> Head | None:
+        """See ``ModelStore``."""
+        fields = self._texts(self._keys.head)
+        if "version" not in fields:
+            return None
+        version = Version(int(fields["epoch"]), int(fields["version"]))
+        return Head(version, fields["manifest"], int(fields["at_ms"]) / 1000)
+
+    def manifest(self, version: Version) -> Manifest:
+        """See ``ModelStore``."""
+        with self._border():
+            data = self._redis.get(self._keys.manifest(version))
+        if data is None:
+            raise ChunkMissing(f"version {version} was superseded and has expired")
+        return Manifest.from_bytes(_bytes(data))
+
+    def read(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """See ``ModelStore``."""
+        names = sorted(set(digests))
+        found: dict[str, bytes] = {}
+        for start in range(0, len(names), CHUNKS_IN_FLIGHT):
+            some = names[start : start + CHUNKS_IN_FLIGHT]
+            with self._border():
+                values: Any = self._redis.mget([self._keys.chunk(name) for name in some])
+            found.update(zip(some, values, strict=True))
+        for name, data in found.items():
+            _check(name, data)
+        return found
+
+    def stage(self, chunks: Mapping[str, bytes | memoryview]) -> None:
+        """See ``ModelStore``."""
+        names = list(chunks)
+        for start in range(0, len(names), CHUNKS_IN_FLIGHT):
+            with self._border():
+                self._stage(chunks, names[start : start + CHUNKS_IN_FLIGHT])
+
+    def commit(self, commit: Commit) -> None:
+        """See ``ModelStore``.
+
+        An id that has its verdict already is not counted again: the commit is a conflict, because
+        whoever computed it had not asked the ledger.
+        """
+        _check_succession(commit)
+        now_ms = self._now_ms()
+        manifest = commit.manifest.to_bytes()
+        kept = sorted(commit.manifest.chunks())
+        body = _commit_body(commit, digest(manifest), len(kept))
+        body |= {
+            "now_ms": str(now_ms),
+            "retention_ms": str(self._retention_ms),
+            "forget_before_ms": str(now_ms - self._window_ms),
+        }
+        keys = self._keys
+        outcome, *detail = self._run(
+            "commit",
+            [keys.head, keys.lease, keys.applied, keys.refused, keys.totals, keys.staleness]
+            + [keys.fleet, keys.manifest(commit.manifest.version)]
+            + [keys.chunk(name) for name in kept]
+            + [keys.superseded(name) for name in sorted(commit.superseded)],
+            [json.dumps(body), manifest],
+        )
+        _raise_unless_done(_text(outcome), [_text(each) for each in detail], commit)
+        self._await_disk()
+
+    def applied(self, update_ids: Iterable[str]) -> frozenset[str]:
+        """See ``ModelStore``."""
+        ids = list(update_ids)
+        with self._border():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zmscore(self._keys.applied, ids)
+            pipe.hmget(self._keys.refused, ids)
+            folded, refused = pipe.execute()
+        verdicts = zip(ids, folded, refused, strict=True)
+        return frozenset(id_ for id_, at, why in verdicts if at is not None or why is not None)
+
+    def refuse(self, refusal: Refusal) -> bool:
+        """See ``ModelStore``."""
+        keys, now_ms = self._keys, self._now_ms()
+        return bool(
+            self._run(
+                "refuse",
+                [keys.applied, keys.refused, keys.refused_at, keys.totals, keys.fleet],
+                [
+                    refusal.update_id,
+                    refusal.worker,
+                    refusal.reason,
+                    refusal.detail,
+                    now_ms,
+                    now_ms - self._window_ms,
+                ],
+            )
+        )
+
+    def count_duplicate(self) -> None:
+        """See ``ModelStore``. A lost reply may count one twice: it is a figure, not a fact."""
+        with self._border():
+            self._redis.hincrby(self._keys.totals, "duplicates", 1)
+
+    def verdict(self, update_id: str) -> Verdict | None:
+        """See ``ModelStore``."""
+        with self._border():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zscore(self._keys.applied, update_id)
+            pipe.hget(self._keys.refused, update_id)
+            folded_at, reason = pipe.execute()
+        if folded_at is not None:
+            return Verdict(folded=True)
+        return None if reason is None else Verdict(folded=False, reason=_text(reason))
+
+    def acquire(self, owner: str, ttl_s: float) -> Lease | None:
+        """See ``ModelStore``."""
+        keys = self._keys
+        fence = int(self._run("acquire", [keys.lease, keys.fence], [owner, _ms(ttl_s)]))
+        return Lease(owner, fence) if fence else None
+
+    def renew(self, lease: Lease, ttl_s: float) -> bool:
+        """See ``ModelStore``."""
+        arguments = [lease.owner, lease.fence, _ms(ttl_s)]
+        return bool(self._run("renew", [self._keys.lease], arguments))
+
+    def release(self, lease: Lease) -> None:
+        """See ``ModelStore``."""
+        self._run("release", [self._keys.lease], [lease.owner, lease.fence])
+
+    def holder(self) -> Lease | None:
+        """See ``ModelStore``."""
+        fields = self._texts(self._keys.lease)
+        return Lease(fields["owner"], int(fields["fence"])) if "fence" in fields else None
+
+    def totals(self) -> Totals:
+        """See ``ModelStore``."""
+        return tables.totals(self._texts(self._keys.totals), self._texts(self._keys.staleness))
+
+    def fleet(self) -> list[WorkerRecord]:
+        """See ``ModelStore``."""
+        return tables.fleet(self._texts(self._keys.fleet))
+
+    def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
+        """See ``ModelStore``."""
+        name = digest(payload)
+        with self._border():
+            self._redis.set(self._keys.payload(worker, name), payload, ex=PAYLOAD_S)
+        return name
+
+    def read_payload(self, worker: str, payload_digest: str) -> bytes:
+        """See ``ModelStore``."""
+        with self._border():
+            data: Any = self._redis.get(self._keys.payload(worker, payload_digest))
+        return _check(payload_digest, data)
+
+    def version(self) -> str:
+        """See ``ModelStore``."""
+        if isinstance(self._redis, fakeredis.FakeRedis):
+            return "embedded (fakeredis)"
+        with self._border():
+            server: Any = self._redis.info("server")
+        if "valkey_version" in server:
+            return f"Valkey {server['valkey_version']}"
+        return f"Redis {server['redis_version']}"
+
+    def durability(self) -> str:
+        """See ``ModelStore``."""
+        if isinstance(self._redis, fakeredis.FakeRedis):
+            return "embedded: nothing survives the end of this process"
+        try:
+            with self._border():
+                persistence: Any = self._redis.info("persistence")
+        except StoreDenied:
+            return "unknown: this login may not ask"
+        if not persistence.get("aof_enabled"):
+            return "no append-only file: nothing survives a restart of the server"
+        if self._can_await_disk():
+            return "a confirmed version is on the server's disk (WAITAOF)"
+        return "append-only file without WAITAOF: as safe as the server's appendfsync"
+
+    def close(self) -> None:
+        """See ``ModelStore``."""
+        self._redis.close()
+
+    def _stage(self, chunks: Mapping[str, bytes | memoryview], names: Sequence[str]) -> None:
+        """Write what is missing; what has an expiry must live until the commit."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.pttl(self._keys.chunk(name))
+        for name, left_ms in zip(names, pipe.execute(), strict=True):
+            key = self._keys.chunk(name)
+            if left_ms == -2:  # noqa: PLR2004 - Redis's way to say that there is no such key
+                pipe.set(key, chunks[name], ex=STAGED_S)
+            elif left_ms >= 0:
+                pipe.expire(key, STAGED_S, gt=True)
+        pipe.execute()
+
+    def _await_disk(self) -> None:
+        """The durability barrier: only then may deliveries be acked."""
+        if not self._can_await_disk():
+            return
+        with self._border():
+            local, _ = self._redis.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+        if not local:
+            raise StoreUnreachable("the server did not write the commit to its disk in time")
+
+    def _can_await_disk(self) -> bool:
+        """Whether WAITAOF means something here; asked once, by using it."""
+        if self._fsyncs is None:
+            try:
+                with self._border():
+                    self._redis.execute_command("WAITAOF", 1, 0, 1)
+            except (BadConfiguration, StoreDenied):
+                self._fsyncs = False
+            else:
+                self._fsyncs = True
+        return self._fsyncs
+
+    def _texts(self, key: str) -> dict[str, str]:
+        with self._border():
+            fields: Any = self._redis.hgetall(key)
+        return {_text(name): _text(value) for name, value in fields.items()}
+
+    def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        with self._border():
+            return self._scripts[script](keys=keys, args=arguments)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now_s() * 1000)
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Foreign exceptions end here."""
+        try:
+            yield
+        except redis.RedisError as error:
+            _translate(error, self._where())
+
+    def _where(self) -> str:
+        options = self._redis.connection_pool.connection_kwargs
+        return f"{options.get('host', 'embedded')}:{options.get('port', '')}"
+
+
+def _translate(error: redis.RedisError, where: str) -> NoReturn:
+    match error:
+        case exceptions.AuthenticationError() | exceptions.NoPermissionError():
+            raise StoreDenied(
+                f"the store at {where} refuses this login: {error}",
+                hint="check LATECOMER_STORE_USER, its password, and its rights (infra/redis)",
+            ) from error
+        case exceptions.ResponseError() if "unknown command" in str(error).lower() or (
+            "WAITAOF cannot be used" in str(error) or "appendonly is disabled" in str(error)
+        ):
+            raise BadConfiguration(f"the store at {where}: {error}") from error
+        case exceptions.ResponseError() if "WRONGPASS" in str(error) or "NOAUTH" in str(error):
+            raise StoreDenied(
+                f"the store at {where} refuses this login: {error}",
+                hint="check LATECOMER_STORE_USER and its password",
+            ) from error
+        case _:
+            raise StoreUnreachable(
+                f"the store at {where} does not answer: {error}",
+                hint="is it running? see LATECOMER_STORE_URL and `latecomer doctor`",
+            ) from error
+
+
+def _check_succession(commit: Commit) -> None:
+    """Inside an epoch versions go up by one; a new epoch is later than the former and starts at 0."""
+    new, old = commit.manifest.version, commit.expected
+    follows = (
+        new.number == 0 and (old is None or new.epoch > old.epoch)
+        or (old is not None and new == Version(old.epoch, old.number + 1))
+    )
+    if not follows:
+        raise VersionConflict(f"version {new} does not follow {old}")
+
+
+def _commit_body(commit: Commit, manifest_digest: str, chunks: int) -> dict[str, Any]:
+    """What the script reads; every number as text, because Lua's are floating point."""
+    version = commit.manifest.version
+    return {
+        "commit_id": commit.commit_id,
+        "owner": commit.lease.owner,
+        "fence": str(commit.lease.fence),
+        "expected": "" if commit.expected is None else str(commit.expected),
+        "epoch": str(version.epoch),
+        "version": str(version.number),
+        "manifest": manifest_digest,
+        "at_ms": str(_ms(commit.manifest.at_s)),
+        "chunks": str(chunks),
+        "folds": [
+            {"id": fold.update_id, "worker": fold.worker, "staleness": str(fold.staleness)}
+            for fold in commit.manifest.folds
+        ],
+        "reports": dict(commit.reports),
+    }
+
+
+def _raise_unless_done(outcome: str, detail: list[str], commit: Commit) -> None:
+    match outcome:
+        case "ok" | "repeated":
+            return
+        case "fenced":
+            holder = detail[0] or "nobody"
+            raise Fenced(f"the lease of {commit.lease.owner} is over; {holder} holds it now")
+        case "conflict":
+            raise VersionConflict(f"the head is {detail[0] or 'none'}, not {commit.expected}")
+        case "counted":
+            raise VersionConflict(f"update {detail[0]} had its verdict before")
+        case _:
+            raise StagedMissing(f"staged chunk {detail[0]} has expired")
+
+
+def _check(name: str, data: bytes | None) -> bytes:
+    if data is None:
+        raise ChunkMissing(f"chunk {name} is gone: its version was superseded, fetch the head")
+    if digest(data) != name:
+        raise ChunkMissing(f"chunk {name} is damaged")
+    return data
+
+
+def _source(name: str) -> str:
+    return (files("latecomer.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _bytes(value: Any) -> bytes:
+    assert isinstance(value, bytes), "clients are opened without decoding"
+    return value
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
