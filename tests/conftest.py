@@ -1,9 +1,16 @@
 """Ends every session by saying which servers were exercised, and by stopping ours."""
 
+import logging
+
 import pytest
 
 import servers
 from server import in_ci
+
+
+def pytest_configure() -> None:
+    # pika reports every refused connection on seven lines; tests refuse hundreds on purpose.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 @pytest.hookimpl(trylast=True)

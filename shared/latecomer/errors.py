@@ -115,7 +115,7 @@ class StagedMissing(Transient):
 
 
 class ChunkMissing(Transient):
-    """A chunk named by a manifest is gone or damaged; the version was superseded, fetch the head."""
+    """A chunk is gone or damaged: its version was superseded, fetch the head."""
 
 
 class Undecodable(Permanent):

@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """Where interactions and catalogue are (relative to the recipe), and what their columns mean."""
+    """Where interactions and catalogue are (relative to the recipe), and what columns mean."""
 
     source: str
     catalogue: str
@@ -174,8 +174,8 @@ class Fleet(_Section):
 class Demo(_Section):
     """What ``latecomer demo`` adds: when to stop, how many customers to show, and the pace.
 
-    ``round_s`` is how long a fast device takes at least for a round: without it all devices would be
-    equally fast on one machine, and nothing would ever be late.
+    ``round_s`` is how long a fast device takes at least for a round: without it all devices would
+    be equally fast on one machine, and nothing would ever be late.
     """
 
     versions: int = Field(40, ge=1)
@@ -210,7 +210,7 @@ class Recipe(_Section):
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:
-    """The round that ``head`` opens: as it is announced, and as who missed that finds it himself."""
+    """The round that ``head`` opens: as announced, and as found by who missed the announcement."""
     return RoundStarted(
         federation=recipe.federation,
         cohort=EVERYONE,

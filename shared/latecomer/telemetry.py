@@ -96,7 +96,7 @@ class Endpoint:
 
     def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != "/healthz":
-            return self._metrics(environ, start)
+            return list(self._metrics(environ, start))
         healthy = self._healthy()
         status = "200 OK" if healthy else "503 Service Unavailable"
         start(status, [("Content-Type", "text/plain")])

@@ -35,9 +35,9 @@ def digest(data: bytes | memoryview) -> str:
 class Kind(StrEnum):
     """How deltas of a tensor combine.
 
-    ``dense``: averaged over the updates of a buffer. ``rows``: an embedding table, each row averaged
-    over the updates that touched it. ``sum``: additive statistics, added up; staleness does not
-    matter to them at all.
+    ``dense``: averaged over the updates of a buffer. ``rows``: an embedding table, each row
+    averaged over the updates that touched it. ``sum``: additive statistics, added up; staleness
+    does not matter to them at all.
     """
 
     DENSE = "dense"

@@ -7,7 +7,6 @@ after, the ledger recognises the redelivery and nothing counts twice.
 Memory is one model-sized accumulator, however many updates or workers there are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,5 +109,3 @@ def _mean(spec: TensorSpec, sums: _Accumulator, divisor: int, row_floor: int) ->
     if spec.kind is Kind.SUM:
         return TensorDelta(sums.total)
     return TensorDelta(sums.total / np.float32(divisor))
-
-

@@ -172,4 +172,3 @@ def _superseded(before: Manifest, after: Manifest) -> frozenset[str]:
 def _commit_id(manifest: Manifest) -> str:
     """An attempt that is repeated is the same commit."""
     return f"{manifest.version}:{manifest.digest}"
-

@@ -1,8 +1,8 @@
-"""The order of an aggregator's steps, top to bottom: lead, announce, receive, admit, weigh, fold,
-commit, acknowledge, announce.
+"""The order of an aggregator's steps, top to bottom.
 
-Two things can make a new version: a delivery that fills the buffer, or a clock that says it has waited
-long enough. Everything else happens in other modules, each called once from here.
+Lead, announce, receive, admit, weigh, fold, commit, acknowledge, announce. Two things can make a
+new version: a delivery that fills the buffer, or a clock that says it has waited long enough.
+Everything else happens in other modules, each called once from here.
 """
 
 from collections.abc import Callable
@@ -149,8 +149,8 @@ class Coordinator:
     def _announce(self, term: Term) -> None:
         """Tell everybody about the head, once per version and once per leader.
 
-        It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are consumed
-        all the same, and it is tried again later.
+        It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are
+        consumed all the same, and it is tried again later.
         """
         if term.announced or self._clock.monotonic_s() < term.announce_from_s:
             return

@@ -1,7 +1,7 @@
 """Rounds: when a buffer is due, and telling everybody that a version is out.
 
-The three modes are one machine with other terms: ``fedasync`` is a buffer of one, ``sync`` is a buffer
-of everybody with nobody late, ``fedbuff`` lies between.
+The three modes are one machine with other terms: ``fedasync`` is a buffer of one, ``sync`` is a
+buffer of everybody with nobody late, ``fedbuff`` lies between.
 """
 
 from dataclasses import dataclass, field

@@ -96,9 +96,7 @@ def init(
     store = _store(settings, "latecomer-init")
     try:
         federation.enrol(broker, chosen)
-        founding = federation.found(
-            store, chosen, catalogue, SystemClock(), new_epoch=new_epoch
-        )
+        founding = federation.found(store, chosen, catalogue, SystemClock(), new_epoch=new_epoch)
     finally:
         broker.close()
         store.close()
@@ -245,7 +243,7 @@ def call(command: Callable[..., Any]) -> int:
         complain(error)
         return int(error.exit_code)
     except typer.TyperException as error:  # usage: unknown option, missing argument
-        error.show()
+        sys.stderr.write(f"latecomer: {error}\n")
         return int(ExitCode.BAD_USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("latecomer: interrupted\n")
@@ -273,5 +271,3 @@ def _required(settings: Settings) -> None:
         raise BadConfiguration(
             "which federation?", hint="give --federation or set LATECOMER_FEDERATION"
         )
-
-

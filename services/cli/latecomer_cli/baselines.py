@@ -6,6 +6,7 @@ import numpy as np
 
 from latecomer.evaluation.baselines import popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol, RankingResult
+from latecomer.evaluation.ranking import Ids
 from latecomer.interactions.splits import Target
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
@@ -27,9 +28,7 @@ def most_popular(
     ]
 
 
-def local_only(
-    recipe: Recipe, site: Site, items: int, *, passes: int, seed: int
-) -> RankingResult:
+def local_only(recipe: Recipe, site: Site, items: int, *, passes: int, seed: int) -> RankingResult:
     """The same model, trained by one site alone with as many passes as it took part in rounds."""
     model_family = family(recipe.model)
     rng = np.random.default_rng(seed)
@@ -47,6 +46,6 @@ def local_only(
     return protocol.evaluate(score, known, site.split.test)
 
 
-def held_out(site: Site, target: Target) -> np.ndarray:  # type: ignore[type-arg]
+def held_out(site: Site, target: Target) -> Ids:
     """(U,) the items to predict."""
     return site.split.validation if target == "validation" else site.split.test

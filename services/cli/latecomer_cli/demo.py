@@ -164,9 +164,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     return body
 
 
-def _watch(
-    embedded: EmbeddedFederation, scene: Scene, output: Output, progress: Progress
-) -> None:
+def _watch(embedded: EmbeddedFederation, scene: Scene, output: Output, progress: Progress) -> None:
     demo = scene.recipe.demo
     started_s = time.monotonic()
     with _screen(output) as show:
@@ -223,9 +221,7 @@ def _judge(
         alone.append(
             baselines.local_only(recipe, site, items, passes=passes, seed=recipe.seed + number)
         )
-    popular = baselines.most_popular(
-        scene.in_order(), items, recommend.protocol_of(recipe), "test"
-    )
+    popular = baselines.most_popular(scene.in_order(), items, recommend.protocol_of(recipe), "test")
     return [
         Results("global", ours),
         Results("local_only", alone),

@@ -145,5 +145,3 @@ def _attempt(name: str, look: Callable[[], str], fix: str) -> Check:
 
 def _failed(name: str, found: str, error: LatecomerError, fix: str) -> Check:
     return Check(name, found, str(error), error.hint or fix, error.exit_code)
-
-

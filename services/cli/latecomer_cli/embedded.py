@@ -1,5 +1,7 @@
-"""A whole federation in one process: the production aggregator and agents over the embedded broker
-and store. Not durable; nothing is left behind but what the caller keeps.
+"""A whole federation in one process.
+
+The production aggregator and agents over the embedded broker and store. Not durable; nothing is
+left behind but what the caller keeps.
 """
 
 import threading
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -76,7 +79,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         self._stack = ExitStack()
         self.store = self._open_store()
 
-    def __enter__(self) -> "EmbeddedFederation":
+    def __enter__(self) -> Self:
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="latecomer-")))
         federation.enrol(self._login("operator"), self._recipe)
         federation.found(self.store, self._recipe, self._catalogue, self.clock)
@@ -191,4 +194,3 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
 
     def _open_store(self) -> ModelStore:
         return RedisStore(self._redis, federation=self._recipe.federation, clock=self.clock)
-

@@ -34,7 +34,12 @@ def enrol(broker: Broker, recipe: Recipe) -> None:
 
 
 def found(
-    store: ModelStore, recipe: Recipe, catalogue: Catalogue, clock: Clock, *, new_epoch: bool = False
+    store: ModelStore,
+    recipe: Recipe,
+    catalogue: Catalogue,
+    clock: Clock,
+    *,
+    new_epoch: bool = False,
 ) -> Founding:
     """Publish version 0, unless the federation has a model and no new epoch is wanted.
 

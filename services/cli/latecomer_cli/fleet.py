@@ -227,4 +227,3 @@ class Misbehaving:
         except LatecomerError:
             # It would not be much of a vandal who minded.
             return
-

@@ -1,5 +1,8 @@
-"""What a command prints: a table for people or JSON for machines on stdout, one line of cause on
-stderr, and the next command to try last."""
+"""What a command prints.
+
+A table for people or JSON for machines on stdout, one line of cause on stderr, and the next command
+to try last.
+"""
 
 import json
 import sys
@@ -11,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from latecomer.errors import LatecomerError
+
+#: Wide enough for the demo's table.
+PIPE_COLUMNS = 120
 
 
 class Format(StrEnum):
@@ -25,7 +31,9 @@ class Output:
 
     def __init__(self, chosen: Format) -> None:
         self.format = chosen
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        # A pipe has no width; one that fits the widest table reads best in a log.
+        width = None if sys.stdout.isatty() else PIPE_COLUMNS
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
     @property
     def for_people(self) -> bool:

@@ -70,4 +70,3 @@ def bought(site: Site, catalogue: Catalogue, user: str, n: int) -> list[str]:
     history = site.split.everything()
     items = history.items[history.indptr[row] : history.indptr[row + 1]][-n:][::-1]
     return [catalogue.descriptions[item] for item in items]
-

@@ -12,6 +12,7 @@ import numpy as np
 from latecomer import __version__
 from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
 from latecomer.evaluation.protocol import ALL, RankingResult, mean_of_sums
+from latecomer.evaluation.ranking import Floats
 from latecomer.recipe import Recipe
 from latecomer.store.port import Totals
 from latecomer_cli import status
@@ -37,7 +38,7 @@ class Results:
         sums = (result.sums(site.regions) for result, site in zip(self.by_site, sites, strict=True))
         return mean_of_sums(sums)
 
-    def per_user(self, metric: str) -> np.ndarray:  # type: ignore[type-arg]
+    def per_user(self, metric: str) -> Floats:
         """A metric of every tested user of every site."""
         return np.concatenate([result.per_user()[metric] for result in self.by_site])
 
@@ -89,9 +90,12 @@ def write(report: Mapping[str, Any], path: Path) -> None:
 def show(output: Output, report: Mapping[str, Any], k: int) -> None:
     """Regions side by side, and whether the differences are real."""
     output.table(
-        f"Held-out last purchase: {report['protocol']}",
-        ("region", "customers", "system", *(f"{metric}@{k}" for metric in METRICS)),
-        _rows(report, k),
+        f"Last purchase held out: {report['protocol']}; each cell: global, local only, popularity",
+        ("region", "customers", *(f"{metric}@{k}" for metric in METRICS)),
+        (
+            (region, int(by_system["global"]["users"]), *_cells(by_system, k))
+            for region, by_system in (*report["regions"].items(), (ALL, report["metrics"]))
+        ),
     )
     for name, interval in report["intervals"].items():
         output.say(
@@ -100,17 +104,10 @@ def show(output: Output, report: Mapping[str, Any], k: int) -> None:
         )
 
 
-def _rows(report: Mapping[str, Any], k: int) -> Iterator[tuple[object, ...]]:
-    """Three lines per region, and three for all of them."""
-    for region, by_system in (*report["regions"].items(), (ALL, report["metrics"])):
-        for place, name in enumerate(SYSTEMS):
-            first = place == 0
-            yield (
-                region if first else "",
-                int(by_system[name]["users"]) if first else "",
-                name.replace("_", " "),
-                *(by_system[name][f"{metric}@{k}"] for metric in METRICS),
-            )
+def _cells(by_system: Mapping[str, Mapping[str, float]], k: int) -> Iterator[str]:
+    """One cell per metric, the systems side by side."""
+    for metric in METRICS:
+        yield " ".join(f"{by_system[name][f'{metric}@{k}']:.3f}" for name in SYSTEMS)
 
 
 def _intervals(results: Sequence[Results], recipe: Recipe) -> dict[str, dict[str, float]]:

@@ -68,8 +68,9 @@ def show(output: Output, status: dict[str, Any]) -> None:
         f"leader {status['leader'] or 'none'}"
     )
     output.say(
-        f"updates: {updates['accepted']} accepted ({updates['stale']} stale), {sum(updates['refused'].values())} refused"
-        f"{f' ({refused})' if refused else ''}, {updates['duplicates']} duplicates; "
+        f"updates: {updates['accepted']} accepted ({updates['stale']} stale), "
+        f"{sum(updates['refused'].values())} refused{f' ({refused})' if refused else ''}, "
+        f"{updates['duplicates']} duplicates; "
         f"staleness p50 {staleness['p50']}, p95 {staleness['p95']}, max {staleness['max']}"
     )
     output.table(

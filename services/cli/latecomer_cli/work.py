@@ -43,8 +43,10 @@ def entry_of(recipe: Recipe, name: str) -> FleetWorker:
 
 @contextmanager
 def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iterator[FleetWorker]:
-    """This process's entry; with ``slots``, the first that no other process of this state folder
-    has, kept by a file lock for as long as it runs, and found again by whoever starts next.
+    """This process's entry in the recipe.
+
+    With ``slots``, the first that no other process of this state folder has: kept by a file lock
+    for as long as it runs, and found again, with its state, by whoever starts next.
 
     Raises:
         BadConfiguration: There is no such worker, or every slot is taken.

@@ -1,8 +1,8 @@
-"""The order of a worker's steps, top to bottom: send what waits, listen, fetch, evaluate, train, save,
-send.
+"""The order of a worker's steps, top to bottom.
 
-Training runs in the caller's thread; the broker's connections have threads of their own, so that ten
-minutes of training do not cost a heartbeat.
+Send what waits, listen, fetch, evaluate, train, save, send. Training runs in the caller's thread;
+the broker's connections have threads of their own, so that ten minutes of training do not cost a
+heartbeat.
 """
 
 from collections.abc import Callable

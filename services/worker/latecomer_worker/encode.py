@@ -13,7 +13,13 @@ Sums = Mapping[str, Mapping[str, float]]
 
 
 def describe(
-    snapshot: Snapshot, trained: Trained, *, federation: str, worker: str, update_id: str, sums: Sums
+    snapshot: Snapshot,
+    trained: Trained,
+    *,
+    federation: str,
+    worker: str,
+    update_id: str,
+    sums: Sums,
 ) -> UpdateSubmitted:
     """Everything that leaves the worker, and nothing else does."""
     layout = snapshot.manifest.layout

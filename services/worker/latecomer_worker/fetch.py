@@ -4,7 +4,6 @@ Chunks are files named by their content, so what is on disk is either right or d
 successful fetch the cache holds exactly one version.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +52,7 @@ class ChunkCache:
         """Keep a chunk; a crash leaves the whole file or none."""
         partial = self._folder / f"{name}.partial"
         partial.write_bytes(data)
-        os.replace(partial, self._folder / name)
+        partial.replace(self._folder / name)
 
     def keep_only(self, names: frozenset[str]) -> None:
         """Delete what no longer belongs to the newest version."""

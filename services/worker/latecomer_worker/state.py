@@ -1,7 +1,7 @@
 """What a worker keeps between rounds and restarts: one SQLite file.
 
-It holds the outbox, the private state of every user, and a few facts (last version, quality). Deleting it
-loses only personalisation: the worker starts again as a new device.
+It holds the outbox, the private state of every user, and a few facts (last version, quality).
+Deleting it loses only personalisation: the worker starts again as a new device.
 """
 
 import json
@@ -55,7 +55,8 @@ class WorkerState:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the file.
+            # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the
+            # file.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)

@@ -1,4 +1,4 @@
-"""Local learning: judge the fetched model first, then train on it, with each user's private state."""
+"""Local learning: judge the fetched model, then train on it with each user's private state."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal

@@ -1,7 +1,8 @@
 """A history grouped by basket: everything that one user did at one time, without an order inside.
 
-The lines of an invoice, the clicks of one page view and the prescriptions of one visit share a timestamp;
-their order in a file says how it was printed. Whatever is built here does not depend on it.
+The lines of an invoice, the clicks of one page view and the prescriptions of one visit share a
+timestamp; their order in a file says how it was printed. Whatever is built here does not depend on
+it.
 
 U users, N interactions, G baskets, B contexts, M items of all contexts, T targets.
 """

@@ -1,7 +1,7 @@
 """Negatives drawn from everything not in train: the held-out item must be drawable.
 
-Published samplers that spare the held-out item leak it: a model learns that what is never a negative
-must be the answer. B contexts of a batch, I items, C candidates, T targets.
+Published samplers that spare the held-out item leak it: a model learns that what is never a
+negative must be the answer. B contexts of a batch, I items, C candidates, T targets.
 """
 
 import numpy as np
@@ -30,11 +30,13 @@ def known(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def log_inclusion(train: History, items: int, negatives: int, targets: int) -> npt.NDArray[np.float32]:
+def log_inclusion(
+    train: History, items: int, negatives: int, targets: int
+) -> npt.NDArray[np.float32]:
     """(I,) log of the probability that an item is among a batch's candidates.
 
-    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's share of the training history: drawn as a
-    negative or present as one of T targets. Subtracted from logits it makes a sampled softmax an
+    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's share of the training history: drawn as
+    a negative or present as one of T targets. Subtracted from logits it makes a sampled softmax an
     unbiased one (Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural
     modeling", section 3).
     """

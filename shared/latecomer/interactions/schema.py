@@ -87,7 +87,7 @@ class Catalogue:
 
 @dataclass
 class Report:
-    """How many rows were read and kept, and why the others were not: nothing is dropped silently."""
+    """How many rows were read and kept, and why the others were not."""
 
     source: str
     read: int = 0

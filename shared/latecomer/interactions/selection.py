@@ -23,7 +23,8 @@ class Selection(BaseModel):
         regions: Users of these regions.
         except_regions: Users of any region but these.
         shard: ``"2/6"``: the second of six parts by a hash of the user id, alike on any machine.
-        cohort: ``"1/3"``: the first of three parts of the users in order of their first interaction.
+        cohort: ``"1/3"``: the first of three parts of the users in order of their first
+        interaction.
             Who came early bought other things than who came late: an uneven split by nature.
     """
 

@@ -120,8 +120,10 @@ class _Table:
 
 def _csv(path: Path, columns: Columns, delimiter: str) -> Iterator[tuple[int, Row]]:
     try:
-        opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else (
-            path.open(encoding="utf-8-sig", newline="")
+        opened = (
+            gzip.open(path, "rt", encoding="utf-8", newline="")
+            if path.suffix == ".gz"
+            else (path.open(encoding="utf-8-sig", newline=""))
         )
         with opened as file:
             reader = csv.reader(file, delimiter=delimiter)

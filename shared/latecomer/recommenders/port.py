@@ -2,11 +2,14 @@
 
 The laws, which one contract suite checks on every family:
 
-* The shared state is exactly the layout's tensors; the private state has one slice per user and never
+* The shared state is exactly the layout's tensors; the private state has one slice per user and
+never
   leaves the worker.
-* ``train`` is a function of its arguments: the same ones and the same generator give the same result.
+* ``train`` is a function of its arguments: the same ones and the same generator give the same
+result.
   It works on copies. Training on nothing changes nothing.
-* Items held out for evaluation are not in ``history``, and may be drawn as negatives like any other.
+* Items held out for evaluation are not in ``history``, and may be drawn as negatives like any
+other.
 
 No torch here: what a worker or a command needs to know of a family does not depend on what the
 family computes with.

@@ -1,16 +1,19 @@
 """Two towers over one item table: a user is what he did, plus a private vector that stays at home.
 
-score(u, i) = cos(z_u, q_i) / temperature + b_i, with z_u = p_u + the recency-weighted mean of the rows
-q_j of u's own items. Shared are the table q (rows) and the biases b (rows); private is p_u. With an
-empty history it is plain matrix factorisation; with p_u = 0 an item-based tower.
+score(u, i) = cos(z_u, q_i) / temperature + b_i, with z_u = p_u + the recency-weighted mean of the
+rows q_j of u's own items. Shared are the table q (rows) and the biases b (rows); private is p_u.
+With an empty history it is plain matrix factorisation; with p_u = 0 an item-based tower.
 
-U users, I items, D dimension, B contexts of a batch, C candidates, T targets, M items of all contexts.
+U users, I items, D dimension, B contexts of a batch, C candidates, T targets, M items of all
+contexts.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -23,6 +26,8 @@ from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
+
+Ids = npt.NDArray[np.int64]
 
 FACTORS = "item.factors"
 BIAS = "item.bias"
@@ -98,14 +103,13 @@ class TwoTower:
         loss = float(np.mean(losses)) if losses else math.nan
         return Trained(*run.result(), examples, len(losses), loss)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
     def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
         """Scores from everything in ``history``."""
         factors = normalize(_tensor(model[FACTORS]), dim=1)  # (I, D)
         bias = _tensor(model[BIAS])[:, 0]  # (I,)
         baskets = Baskets(history, self._settings.decay)
 
-        def score(users: np.ndarray) -> Array:  # type: ignore[type-arg]
+        def score(users: Ids) -> Array:
             contexts = baskets.everything(users)
             total = _bag_sums(_tensor(model[FACTORS]), contexts)  # (B, D)
             mean = total / _tensor(contexts.totals)[:, None].clamp(min=TINY)
@@ -173,7 +177,11 @@ class _Run:
         return cross_entropy(logits, _tensor(place))
 
     def _logits(
-        self, contexts: Contexts, targets: Targets, vectors: Tensor, offered: np.ndarray  # type: ignore[type-arg]
+        self,
+        contexts: Contexts,
+        targets: Targets,
+        vectors: Tensor,
+        offered: Ids,
     ) -> Tensor:
         """Logits of the candidates, each target predicted from a context without itself."""
         context, item = _tensor(targets.context), _tensor(targets.item)
@@ -206,7 +214,7 @@ def _bag_sums(table: Tensor, contexts: Contexts) -> Tensor:
 
 
 def _bpr(logits: Tensor, place: Tensor, masked: Tensor) -> Tensor:
-    """mean over negatives of -log sigmoid(s_target - s_negative) (Rendle et al. 2009, BPR-Opt)."""
+    """Mean over negatives of -log sigmoid(s_target - s_negative) (Rendle et al. 2009, BPR-Opt)."""
     target = logits.gather(1, place[:, None])  # (T, 1)
     competes = (~masked).scatter(1, place[:, None], value=False)  # (T, C)
     return softplus(logits - target)[competes].mean()
@@ -224,7 +232,7 @@ def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim
             return torch.optim.AdamW(tensors, lr=lr, betas=(0.9, 0.99), weight_decay=decay)
 
 
-def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(array)
 
 

@@ -42,7 +42,7 @@ class Keys:
         return f"{self._prefix}:b:{digest}"
 
     def superseded(self, name: str) -> str:
-        """What ``Commit.superseded`` calls ``name``: a digest is a chunk, ``epoch.n`` a manifest."""
+        """What ``Commit.superseded`` calls ``name``: a chunk's digest, or ``epoch.n``."""
         return self.manifest(name) if "." in name else self.chunk(name)
 
     def payload(self, worker: str, digest: str) -> str:

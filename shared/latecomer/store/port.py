@@ -229,7 +229,7 @@ class ModelStore(Protocol):
         ...
 
     def stage(self, chunks: Mapping[str, bytes | memoryview]) -> None:
-        """Write chunks that expire unless a commit keeps them. Those that exist stay as they are."""
+        """Write chunks that expire unless a commit keeps them; those that exist stay."""
         ...
 
     def commit(self, commit: Commit) -> None:

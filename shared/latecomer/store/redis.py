@@ -1,8 +1,8 @@
 """The model store on Redis or Valkey; embedded, the same code over fakeredis.
 
 The only importer of redis and fakeredis. What must happen together is one small Lua script each, in
-``scripts``; tensors never go through a script. Every script may be repeated after a lost reply, because
-redis-py itself repeats commands: that is why nothing that counts is raised outside of one.
+``scripts``; tensors never go through a script. Every script may be repeated after a lost reply,
+because redis-py itself repeats commands: that is why nothing that counts is raised outside of one.
 """
 
 import json
@@ -379,12 +379,12 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
 
 
 def _check_succession(commit: Commit) -> None:
-    """Inside an epoch versions go up by one; a new epoch is later than the former and starts at 0."""
+    """Inside an epoch versions go up by one; a later epoch starts at 0."""
     new, old = commit.manifest.version, commit.expected
-    follows = (
-        new.number == 0 and (old is None or new.epoch > old.epoch)
-        or (old is not None and new == Version(old.epoch, old.number + 1))
-    )
+    if old is None or new.epoch > old.epoch:
+        follows = new.number == 0
+    else:
+        follows = new == Version(old.epoch, old.number + 1)
     if not follows:
         raise VersionConflict(f"version {new} does not follow {old}")
 
