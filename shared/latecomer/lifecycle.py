@@ -29,12 +29,21 @@ def stop_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class Backoff:
-    """Full-jitter exponential pauses: uniform(0, min(ceiling, first * 2^n)).
+#: Doublings beyond this are past any ceiling; more would only overflow on a very bad night.
+MAX_DOUBLINGS = 30
 
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. The draw keeps a fleet
-    from coming back all at once; ``reset`` after a success starts again at ``first_s``.
+
+def full_jitter_s(failures: int, *, first_s: float, ceiling_s: float, rng: random.Random) -> float:
+    """The pause after ``failures`` in a row: uniform(0, min(ceiling, first * 2^failures)).
+
+    The draw keeps a fleet from coming back all at once. Source: "Exponential Backoff And Jitter",
+    AWS Architecture Blog, 2015.
     """
+    return rng.uniform(0.0, min(ceiling_s, first_s * 2.0 ** min(failures, MAX_DOUBLINGS)))
+
+
+class Backoff:
+    """Pauses that grow with every failure in a row, and start again after a success."""
 
     def __init__(self, *, first_s: float, ceiling_s: float, rng: random.Random) -> None:
         self._first_s = first_s
@@ -44,10 +53,11 @@ class Backoff:
 
     def next_s(self) -> float:
         """The pause before the next attempt, in seconds."""
-        # 2**30 * first is past any ceiling, and a float does not overflow on a very bad night.
-        limit_s = min(self._ceiling_s, self._first_s * 2.0 ** min(self._failures, 30))
+        pause_s = full_jitter_s(
+            self._failures, first_s=self._first_s, ceiling_s=self._ceiling_s, rng=self._rng
+        )
         self._failures += 1
-        return self._rng.uniform(0.0, limit_s)
+        return pause_s
 
     def reset(self) -> None:
         """The attempt succeeded."""

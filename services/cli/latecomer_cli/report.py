@@ -56,7 +56,10 @@ def build(
 ) -> dict[str, Any]:
     """The report, as it is written."""
     means = {each.name: each.means(sites) for each in results}
-    regions = [region for region in means["global"] if region != ALL]
+    regions = sorted(
+        (region for region in means["global"] if region != ALL),
+        key=lambda region: (-means["global"][region]["users"], region),
+    )
     return {
         "latecomer": __version__,
         "python": platform.python_version(),

@@ -19,9 +19,9 @@ EVERYONE = "all"
 #: A device may be away for two weeks before its (one-message) queue is forgotten.
 ROUNDS_QUEUE_EXPIRES_MS = 14 * 24 * 3600 * 1000
 
-#: What RabbitMQ 4 uses silently, and 3.10 not at all. Every lost connection counts as a delivery, so
-#: it must be far above what a bad night brings; a message that took the aggregator down twenty times
-#: is looked at by a person.
+#: What RabbitMQ 4 uses silently, and 3.10 not at all. Every lost connection counts as a delivery,
+#: so it must be far above what a bad night brings; a message that took the aggregator down twenty
+#: times is looked at by a person.
 DELIVERY_LIMIT = 20
 
 #: Backlog at which workers are told to keep their updates at home.

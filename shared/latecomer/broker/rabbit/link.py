@@ -48,6 +48,7 @@ from latecomer.errors import (
     QueueMissing,
     Unroutable,
 )
+from latecomer.lifecycle import full_jitter_s
 
 __all__ = [
     "AMQPError",
@@ -69,9 +70,6 @@ CLOSE_DEADLINE_S = 3.0
 
 #: A connection that lived this long was healthy: the next loss starts with short delays again.
 HEALTHY_AFTER_S = 60.0
-
-#: 2**16 times any first delay is past every ceiling; larger powers would only overflow.
-MAX_DOUBLINGS = 16
 
 #: A broker's reply as (code, fragment of its text) and what it means to us; first match wins.
 REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
@@ -125,8 +123,7 @@ class Backoff:
 
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """How long to wait before trying again after ``attempt`` failures in a row."""
-        bound_s = self.first_s * 2 ** min(attempt, MAX_DOUBLINGS)
-        return rng.uniform(0.0, min(self.ceiling_s, bound_s))
+        return full_jitter_s(attempt, first_s=self.first_s, ceiling_s=self.ceiling_s, rng=rng)
 
 
 class Link:

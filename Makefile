@@ -1,0 +1,66 @@
+# Two commands do everything on a fresh machine with Python 3.11, make and git:
+#   make demo   the main job, embedded: no Docker, no broker, no data download
+#   make test   lint, types, unit, contract, integration; uses what servers it finds
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+# CPU-only torch wheels, for example: make demo PIP_FLAGS="--extra-index-url URL"
+PIP_FLAGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test check unit integration quality compose up down status install install-dev clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.installed ## the main job, end to end, in one process
+	@$(BIN)/latecomer demo
+
+test: $(VENV)/.installed-dev check ## everything that is tested
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## lint, format, types, import law
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: $(VENV)/.installed-dev ## what needs no server
+	$(BIN)/python -m pytest tests/unit
+
+integration: $(VENV)/.installed-dev ## contract and integration tests over every server found
+	$(BIN)/python -m pytest tests/contract tests/integration -m "not compose"
+
+quality: $(VENV)/.installed-dev ## the demo over three seeds (minutes)
+	$(BIN)/python -m pytest tests/quality
+
+compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a Docker engine)
+	$(BIN)/python -m pytest tests/integration/test_compose.py
+
+up: ## the long-running deployment
+	docker compose up --build -d --wait
+
+down: ## stop it; volumes stay
+	docker compose down
+
+status: $(VENV)/.installed ## the deployment's one table, from the host
+	@PATH="$(abspath $(BIN)):$$PATH" infra/status.sh
+
+install: $(VENV)/.installed ## what a worker needs
+
+install-dev: $(VENV)/.installed-dev ## and what its developers need
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[worker]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
+		-e ".[worker,data,dev]"
+	@touch $@
+
+clean: ## remove what was installed and measured here
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,227 @@
+"""A tiny federation to hold to its promises: real coordinator and agent, embedded servers."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import fakeredis
+import numpy as np
+
+from latecomer import wire
+from latecomer.broker import topology
+from latecomer.broker.memory import MemoryBroker, MemoryServer
+from latecomer.broker.port import Delivery, Message
+from latecomer.clock import ManualClock
+from latecomer.events import UpdateSubmitted, Version
+from latecomer.lifecycle import Backoff
+from latecomer.recipe import Recipe
+from latecomer.store.port import Head, Manifest
+from latecomer.store.redis import RedisStore, embedded
+from latecomer.telemetry import AggregatorTelemetry
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec
+from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.leadership import Leadership
+
+FEDERATION = "shop"
+EPOCH = 7
+LEASE_S = 30.0
+CATALOGUE = b'{"items":[],"descriptions":[]}'
+
+#: One tensor of each kind.
+LAYOUT = Layout(
+    (
+        TensorSpec("net", Kind.DENSE, (2,)),
+        TensorSpec("items", Kind.ROWS, (4, 2)),
+        TensorSpec("seen", Kind.SUM, (2,)),
+    )
+)
+
+
+def make_recipe(**aggregation: Any) -> Recipe:
+    """Every update counts as it is (K = 2, plain SGD of rate 1) unless ``aggregation`` differs."""
+    terms = {"updates_per_version": 2, "max_wait_s": 30.0, "live_s": 300.0}
+    return Recipe.model_validate(
+        {
+            "federation": FEDERATION,
+            "data": {
+                "source": "",
+                "catalogue": "",
+                "columns": {"user": "u", "item": "i", "time": "t"},
+            },
+            "model": {"dimension": 8},
+            "training": {"learning_rate": 0.05, "contexts_per_batch": 4, "negatives": 12},
+            "aggregation": terms | aggregation,
+        }
+    )
+
+
+def net(*values: float) -> dict[str, TensorDelta]:
+    """A delta of the dense tensor alone."""
+    return {"net": TensorDelta(np.array(values, np.float32))}
+
+
+def rows(changes: Mapping[int, Sequence[float]]) -> dict[str, TensorDelta]:
+    """A delta of some rows of the table."""
+    touched = np.array(sorted(changes), np.uint32)
+    values = np.array([changes[row] for row in sorted(changes)], np.float32)
+    return {"items": TensorDelta(values, touched)}
+
+
+def make_update(
+    worker: str = "w1", seq: int = 1, *, base: Version | None = None, **changes: Any
+) -> UpdateSubmitted:
+    """An honest update of version 0 that adds (1, 1) to the dense tensor; ``changes`` win."""
+    facts = {
+        "federation": FEDERATION,
+        "worker": worker,
+        "update_id": f"{worker}:boot:{seq}",
+        "base": base or Version(EPOCH, 0),
+        "layout": LAYOUT.digest,
+        "examples": 10,
+        "steps": 3,
+        "delta": net(1.0, 1.0),
+    }
+    return UpdateSubmitted.model_validate(facts | changes)
+
+
+def message_of(update: UpdateSubmitted) -> Message:
+    """As an honest worker publishes it."""
+    return Message(
+        exchange=topology.UPDATES,
+        routing_key=topology.update_key(FEDERATION, update.worker),
+        body=wire.encode_update(update).body,
+        message_id=update.update_id,
+        type="latecomer.update.v1",
+    )
+
+
+def delivery_of(update: UpdateSubmitted, **changes: Any) -> Delivery:
+    """As the broker hands it on, with the honest login; ``changes`` win."""
+    message = message_of(update)
+    facts = {
+        "routing_key": message.routing_key,
+        "body": message.body,
+        "message_id": message.message_id,
+        "type": message.type,
+        "headers": {},
+        "user_id": update.worker,
+        "redelivered": False,
+        "dead_lettered": False,
+        "tag": 1,
+        "generation": 1,
+    }
+    return Delivery(**(facts | changes))
+
+
+class Federation:
+    """Embedded broker and store under a clock that stands still; nothing runs by itself.
+
+    Attributes:
+        clock: Advance it to let time pass.
+        server: The broker; stop it, drop its connections, raise its alarm.
+        redis: The store's server; set ``connected`` to False and it is away.
+        slept: How long the coordinators wanted to pause, each time.
+    """
+
+    def __init__(self, recipe: Recipe | None = None, **aggregation: Any) -> None:
+        self.recipe = recipe or make_recipe(**aggregation)
+        self.clock = ManualClock()
+        self.server = MemoryServer(self.clock)
+        self.redis = fakeredis.FakeServer()
+        self.store = self.open_store()
+        self.telemetry = AggregatorTelemetry()
+        self.slept: list[float] = []
+        self.login("operator").declare(topology.federation_topology(FEDERATION))
+
+    def open_store(self) -> RedisStore:
+        return RedisStore(embedded(self.redis), federation=FEDERATION, clock=self.clock)
+
+    def login(self, user: str) -> MemoryBroker:
+        return MemoryBroker(self.server, user)
+
+    def found(self, *, epoch: int = EPOCH, model: Mapping[str, Array] | None = None) -> Head:
+        """Publish version 0: zeros, unless ``model`` says otherwise."""
+        lease = self.store.acquire("founder", LEASE_S)
+        assert lease is not None
+        rule = optimizer.build(self.recipe.aggregation.optimizer)
+        head = commit.publish_initial(
+            self.store,
+            lease,
+            self.recipe,
+            catalogue=CATALOGUE,
+            layout=LAYOUT,
+            model=model or LAYOUT.zeros(),
+            optimizer_layout=optimizer.state_layout(rule, LAYOUT),
+            epoch=epoch,
+            at_s=self.clock.now_s(),
+        )
+        self.store.release(lease)
+        return head
+
+    def coordinator(self, owner: str = "a", *, store: RedisStore | None = None) -> Coordinator:
+        """An aggregator of this name, with connections of its own."""
+        store = store or self.open_store()
+        return Coordinator(
+            federation=FEDERATION,
+            broker=self.login("aggregator"),
+            store=store,
+            leadership=Leadership(store, self.clock, owner=owner, lease_s=LEASE_S),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            backoff=Backoff(first_s=0.2, ceiling_s=5.0, rng=random.Random(1)),
+            idle=self.slept.append,
+        )
+
+    def send(self, *updates: UpdateSubmitted) -> None:
+        """Each worker publishes under its own login."""
+        for update in updates:
+            self.login(update.worker).publisher().publish(message_of(update))
+
+    def lapse_lease(self) -> None:
+        """What happens to a lease that nobody renews: fakeredis has the machine's clock."""
+        embedded(self.redis).delete(f"lc:{{{FEDERATION}}}:lease")
+        self.clock.advance(LEASE_S)
+
+    def waiting(self) -> int:
+        """Updates in the queue that no consumer holds."""
+        depth = self.login("operator").depth(topology.updates_queue(FEDERATION))
+        assert depth is not None
+        return depth.ready
+
+    def unacked(self) -> int:
+        """Updates that the broker still remembers though nobody waits for them."""
+        queue = self.server.find(topology.updates_queue(FEDERATION))
+        assert queue is not None
+        return sum(len(each._unsettled) for each in queue.consumers)  # type: ignore[attr-defined]
+
+    def dead(self) -> int:
+        depth = self.login("operator").depth(topology.DEAD)
+        assert depth is not None
+        return depth.ready
+
+    def number(self) -> int:
+        """The head's number."""
+        head = self.store.head()
+        assert head is not None
+        return head.version.number
+
+    def manifest(self) -> Manifest:
+        head = self.store.head()
+        assert head is not None
+        return self.store.manifest(head.version)
+
+    def model(self) -> dict[str, Array]:
+        """The head's model, as anybody reads it."""
+        published, _ = commit.load(self.store, FEDERATION)
+        return published.model
+
+
+def step(coordinator: Coordinator, times: int = 1) -> None:
+    """So many steps, none of which waits."""
+    for _ in range(times):
+        coordinator.step(0)
+
+
+def replayed(model: Mapping[str, Array], manifests: Sequence[Manifest], deltas: Mapping[str, Delta]) -> None:
+    """Placeholder, see test_coordinator."""

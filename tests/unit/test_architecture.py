@@ -1,0 +1,49 @@
+"""The house stays the house: the import law, and files that a person can read in one go."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path for folder in ("shared", "services") for path in (ROOT / folder).rglob("*.py")
+)
+
+#: A file is read in one sitting, a function in one glance.
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def test_every_import_contract_is_kept() -> None:
+    linter = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([linter, "--no-logo"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_and_its_functions_stay_readable(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").count("\n") <= MAX_FILE_LINES
+    assert [name for name, lines in functions(path) if lines > MAX_FUNCTION_LINES] == []
+
+
+def test_the_wheel_ships_no_package_called_shared_or_services() -> None:
+    import tomllib
+
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = wheel["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {Path(each).name for each in packages} == {
+        "latecomer",
+        "latecomer_aggregator",
+        "latecomer_worker",
+        "latecomer_cli",
+    }

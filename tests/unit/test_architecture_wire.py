@@ -1,0 +1,37 @@
+"""An outsider writes a client from ARCHITECTURE.md alone: so its example must be true."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latecomer import wire
+from latecomer.events import Version
+from latecomer_aggregator.admission import Reason
+
+PAGE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+HEX_LINE = re.compile(r"^[0-9a-f]{4}  ((?:[0-9a-f]{2} ?)+) ", re.MULTILINE)
+
+
+def test_the_hex_example_decodes_to_what_the_page_says() -> None:
+    body = bytes.fromhex("".join(HEX_LINE.findall(PAGE)))
+    sealed = wire.open_update(body)
+    assert len(body) == 456
+    assert sealed.inline is not None
+    update = wire.read_update(sealed, sealed.inline, limit_bytes=1000)
+    assert (update.federation, update.worker, update.base) == ("toy", "w1", Version(7, 3))
+    change = update.delta["item.factors"]
+    assert change.rows is not None
+    np.testing.assert_array_equal(change.rows, [2])
+    np.testing.assert_array_equal(change.values, [[0.5, -1.0]])
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_for_a_refusal_is_on_the_page(reason: Reason) -> None:
+    assert f"`{reason}`" in PAGE
+
+
+@pytest.mark.parametrize("field", [*wire.UpdateHeader.model_fields, *wire.RoundStarted.model_fields])
+def test_every_field_of_both_messages_is_on_the_page(field: str) -> None:
+    assert f"`{field.removesuffix('_version') if field == 'schema_version' else field}`" in PAGE
