@@ -18,7 +18,7 @@ from latecomer.recipe import Recipe
 from latecomer.store.port import Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec
+from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
 from latecomer_aggregator import commit, optimizer
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
@@ -222,6 +222,3 @@ def step(coordinator: Coordinator, times: int = 1) -> None:
     for _ in range(times):
         coordinator.step(0)
 
-
-def replayed(model: Mapping[str, Array], manifests: Sequence[Manifest], deltas: Mapping[str, Delta]) -> None:
-    """Placeholder, see test_coordinator."""

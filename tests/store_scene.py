@@ -97,10 +97,10 @@ def manifest(version: Version, *contents: bytes, folds: tuple[Fold, ...] = ()) -
     )
 
 
-def fold(update_id: str, *, base: Version = Version(1, 0), staleness: int = 0) -> Fold:
+def fold(update_id: str, *, staleness: int = 0) -> Fold:
     """An update's part in a version; the worker is what comes before the colon."""
     worker = update_id.partition(":")[0]
-    return Fold(update_id, worker, base, staleness, weight=1.0, examples=10)
+    return Fold(update_id, worker, Version(1, 0), staleness, weight=1.0, examples=10)
 
 
 def refusal(update_id: str, reason: str = "stale", detail: str = "17 > 16") -> Refusal:

@@ -28,6 +28,10 @@ MAX_METRICS = 16
 Sums = Annotated[Mapping[str, FiniteFloat], Field(max_length=MAX_METRICS)]
 
 
+#: Strict: in a message True is not 1, and "3" is not 3.
+Whole = Annotated[int, Field(strict=True)]
+
+
 class Version(NamedTuple):
     """``(epoch, number)``: numbers go up by one inside an epoch.
 
@@ -35,8 +39,8 @@ class Version(NamedTuple):
     new one, so that updates from a former life are recognised instead of guessed at.
     """
 
-    epoch: int
-    number: int
+    epoch: Whole
+    number: Whole
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.number}"
@@ -62,8 +66,8 @@ class RoundStarted(_Event):
     version: Version
     manifest: Digest
     plan: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
-    max_staleness: int = Field(ge=0)
-    spread_s: float = Field(0.0, ge=0)
+    max_staleness: Whole = Field(ge=0)
+    spread_s: FiniteFloat = Field(0.0, ge=0)
 
 
 class UpdateHeader(_Event):
@@ -85,8 +89,8 @@ class UpdateHeader(_Event):
     update_id: str = Field(max_length=120, pattern=r"^[a-z0-9-]+:[0-9a-z]+:[0-9]+$")
     base: Version
     layout: Digest
-    examples: int = Field(gt=0, lt=2**53)
-    steps: int = Field(ge=0, lt=2**53)
+    examples: Whole = Field(gt=0, lt=2**53)
+    steps: Whole = Field(ge=0, lt=2**53)
     sums: Mapping[str, Sums] = Field(default_factory=dict, max_length=MAX_REGIONS)
 
 

@@ -166,7 +166,7 @@ class Fleet(_Section):
             if each.name == name and not each.slots:
                 return each
             prefix, _, slot = name.rpartition("-")
-            if each.slots and prefix == each.name and slot.isdecimal():
+            if prefix == each.name and slot in map(str, range(1, each.slots + 1)):
                 return each.model_copy(update={"name": name, "shard": f"{slot}/{each.slots}"})
         return None
 

@@ -9,6 +9,7 @@ Everything here reads bytes from strangers: sizes are checked before they are be
 codecs come from a list, and nothing is ever unpickled.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -30,9 +31,16 @@ SCHEMA = 1
 MAX_HEADER_BYTES = 8 * 1024
 MAX_DEPTH = 6
 MAX_TENSORS = 128
+MAX_DIMENSIONS = 4
+
+#: More than any model here has; numpy refuses huge shapes even where a side of 0 makes them empty.
+MAX_ELEMENTS = 2**40
 
 #: Up to here a payload travels inside the message; above it waits in the store (claim check).
 MAX_INLINE_BYTES = 4 * 1024 * 1024
+
+#: RabbitMQ >= 4.0 refuses 16 MiB and more; nothing larger than this is an update, whoever sent it.
+MAX_BODY_BYTES = 12 * 1024 * 1024
 
 #: What a payload may be at all, inline or in the store.
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
@@ -127,6 +135,8 @@ def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpd
         MessageTooLarge: The header or the payload exceeds what any reader accepts.
     """
     table, payload = _pack_tensors(event.delta, codec)
+    if len(table) > MAX_TENSORS:
+        raise MessageTooLarge(f"{len(table)} entries in the tensor table exceed {MAX_TENSORS}")
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MessageTooLarge(f"a payload of {len(payload)} bytes exceeds {MAX_PAYLOAD_BYTES}")
     inline = len(payload) <= MAX_INLINE_BYTES
@@ -152,6 +162,8 @@ def open_update(body: bytes | memoryview) -> SealedUpdate:
         Undecodable: Not an update of a known schema, or one that breaks a limit.
     """
     view = memoryview(body)
+    if len(view) > MAX_BODY_BYTES:
+        raise Undecodable("too_large", f"a body of {len(view)} bytes, allowed {MAX_BODY_BYTES}")
     header, end = _unpack_map(view[:MAX_HEADER_BYTES], "update")
     try:
         event = UpdateHeader.model_validate(header)
@@ -190,7 +202,7 @@ def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) 
 def _pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
     table, chunks, offset = [], [], 0
     for name, part, array in _parts(delta):
-        raw = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        raw = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
         data = raw.tobytes() if codec == "raw" else _compress(raw)
         gap = -offset % ALIGNMENT_BYTES
         offset += gap
@@ -249,21 +261,26 @@ def _unpack_map(view: memoryview, kind: str) -> tuple[dict[str, Any], int]:
         header = unpacker.unpack()
     except (msgpack.UnpackException, ValueError, UnicodeDecodeError) as error:
         raise Undecodable("malformed", f"no msgpack map within the limits: {error}") from error
-    if not isinstance(header, dict) or _depth(header) > MAX_DEPTH:
+    if not isinstance(header, dict) or _deeper_than(MAX_DEPTH, header):
         raise Undecodable("malformed", "the header is not a flat map")
     if header.get("type") != kind:
         raise Undecodable("wrong_type", f"expected {kind!r}, got {str(header.get('type'))[:40]!r}")
-    if header.get("schema") != SCHEMA:
+    if not _whole(header.get("schema")) or header["schema"] != SCHEMA:
         raise Undecodable("unknown_schema", f"schema {header.get('schema')!r}, known: {SCHEMA}")
     return header, unpacker.tell()
 
 
-def _depth(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max((_depth(each) for each in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((_depth(each) for each in value), default=0)
-    return 0
+def _deeper_than(levels: int, value: object) -> bool:
+    """Whether containers nest deeper; looks no further, as a stranger's nest can exhaust the stack."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper_than(levels - 1, each) for each in inner)
+
+
+def _whole(value: object) -> bool:
+    """Whether ``value`` counts something; True is not 1."""
+    return type(value) is int and 0 <= value < 2**32
 
 
 def _inline(rest: memoryview) -> memoryview:
@@ -286,6 +303,8 @@ def _table(raw: object, payload_bytes: int) -> tuple[TensorEntry, ...]:
         if entry.offset < end or entry.offset % ALIGNMENT_BYTES:
             raise Undecodable("bad_tensors", f"{entry.name!r} overlaps or is not aligned")
         end = entry.offset + entry.size
+    if len({(entry.name, entry.part) for entry in table}) < len(table):
+        raise Undecodable("bad_tensors", "a tensor is there twice")
     if end > payload_bytes:
         raise Undecodable("bad_tensors", f"tensors end at {end}, the payload at {payload_bytes}")
     return table
@@ -298,7 +317,7 @@ def _entry(line: object) -> TensorEntry:
         case _:
             raise Undecodable("bad_tensors", "a line of the tensor table has another form")
     match place:
-        case [int(offset), int(size), str(codec)] if offset >= 0 and size >= 0:
+        case [int(offset), int(size), str(codec)] if _whole(offset) and _whole(size):
             pass
         case _:
             raise Undecodable("bad_tensors", f"{name!r} has no place in the payload")
@@ -306,7 +325,9 @@ def _entry(line: object) -> TensorEntry:
         raise Undecodable("unknown_dtype", f"{name!r} {part} as {dtype!r}")
     if codec not in CODECS:
         raise Undecodable("unknown_codec", f"{name!r} in {codec[:40]!r}, known: {CODECS}")
-    if not all(type(side) is int and 0 <= side < 2**32 for side in shape) or len(shape) > 4:  # noqa: PLR2004 - no model here has tensors of more dimensions
+    if len(shape) > MAX_DIMENSIONS or not all(_whole(side) for side in shape):
+        raise Undecodable("bad_tensors", f"{name!r} has an impossible shape")
+    if math.prod(max(side, 1) for side in shape) > MAX_ELEMENTS:
         raise Undecodable("bad_tensors", f"{name!r} has an impossible shape")
     return TensorEntry(name, part, dtype, tuple(shape), offset, size, codec)
 

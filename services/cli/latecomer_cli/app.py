@@ -6,7 +6,7 @@ Exit codes are the same for every command: 0 ok, 1 the job failed, 2 bad usage o
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -232,18 +232,18 @@ def doctor(federation: Federation = None, format_: FormatOption = Format.TABLE) 
 
 def main() -> None:
     """Entry point: errors become one line and an exit code."""
-    sys.exit(call(app))
+    sys.exit(run(sys.argv[1:]))
 
 
-def call(command: Callable[..., Any]) -> int:
-    """Run a typer application; returns the exit code instead of leaving the process."""
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code instead of leaving the process."""
     try:
-        result = command(standalone_mode=False)
+        result = app(args=list(arguments), standalone_mode=False)
     except LatecomerError as error:
         complain(error)
         return int(error.exit_code)
     except typer.TyperException as error:  # usage: unknown option, missing argument
-        sys.stderr.write(f"latecomer: {error}\n")
+        sys.stderr.write(f"latecomer: {error}; see latecomer --help\n")
         return int(ExitCode.BAD_USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("latecomer: interrupted\n")

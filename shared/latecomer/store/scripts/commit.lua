@@ -34,10 +34,13 @@ if version ~= commit.expected then
   return {'conflict', version}
 end
 
+local seen = {}
 for _, fold in ipairs(commit.folds) do
-  if redis.call('ZSCORE', applied, fold.id) or redis.call('HEXISTS', refused, fold.id) == 1 then
+  if seen[fold.id] or redis.call('ZSCORE', applied, fold.id)
+    or redis.call('HEXISTS', refused, fold.id) == 1 then
     return {'counted', fold.id}
   end
+  seen[fold.id] = true
 end
 
 for i = first_chunk, last_chunk do

@@ -1,0 +1,177 @@
+"""What every store promises about verdicts, counts, the fleet table and staged payloads."""
+
+from dataclasses import replace
+
+import pytest
+
+from latecomer.errors import ChunkMissing, VersionConflict
+from latecomer.events import Version
+from latecomer.store.port import Totals, Verdict, WorkerRecord
+from latecomer.tensors import digest
+from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refusal
+
+pytest_plugins = ["store_plugin"]
+
+
+def test_an_unknown_update_has_no_verdict(stores: Stores) -> None:
+    store = stores.open()
+    assert store.verdict("anna:b:1") is None
+    assert store.applied(["anna:b:1"]) == frozenset()
+    assert store.applied([]) == frozenset()
+
+
+def test_a_folded_update_is_in_the_ledger(stores: Stores) -> None:
+    store = stores.open()
+    publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1")))
+    assert store.applied(["anna:b:1", "anna:b:2", "bert:b:1"]) == {"anna:b:1", "bert:b:1"}
+    assert store.verdict("anna:b:1") == Verdict(folded=True)
+
+
+def test_a_refused_update_is_in_the_ledger_with_its_reason(stores: Stores) -> None:
+    store = stores.open()
+    assert store.refuse(refusal("anna:b:1", "stale"))
+    assert store.applied(["anna:b:1"]) == {"anna:b:1"}
+    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+
+
+def test_a_refusal_is_recorded_once_and_the_first_reason_stands(stores: Stores) -> None:
+    store = stores.open()
+    assert store.refuse(refusal("anna:b:1", "stale"))
+    assert not store.refuse(refusal("anna:b:1", "not-finite"))
+    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+    assert store.totals().refused == {"stale": 1}
+
+
+def test_a_folded_update_cannot_be_refused_any_more(stores: Stores) -> None:
+    store = stores.open()
+    publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"),))
+    assert not store.refuse(refusal("anna:b:1"))
+    assert store.verdict("anna:b:1") == Verdict(folded=True)
+    assert store.totals().refused == {}
+
+
+def test_a_refused_update_cannot_be_folded_any_more(stores: Stores) -> None:
+    store = stores.open()
+    store.refuse(refusal("anna:b:1"))
+    with pytest.raises(VersionConflict, match="anna:b:1 had its verdict before"):
+        publish(store, lead(store), 0, b"v0..", folds=(fold("bert:b:1"), fold("anna:b:1")))
+    assert store.head() is None
+    assert store.verdict("bert:b:1") is None
+
+
+def test_no_update_is_folded_into_two_versions(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, b"v0..", folds=(fold("anna:b:1"),))
+    with pytest.raises(VersionConflict, match="anna:b:1 had its verdict before"):
+        publish(store, lease, 1, b"v1..", folds=(fold("anna:b:1"),))
+    assert store.totals().accepted == 1
+
+
+def test_no_update_is_folded_twice_into_one_version(stores: Stores) -> None:
+    store = stores.open()
+    with pytest.raises(VersionConflict, match="anna:b:1"):
+        publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("anna:b:1")))
+    assert store.head() is None
+
+
+def test_folded_updates_are_remembered_for_the_ledgers_window(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, b"v0..", folds=(fold("anna:b:1"),))
+    stores.clock.advance(LEDGER_WINDOW_S)
+    publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2"),))
+    assert store.applied(["anna:b:1"]) == {"anna:b:1"}
+    stores.clock.advance(1)
+    publish(store, lease, 2, b"v2..")
+    assert store.applied(["anna:b:1", "anna:b:2"]) == {"anna:b:2"}
+
+
+def test_refused_updates_are_remembered_for_the_ledgers_window(stores: Stores) -> None:
+    store = stores.open()
+    store.refuse(refusal("anna:b:1"))
+    stores.clock.advance(LEDGER_WINDOW_S)
+    store.refuse(refusal("anna:b:2"))
+    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+    stores.clock.advance(1)
+    store.refuse(refusal("anna:b:3"))
+    assert store.verdict("anna:b:1") is None
+    assert store.totals().refused == {"stale": 3}
+
+
+def test_nothing_was_counted_in_an_empty_store(stores: Stores) -> None:
+    store = stores.open()
+    assert store.totals() == Totals(accepted=0, duplicates=0, refused={}, staleness={})
+    assert store.fleet() == []
+
+
+def test_totals_count_folds_refusals_by_reason_and_duplicates(stores: Stores) -> None:
+    store = stores.open()
+    publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1")))
+    store.refuse(refusal("anna:b:2", "stale"))
+    store.refuse(refusal("anna:b:3", "stale"))
+    store.refuse(refusal("bert:b:2", "not-finite"))
+    store.count_duplicate()
+    store.count_duplicate()
+    totals = stores.open().totals()
+    assert (totals.accepted, totals.duplicates) == (2, 2)
+    assert totals.refused == {"stale": 2, "not-finite": 1}
+
+
+def test_the_staleness_histogram_counts_folds_over_all_versions(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1", staleness=3)))
+    publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2", staleness=3),))
+    assert store.totals().staleness == {0: 1, 3: 2}
+
+
+def test_the_fleet_table_shows_folds_and_when_each_worker_was_seen(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, b"v0..", folds=(fold("bert:b:1"), fold("anna:b:1")))
+    stores.clock.advance(7.5)
+    publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2", staleness=4),))
+    assert store.fleet() == [
+        WorkerRecord("anna", 2, 0, 1_000_007.5, 4, "", ""),
+        WorkerRecord("bert", 1, 0, 1_000_000.0, 0, "", ""),
+    ]
+
+
+def test_the_fleet_table_shows_the_last_refusal(stores: Stores) -> None:
+    store = stores.open()
+    store.refuse(refusal("anna:b:1", "stale", "17 > 16"))
+    store.refuse(refusal("anna:b:2", "not-finite", "tensor 'items': NaN"))
+    assert store.fleet() == [
+        WorkerRecord("anna", 0, 2, 1_000_000.0, None, "not-finite: tensor 'items': NaN", "")
+    ]
+
+
+def test_the_fleet_table_shows_the_last_report(stores: Stores) -> None:
+    store = stores.open()
+    store.stage(named(b"v0.."))
+    commit = commit_of(lead(store), Version(1, 0), b"v0..", folds=(fold("anna:b:1"),))
+    store.commit(replace(commit, reports={"anna": '{"hit@10": 0.5, "naïve": "ü"}'}))
+    assert [each.report for each in store.fleet()] == ['{"hit@10": 0.5, "naïve": "ü"}']
+
+
+def test_a_payload_waits_under_its_workers_name_and_expires(stores: Stores) -> None:
+    name = stores.open().stage_payload("anna", memoryview(b"a large update"))
+    assert name == digest(b"a large update")
+    assert stores.open().read_payload("anna", name) == b"a large update"
+    assert stores.left_s(stores.keys.payload("anna", name)) is not None
+
+
+def test_a_payload_of_one_worker_is_not_another_ones(stores: Stores) -> None:
+    store = stores.open()
+    name = store.stage_payload("anna", b"a large update")
+    with pytest.raises(ChunkMissing, match=name):
+        store.read_payload("bert", name)
+
+
+def test_a_payload_that_is_not_what_its_digest_says_is_an_error(stores: Stores) -> None:
+    store = stores.open()
+    name = store.stage_payload("anna", b"a large update")
+    stores.raw.set(stores.keys.payload("anna", name), b"another update")
+    with pytest.raises(ChunkMissing, match="damaged"):
+        store.read_payload("anna", name)

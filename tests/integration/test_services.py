@@ -1,0 +1,183 @@
+"""The services as processes over real servers: founding, failover, garbage, crashes, stopping."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pika
+import pytest
+
+from deployment import Deployment, Pair
+from latecomer import wire
+from latecomer.broker.topology import DEAD, UPDATES, update_key
+from latecomer.events import UpdateSubmitted, Version
+from latecomer.tensors import TensorDelta
+from server import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def deployed(pair: Pair, tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(pair, tmp_path, f"t-{uuid.uuid4().hex[:8]}")
+    assert deployment.call("init", deployment.recipe).returncode == 0
+    yield deployment
+    deployment.discard()
+
+
+def test_the_leader_is_killed_and_the_standby_goes_on(deployed: Deployment) -> None:
+    deployed.start("first", "aggregator")
+    for worker in ("guest-a", "guest-b", "guest-c"):
+        deployed.start_worker(worker)
+    before = deployed.await_version(2)
+    deployed.start("second", "aggregator")
+    deployed.kill("first")
+    after = deployed.await_version(before["number"] + 3)
+    assert after["leader"] != before["leader"]
+    assert after["fence"] > before["fence"]
+    assert {each["worker"] for each in after["workers"]} == {"guest-a", "guest-b", "guest-c"}
+    assert deployed.stop() == dict.fromkeys(("second", "guest-a", "guest-b", "guest-c"), 0)
+
+
+def test_a_worker_killed_with_9_loses_nothing_and_comes_back(deployed: Deployment) -> None:
+    deployed.start("leader", "aggregator")
+    deployed.start_worker("guest-a")
+    deployed.await_version(2)
+    deployed.kill("guest-a")
+    deployed.start_worker("guest-a")
+    found = deployed.await_version(deployed.status()["number"] + 2)
+    assert found["updates"]["refused"] == {}
+
+
+def test_garbage_is_buried_or_refused_by_name_and_versions_go_on(deployed: Deployment) -> None:
+    deployed.start("leader", "aggregator")
+    deployed.start_worker("guest-a")
+    version = _version(deployed.await_version(1)["version"])
+    with pika.BlockingConnection(pika.URLParameters(deployed.pair.broker.url)) as connection:
+        channel = connection.channel()
+        for body in _garbage(deployed, version):
+            channel.basic_publish(
+                UPDATES,
+                update_key(deployed.federation, "guest-b"),
+                body,
+                pika.BasicProperties(user_id="guest", delivery_mode=2),
+            )
+        expected = {
+            "undecodable": 3,
+            "bad_shape": 1,
+            "not_finite": 1,
+            "forged_worker": 1,
+            "unknown_federation": 1,
+            "wrong_epoch": 1,
+            "future_version": 1,
+        }
+        eventually(
+            lambda: deployed.status()["updates"]["refused"] == expected,
+            within_s=60.0,
+            what=f"{expected}",
+        )
+        assert channel.queue_declare(DEAD, passive=True).method.message_count >= 7
+    deployed.await_version(deployed.status()["number"] + 2)
+
+
+def test_a_replayed_update_counts_once(deployed: Deployment) -> None:
+    deployed.start("leader", "aggregator")
+    version = _version(deployed.status()["version"])
+    body = _update(deployed, version)
+    with pika.BlockingConnection(pika.URLParameters(deployed.pair.broker.url)) as connection:
+        channel = connection.channel()
+
+        def publish() -> None:
+            key = update_key(deployed.federation, "guest-b")
+            channel.basic_publish(UPDATES, key, body, pika.BasicProperties(user_id="guest"))
+
+        publish()
+        deployed.await_version(1)
+        publish()
+        eventually(lambda: deployed.status()["updates"]["duplicates"] == 1, within_s=60.0)
+    assert deployed.status()["updates"]["accepted"] == 1
+
+
+def test_recommendations_leave_out_what_the_customer_has(deployed: Deployment) -> None:
+    deployed.start("leader", "aggregator")
+    deployed.start_worker("guest-a")
+    deployed.await_version(2)
+    recipe = ("--recipe", deployed.recipe, "--format", "json")
+    found = json.loads(deployed.call("recommend", "c2", "-k", "5", *recipe).stdout)
+    purchases = (deployed.folder / "purchases.csv").read_text()
+    assert len(found["items"]) == 5
+    assert not any(f"c2,{each['item']}," in purchases for each in found["items"])
+
+
+def test_the_doctor_passes_a_healthy_deployment(deployed: Deployment) -> None:
+    done = deployed.call("doctor", "--format", "json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["passed"] is True
+
+
+def test_the_status_command_prints_what_the_store_knows(deployed: Deployment) -> None:
+    done = deployed.call("status", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["version"] == deployed.status()["version"]
+
+
+def test_founding_twice_changes_nothing(deployed: Deployment) -> None:
+    before = deployed.status()["version"]
+    again = deployed.call("init", deployed.recipe, "--format", "json")
+    assert json.loads(again.stdout)["existed"] is True
+    assert deployed.status()["version"] == before
+
+
+def _version(text: str) -> Version:
+    epoch, number = text.split(".")
+    return Version(int(epoch), int(number))
+
+
+def _garbage(deployed: Deployment, version: Version) -> list[bytes]:
+    honest = _update(deployed, version)
+    nan = np.full((1, 8), np.nan, np.float32)
+    return [
+        b"\x00not msgpack",
+        honest[: len(honest) // 2],
+        bytes(13 * 1024 * 1024),
+        _update(deployed, version, values=np.ones((1, 9), np.float32)),
+        _update(deployed, version, values=nan),
+        _update(deployed, version, worker="guest-c"),
+        _update(deployed, version, federation="elsewhere"),
+        _update(deployed, Version(version.epoch - 1, 0)),
+        _update(deployed, Version(version.epoch, version.number + 1000)),
+    ]
+
+
+def _update(
+    deployed: Deployment,
+    base: Version,
+    *,
+    values: "np.ndarray[tuple[int, int], np.dtype[np.float32]] | None" = None,
+    worker: str = "guest-b",
+    federation: str | None = None,
+) -> bytes:
+    """An update as an outsider would write it, from the layout's digest and the recipe alone."""
+    from latecomer.recipe import load_recipe
+    from latecomer.recommenders.two_tower import TwoTower
+
+    layout = TwoTower(load_recipe(Path(deployed.recipe)).model).layout(40)
+    return wire.encode_update(
+        UpdateSubmitted(
+            federation=federation or deployed.federation,
+            worker=worker,
+            update_id=f"{worker}:{uuid.uuid4().hex[:8]}:1",
+            base=base,
+            layout=layout.digest,
+            examples=1,
+            steps=1,
+            delta={
+                "item.factors": TensorDelta(
+                    np.ones((1, 8), np.float32) if values is None else values,
+                    np.array([0], np.uint32),
+                )
+            },
+        )
+    ).body

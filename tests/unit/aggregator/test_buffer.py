@@ -1,0 +1,161 @@
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from latecomer.broker.port import Delivery
+from latecomer.events import Version
+from latecomer.store.port import Fold
+from latecomer.tensors import Array, Delta, TensorDelta
+from latecomer_aggregator.buffer import Buffer
+from latecomer_aggregator.staleness import polynomial
+from scenes import LAYOUT, delivery_of, make_update, net, rows
+
+
+def put(
+    buffer: Buffer, delta: Delta, *, worker: str = "w1", seq: int = 1, weight: float = 1.0
+) -> Delivery:
+    update = make_update(worker, seq, delta=delta)
+    delivery = delivery_of(update, tag=len(buffer) + 1)
+    fold = Fold(update.update_id, worker, Version(7, 0), 0, weight, 10)
+    buffer.fold(fold, delta, delivery)
+    return delivery
+
+
+def seen(*values: float) -> dict[str, TensorDelta]:
+    return {"seen": TensorDelta(np.array(values, np.float32))}
+
+
+def values_of(mean: Mapping[str, TensorDelta], name: str) -> list[float] | list[list[float]]:
+    values: list[float] | list[list[float]] = mean[name].values.tolist()
+    return values
+
+
+def test_a_dense_tensor_is_the_weighted_sum_divided_by_k() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, net(4.0, 8.0), worker="w1", weight=1.0)
+    put(buffer, net(4.0, -8.0), worker="w2", weight=0.5)
+    assert values_of(buffer.mean(4, row_floor=1), "net") == [1.5, 1.0]
+
+
+@pytest.mark.parametrize("tau", [0, 3, 99])
+def test_an_equally_stale_buffer_takes_a_smaller_step(tau: int) -> None:
+    buffer = Buffer(LAYOUT)
+    weight = polynomial(tau, exponent=0.5)
+    for number in range(4):
+        put(buffer, net(2.0, 2.0), worker=f"w{number}", weight=weight)
+    assert values_of(buffer.mean(4, row_floor=1), "net") == pytest.approx([2 * weight] * 2)
+
+
+def test_a_row_is_divided_by_who_touched_it() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, rows({0: (2.0, 2.0), 3: (6.0, 0.0)}), worker="w1")
+    put(buffer, rows({0: (4.0, 0.0)}), worker="w2")
+    put(buffer, net(1.0, 1.0), worker="w3")
+    change = buffer.mean(3, row_floor=1)["items"]
+    assert change.rows is not None
+    assert change.rows.tolist() == [0, 3]
+    assert change.rows.dtype == np.uint32
+    assert change.values.tolist() == [[3.0, 1.0], [6.0, 0.0]]
+
+
+def test_a_row_that_few_touched_is_divided_by_the_floor() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, rows({1: (6.0, 6.0), 2: (3.0, 3.0)}), worker="w1")
+    for number in range(2, 5):
+        put(buffer, rows({2: (3.0, 3.0)}), worker=f"w{number}")
+    assert buffer.mean(9, row_floor=3)["items"].values.tolist() == [[2.0, 2.0], [3.0, 3.0]]
+
+
+def test_a_stale_row_is_discounted_too() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, rows({1: (6.0, 6.0)}), weight=0.5)
+    assert buffer.mean(9, row_floor=1)["items"].values.tolist() == [[3.0, 3.0]]
+
+
+def test_statistics_are_added_up_however_stale_they_are() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, seen(1.0, 2.0), worker="w1", weight=0.1)
+    put(buffer, seen(10.0, 20.0), worker="w2", weight=1.0)
+    assert values_of(buffer.mean(7, row_floor=5), "seen") == [11.0, 22.0]
+
+
+def test_half_precision_updates_are_added_in_full_precision() -> None:
+    buffer = Buffer(LAYOUT)
+    for number in range(3):
+        delta = {"net": TensorDelta(np.array([40_000.0, 1.0], np.float16))}
+        put(buffer, delta, worker=f"w{number}")
+    assert values_of(buffer.mean(1, row_floor=1), "net") == [120_000.0, 3.0]
+
+
+def test_what_nobody_touched_is_not_in_the_mean() -> None:
+    buffer = Buffer(LAYOUT)
+    put(buffer, {})
+    assert buffer.mean(1, row_floor=1) == {}
+
+
+def test_release_returns_the_deliveries_in_fold_order_and_forgets_everything() -> None:
+    buffer = Buffer(LAYOUT)
+    held = [put(buffer, net(1.0, 1.0), worker=name) for name in ("w2", "w3", "w1")]
+    assert buffer.release() == held
+    assert len(buffer) == 0
+    assert not buffer.holds("w1:boot:1")
+    assert not buffer.holds_worker("w1")
+    assert buffer.mean(1, row_floor=1) == {}
+
+
+def test_a_redelivery_takes_the_place_of_the_lost_delivery() -> None:
+    buffer = Buffer(LAYOUT)
+    lost = put(buffer, net(1.0, 1.0), worker="w1")
+    other = put(buffer, net(1.0, 1.0), worker="w2")
+    again = delivery_of(make_update("w1"), generation=2, redelivered=True)
+    assert buffer.redelivered("w1:boot:1", again) == lost
+    assert len(buffer) == 2
+    assert values_of(buffer.mean(2, row_floor=1), "net") == [1.0, 1.0]
+    assert buffer.release() == [again, other]
+
+
+def test_a_worker_has_its_place_from_its_first_update_on() -> None:
+    buffer = Buffer(LAYOUT)
+    assert not buffer.holds_worker("w1")
+    put(buffer, net(1.0, 1.0), worker="w1")
+    assert buffer.holds_worker("w1")
+    assert buffer.holds("w1:boot:1")
+    assert not buffer.holds_worker("w2")
+    assert not buffer.holds("w1:boot:2")
+
+
+def test_the_same_folds_in_the_same_order_give_the_same_bits() -> None:
+    rng = np.random.default_rng(3)
+    deltas: list[dict[str, TensorDelta]] = [
+        net(*rng.normal(size=2)) | rows({1: rng.normal(size=2).tolist()}) for _ in range(9)
+    ]
+
+    def folded() -> dict[str, Array]:
+        buffer = Buffer(LAYOUT)
+        for number, delta in enumerate(deltas):
+            put(buffer, delta, worker=f"w{number}", weight=polynomial(number, exponent=0.5))
+        mean = buffer.mean(9, row_floor=2)
+        return {name: change.values.astype(np.float32) for name, change in mean.items()}
+
+    first, second = folded(), folded()
+    assert {name: array.tobytes() for name, array in first.items()} == {
+        name: array.tobytes() for name, array in second.items()
+    }
+
+
+def test_folding_leaves_the_delta_alone() -> None:
+    delta = net(2.0, 2.0) | rows({1: (2.0, 2.0)})
+    before = {name: change.values.copy() for name, change in delta.items()}
+    buffer = Buffer(LAYOUT)
+    put(buffer, delta, weight=0.5)
+    buffer.mean(3, row_floor=2)
+    for name, change in delta.items():
+        np.testing.assert_array_equal(change.values, before[name])
+
+
+def test_memory_is_one_accumulator_however_many_updates() -> None:
+    buffer = Buffer(LAYOUT)
+    for number in range(100):
+        put(buffer, net(1.0, 1.0) | rows({number % 4: (1.0, 1.0)}), worker=f"w{number}")
+    assert sum(each.total.size for each in buffer._sums.values()) == 2 + 8

@@ -1,0 +1,99 @@
+import pytest
+
+from latecomer.errors import StoreUnreachable
+from latecomer_aggregator.leadership import Leadership
+from scenes import LEASE_S, Federation
+
+
+@pytest.fixture
+def scene() -> Federation:
+    return Federation()
+
+
+def claim(scene: Federation, owner: str) -> Leadership:
+    return Leadership(scene.open_store(), scene.clock, owner=owner, lease_s=LEASE_S)
+
+
+def test_the_first_who_asks_leads_and_the_second_does_not(scene: Federation) -> None:
+    first, second = claim(scene, "a"), claim(scene, "b")
+    held = first.hold()
+    assert held is not None
+    assert held.owner == "a"
+    assert second.hold() is None
+    assert scene.store.holder() == held
+
+
+def test_a_leader_that_renews_goes_on_with_the_same_fence(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    for _ in range(10):
+        scene.clock.advance(leader.pause_s)
+        assert leader.hold() == held
+
+
+def test_the_store_is_asked_three_times_per_lease_and_not_at_every_step(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    scene.redis.connected = False
+    scene.clock.advance(LEASE_S / 3 - 0.1)
+    assert leader.hold() == held
+    scene.clock.advance(0.2)
+    with pytest.raises(StoreUnreachable):
+        leader.hold()
+
+
+def test_a_lease_is_kept_in_mind_while_the_store_is_away(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    scene.redis.connected = False
+    scene.clock.advance(leader.pause_s)
+    with pytest.raises(StoreUnreachable):
+        leader.hold()
+    scene.redis.connected = True
+    assert leader.hold() == held
+
+
+def test_who_resigns_makes_room_at_once(scene: Federation) -> None:
+    first, second = claim(scene, "a"), claim(scene, "b")
+    held = first.hold()
+    assert held is not None
+    first.resign()
+    successor = second.hold()
+    assert successor is not None
+    assert successor.fence > held.fence
+
+
+def test_a_paused_leader_finds_out_that_another_one_leads(scene: Federation) -> None:
+    paused, other = claim(scene, "a"), claim(scene, "b")
+    assert paused.hold() is not None
+    scene.lapse_lease()
+    successor = other.hold()
+    assert successor is not None
+    assert paused.hold() is None
+    paused.resign()
+    assert scene.store.holder() == successor
+
+
+def test_who_was_told_that_the_lease_is_lost_asks_again_at_once(scene: Federation) -> None:
+    leader, other = claim(scene, "a"), claim(scene, "b")
+    assert leader.hold() is not None
+    scene.lapse_lease()
+    successor = other.hold()
+    assert successor is not None
+    leader.lost()
+    assert leader.hold() is None
+    other.resign()
+    scene.clock.advance(leader.pause_s)
+    held = leader.hold()
+    assert held is not None
+    assert held.fence > successor.fence
+
+
+def test_a_standby_asks_now_and_then_and_takes_over_when_the_lease_is_over(
+    scene: Federation,
+) -> None:
+    leader, standby = claim(scene, "a"), claim(scene, "b")
+    assert leader.hold() is not None
+    assert standby.hold() is None
+    scene.lapse_lease()
+    assert standby.hold() is not None
