@@ -102,6 +102,12 @@ class NotInitialised(Transient):
         )
 
 
+class SomeWorkersFailed(LatecomerError):
+    """The job came to its end, and some of its workers did not."""
+
+    exit_code = ExitCode.SOME_WORKERS_FAILED
+
+
 class Fenced(Permanent):
     """The lease passed to another aggregator; what this one wanted to write was not written."""
 

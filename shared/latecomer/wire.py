@@ -21,7 +21,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latecomer.errors import MessageTooLarge, Undecodable
-from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted
+from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
 from latecomer.tensors import Delta, TensorDelta, digest
 
 #: The schema this code writes, and the only one it reads so far.
@@ -85,7 +85,7 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     at: Literal["inline", "store"]
-    size: int = Field(alias="bytes", ge=0, le=MAX_PAYLOAD_BYTES)
+    size: Whole = Field(alias="bytes", ge=0, le=MAX_PAYLOAD_BYTES)
     digest: Digest
 
 

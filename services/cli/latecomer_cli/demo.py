@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from latecomer.errors import LatecomerError
+from latecomer.errors import LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL, RankingResult
 from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
@@ -20,7 +20,7 @@ from latecomer.store import chunks
 from latecomer.store.port import Head
 from latecomer.tensors import Array
 from latecomer_cli import baselines, recommend, report, sites, status
-from latecomer_cli.embedded import EmbeddedFederation
+from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
 from latecomer_cli.output import Output, render
 from latecomer_cli.report import Results
 from latecomer_worker.site import Site
@@ -132,7 +132,8 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     """Train until the recipe's versions or seconds are reached, then judge and report.
 
     Raises:
-        LatecomerError: A thread of the aggregator or of a worker ended.
+        LatecomerError: The aggregator ended.
+        SomeWorkersFailed: The report is written, but workers ended before.
     """
     started_s = time.monotonic()
     # Every device is one thread; torch's own would only fight them for the cores.
@@ -161,6 +162,9 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
         report.write(body, report_path)
         report.show(output, body, scene.recipe.evaluation.k)
         _show_customers(embedded, scene, model, output)
+    if embedded.failures:
+        names = ", ".join(f"{name} ({error})" for name, error in embedded.failures.items())
+        raise SomeWorkersFailed(f"workers ended before the job did: {names}")
     return body
 
 
@@ -172,9 +176,8 @@ def _watch(embedded: EmbeddedFederation, scene: Scene, output: Output, progress:
             found = status.gather(embedded.store, scene.recipe.federation, embedded.clock)
             progress.update(found, elapsed_s)
             show(progress, scene.recipe)
-            if embedded.failures:
-                name, error = next(iter(embedded.failures.items()))
-                raise LatecomerError(f"{name} ended: {error}") from error
+            if (error := embedded.failures.get(AGGREGATOR)) is not None:
+                raise LatecomerError(f"the aggregator ended: {error}") from error
             if found["number"] >= demo.versions:
                 break
             time.sleep(REFRESH_S)

@@ -42,6 +42,9 @@ STEP_S = 0.2
 
 LEASE_S = 10.0
 
+#: The name of the aggregator's thread; the others are called like their workers.
+AGGREGATOR = "aggregator"
+
 
 @dataclass(frozen=True)
 class Device:
@@ -83,7 +86,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="latecomer-")))
         federation.enrol(self._login("operator"), self._recipe)
         federation.found(self.store, self._recipe, self._catalogue, self.clock)
-        self._start("aggregator", self._aggregate)
+        self._start(AGGREGATOR, self._aggregate)
         for number, entry in enumerate(self._recipe.fleet.workers):
             if entry.pace == "misbehaving":
                 self._start(entry.name, self._misbehave, entry)
@@ -167,7 +170,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
     def _aggregate(self) -> None:
         coordinator = aggregator_app.build(
             federation=self._recipe.federation,
-            broker=self._login("aggregator"),
+            broker=self._login(AGGREGATOR),
             store=self._open_store(),
             clock=self.clock,
             stop=self._stop,

@@ -1,0 +1,141 @@
+"""The command line: exit codes that mean something, one line of cause, JSON that parses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deployment import write_scene
+from latecomer.errors import ExitCode
+from latecomer_cli import app
+
+#: Nothing listens on the discard port of a test machine.
+NOBODY = "127.0.0.1:9"
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small recipe in the current folder, and servers that are not there."""
+    write_scene(tmp_path, "small", max_staleness=20)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LATECOMER_BROKER_URL", f"amqp://guest:guest@{NOBODY}/%2F")
+    monkeypatch.setenv("LATECOMER_STORE_URL", f"redis://{NOBODY}/0")
+    return tmp_path / "recipe.toml"
+
+
+def demo_recipe(recipe: Path, more: str = "") -> Path:
+    text = recipe.read_text() + "\n[demo]\nversions = 6\nlimit_s = 20\nround_s = 0.01\n" + more
+    recipe.write_text(text)
+    return recipe
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["demo", "--no-such-option"],
+        ["recommend"],
+        ["worker", "recipe.toml"],
+        ["init", "no-such-recipe.toml"],
+        ["status"],
+        ["worker", "recipe.toml", "--name", "nobody"],
+        ["recommend", "c1", "-k", "0"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_ends_with_2_and_one_line_of_cause(
+    scene: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert app.run(arguments) == ExitCode.BAD_USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("latecomer: ")
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_key_is_named_with_its_path_and_what_is_allowed(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.write_text(scene.read_text().replace("negatives = 10", "negative = 10"))
+    assert app.run(["init", str(scene)]) == ExitCode.BAD_USAGE
+    error = capsys.readouterr().err
+    assert "training.negative" in error
+    assert "did you mean 'negatives'?" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "--federation", "small"],
+        ["init", "recipe.toml"],
+        ["recommend", "c1", "--recipe", "recipe.toml"],
+        ["doctor", "--federation", "small"],
+    ],
+    ids=" ".join,
+)
+def test_servers_that_do_not_answer_end_with_3(scene: Path, arguments: list[str]) -> None:
+    assert app.run(arguments) == ExitCode.UNREACHABLE
+
+
+def test_memory_is_refused_for_a_process_of_its_own(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_STORE_URL", "memory://")
+    assert app.run(["status", "--federation", "small"]) == ExitCode.BAD_USAGE
+    assert "lives inside one process" in capsys.readouterr().err
+
+
+def test_the_doctor_says_what_is_wrong_and_how_to_fix_it(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.run(["doctor", "--format", "json"])
+    checks = {each["check"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["python"]["passed"]
+    assert not checks["store"]["passed"]
+    assert checks["store"]["fix"]
+
+
+def test_the_demo_ends_with_0_and_writes_its_report(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["demo", str(demo_recipe(scene)), "--format", "json"]) == ExitCode.OK
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads(Path("runs/demo/report.json").read_text())
+    assert report["versions"] >= 6
+    assert report["updates"]["refused"] == {}
+
+
+def test_the_demo_names_the_next_command_last(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.run(["demo", str(demo_recipe(scene))])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("next: ")
+
+
+def test_the_demo_of_another_seed_says_so(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.run(["demo", str(demo_recipe(scene)), "--seed", "7", "--format", "json"])
+    assert json.loads(capsys.readouterr().out)["seed"] == 7
+
+
+def test_a_worker_that_fails_ends_the_demo_with_4(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from latecomer_worker.trainer import Trainer
+
+    healthy = Trainer.sums
+
+    def failing(trainer: Trainer, model: object) -> object:
+        if "c0" in trainer.site.users:
+            raise RuntimeError("the disk is full")
+        return healthy(trainer, model)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "sums", failing)
+    assert app.run(["demo", str(demo_recipe(scene))]) == ExitCode.SOME_WORKERS_FAILED
+    assert "the disk is full" in capsys.readouterr().err
+    assert Path("runs/demo/report.json").exists()
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["--version"]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith("latecomer ")
