@@ -7,7 +7,7 @@ VENV   ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check unit integration quality compose up down status install install-dev clean
+.PHONY: help demo test check unit integration quality compose figures up down status install install-dev clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ quality: $(VENV)/.installed-dev ## the demo over three seeds (minutes)
 
 compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a Docker engine)
 	$(BIN)/python -m pytest tests/integration/test_compose.py
+
+figures: $(VENV)/.installed ## measure the README's table (minutes)
+	$(BIN)/python benchmarks/figures.py
 
 up: ## the long-running deployment
 	docker compose up --build -d --wait

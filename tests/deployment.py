@@ -1,4 +1,4 @@
-"""A deployment as its operators run it: processes of the ``latecomer`` command over real servers."""
+"""A deployment as its operators run it: processes of the command over real servers."""
 
 import csv
 import os

@@ -1,7 +1,7 @@
 """A tiny federation to hold to its promises: real coordinator and agent, embedded servers."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fakeredis
@@ -10,12 +10,13 @@ import numpy as np
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.memory import MemoryBroker, MemoryServer
-from latecomer.broker.port import Delivery, Message
+from latecomer.broker.memory.broker import MemorySubscription
+from latecomer.broker.port import Delivery, Message, Subscription
 from latecomer.clock import ManualClock
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recipe import Recipe
-from latecomer.store.port import Head, Manifest
+from latecomer.store.port import Commit, Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
@@ -114,6 +115,18 @@ def delivery_of(update: UpdateSubmitted, **changes: Any) -> Delivery:
     return Delivery(**(facts | changes))
 
 
+class FaultyStore(RedisStore):
+    """A store to which things happen around a commit; by default nothing does."""
+
+    before_commit: Callable[[], None] = staticmethod(lambda: None)
+    after_commit: Callable[[], None] = staticmethod(lambda: None)
+
+    def commit(self, commit: Commit) -> None:
+        self.before_commit()
+        super().commit(commit)
+        self.after_commit()
+
+
 class Federation:
     """Embedded broker and store under a clock that stands still; nothing runs by itself.
 
@@ -134,8 +147,8 @@ class Federation:
         self.slept: list[float] = []
         self.login("operator").declare(topology.federation_topology(FEDERATION))
 
-    def open_store(self) -> RedisStore:
-        return RedisStore(embedded(self.redis), federation=FEDERATION, clock=self.clock)
+    def open_store(self) -> FaultyStore:
+        return FaultyStore(embedded(self.redis), federation=FEDERATION, clock=self.clock)
 
     def login(self, user: str) -> MemoryBroker:
         return MemoryBroker(self.server, user)
@@ -178,10 +191,13 @@ class Federation:
         for update in updates:
             self.login(update.worker).publisher().publish(message_of(update))
 
-    def lapse_lease(self) -> None:
-        """What happens to a lease that nobody renews: fakeredis has the machine's clock."""
+    def lapse_lease(self, *, unnoticed: bool = False) -> None:
+        """What happens to a lease that nobody renews: fakeredis has the machine's clock.
+
+        ``unnoticed``: its holder was paused and believes that no time has passed.
+        """
         embedded(self.redis).delete(f"lc:{{{FEDERATION}}}:lease")
-        self.clock.advance(LEASE_S)
+        self.clock.advance(0 if unnoticed else LEASE_S)
 
     def waiting(self) -> int:
         """Updates in the queue that no consumer holds."""
@@ -194,6 +210,14 @@ class Federation:
         queue = self.server.find(topology.updates_queue(FEDERATION))
         assert queue is not None
         return sum(len(each._unsettled) for each in queue.consumers)  # type: ignore[attr-defined]
+
+    def listen(self, worker: str) -> MemorySubscription:
+        """The queue in which a worker hears of rounds."""
+        return self.login(worker).subscribe(
+            topology.rounds_queue(worker),
+            prefetch=1,
+            topology=topology.worker_topology(FEDERATION, worker),
+        )
 
     def dead(self) -> int:
         depth = self.login("operator").depth(topology.DEAD)
@@ -215,6 +239,15 @@ class Federation:
         """The head's model, as anybody reads it."""
         published, _ = commit.load(self.store, FEDERATION)
         return published.model
+
+
+def heard(rounds: Subscription) -> list[Version]:
+    """The versions that were announced since, oldest first."""
+    versions = []
+    while (delivery := rounds.receive(0)) is not None:
+        rounds.ack(delivery)
+        versions.append(wire.decode_round(delivery.body).version)
+    return versions
 
 
 def step(coordinator: Coordinator, times: int = 1) -> None:

@@ -68,7 +68,7 @@ def load_settings(**overrides: object) -> Settings:
     """Settings from the environment, with ``overrides`` (None = not given) taking precedence.
 
     Raises:
-        BadConfiguration: Names every variable that is unknown or out of range, at once.
+        BadConfiguration: Names every variable that is out of range, at once.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:

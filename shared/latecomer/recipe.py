@@ -6,6 +6,7 @@ a data owner's own file need only say where the data is.
 
 import difflib
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -80,6 +81,8 @@ class Adagrad(_Section):
 
 
 Optimizer = Sgd | AdamW | Adagrad
+
+OPTIMIZERS: dict[str | int, type[_Section]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
 
 
 class Aggregation(_Section):
@@ -248,8 +251,27 @@ def _checked(body: dict[str, Any], where: str) -> Recipe:
         raise BadConfiguration(f"{where}: {problems}") from error
 
 
+#: What pydantic calls types, as a person who writes TOML would.
+TYPES = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
+
+#: What patterns ask for, by the key; every other one is a name.
+PATTERNS = {"shard": "a part like '2/6'", "cohort": "a part like '1/3'"}
+A_NAME = "1 to 40 lower-case letters, digits and inner hyphens"
+
+
 def _problem(error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
+    path = _path(error["loc"])
+    got = f"got {reprlib.repr(error['input'])}"
     match error["type"]:
         case "extra_forbidden":
             allowed = _allowed(error["loc"][:-1])
@@ -258,14 +280,29 @@ def _problem(error: Any) -> str:
             return f"{path}: unknown key{meant}, allowed: {', '.join(allowed)}"
         case "missing":
             return f"{path}: required"
+        case "union_tag_not_found":
+            return f"{path}.name: required, one of {', '.join(map(repr, OPTIMIZERS))}"
+        case "union_tag_invalid":
+            allowed_names = ", ".join(map(repr, OPTIMIZERS))
+            return f"{path}.name: must be one of {allowed_names}, got {error['ctx']['tag']!r}"
+        case "string_pattern_mismatch":
+            return f"{path}: must be {PATTERNS.get(error['loc'][-1], A_NAME)}, {got}"
+        case kind if kind in TYPES:
+            return f"{path}: must be {TYPES[kind]}, {got}"
         case _:
-            return f"{path}: {error['msg']}, got {error['input']!r}"
+            return f"{path}: {error['msg'].replace('Input should be', 'must be')}, {got}"
 
 
-def _allowed(path: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section at ``path``; a union's branch is in the path by its tag."""
+def _path(place: tuple[str | int, ...]) -> str:
+    """As written in the file, which names an optimiser inside its table and not in a path."""
+    inner = [str(part) for part in place[:-1] if part not in OPTIMIZERS]
+    return ".".join([*inner, str(place[-1])])
+
+
+def _allowed(place: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section at ``place``; a union's branch is in it by its tag."""
     section: Any = Recipe
-    for part in path:
+    for part in place:
         section = _inner(section, part)
     return sorted(section.model_fields)
 
@@ -273,9 +310,8 @@ def _allowed(path: tuple[str | int, ...]) -> list[str]:
 def _inner(section: Any, part: str | int) -> Any:
     if isinstance(part, int):
         return section
-    branches = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
-    if part in branches:
-        return branches[part]
+    if part in OPTIMIZERS:
+        return OPTIMIZERS[part]
     annotation = section.model_fields[part].annotation
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     models = [each for each in candidates if hasattr(each, "model_fields")]

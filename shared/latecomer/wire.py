@@ -271,7 +271,7 @@ def _unpack_map(view: memoryview, kind: str) -> tuple[dict[str, Any], int]:
 
 
 def _deeper_than(levels: int, value: object) -> bool:
-    """Whether containers nest deeper; looks no further, as a stranger's nest can exhaust the stack."""
+    """Whether containers nest deeper; looks no further, as a nest can exhaust the stack."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value

@@ -1,8 +1,10 @@
 """What every store promises about versions: visible completely or not at all, never going back."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from redis.client import Pipeline
 
 from latecomer.errors import ChunkMissing, StagedMissing, VersionConflict
 from latecomer.events import Version
@@ -75,6 +77,25 @@ def test_staging_a_chunk_that_the_head_needs_does_not_make_it_expire(stores: Sto
     store = stores.open()
     publish(store, lead(store), 0, RED)
     store.stage(named(RED))
+    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+
+
+def test_a_zombie_that_stages_what_the_leader_just_committed_gives_it_no_expiry(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, zombie = stores.open(), stores.open()
+    lease = lead(leader)
+    look = Pipeline.execute
+
+    def look_and_be_paused(pipe: Pipeline) -> list[Any]:
+        seen = look(pipe)
+        monkeypatch.undo()
+        publish(leader, lease, 0, RED)
+        return seen
+
+    monkeypatch.setattr(Pipeline, "execute", look_and_be_paused)
+    zombie.stage(named(RED))
+    assert leader.head() is not None
     assert stores.left_s(stores.keys.chunk(digest(RED))) is None
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -59,30 +60,35 @@ def test_what_is_no_url_is_refused_without_showing_its_password() -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("login", ["anna:wrong", ":wrong"])
-def test_a_wrong_password_is_denied_at_once(real_stores: Stores, login: str) -> None:
-    if login.startswith(":"):
-        real_stores.raw.config_set("requirepass", "right")
-    store = _store_at(_with_login(real_stores, login))
-    try:
-        with pytest.raises(StoreDenied, match="refuses this login"):
-            store.head()
-    finally:
-        real_stores.raw.config_set("requirepass", "")
-        store.close()
-
-
-def test_no_password_where_one_is_needed_is_denied(real_stores: Stores) -> None:
+@pytest.fixture
+def locked(real_stores: Stores) -> Iterator[Stores]:
+    """A server that asks for a password."""
+    _need_ours(real_stores)
     real_stores.raw.config_set("requirepass", "right")
-    store = real_stores.open()
-    try:
-        with pytest.raises(StoreDenied, match="refuses this login"):
-            store.head()
-    finally:
-        real_stores.raw.config_set("requirepass", "")
+    yield real_stores
+    real_stores.raw.config_set("requirepass", "")
+
+
+@pytest.mark.parametrize("login", ["anna:wrong@", ":wrong@", ""])
+def test_a_login_that_is_wrong_or_missing_is_denied(locked: Stores, login: str) -> None:
+    store = _store_at(_with_login(locked, login))
+    with pytest.raises(StoreDenied, match="refuses this login"):
+        store.head()
+    store.close()
+
+
+@pytest.mark.parametrize("login", [":wrong@", ""])
+def test_a_denied_login_is_not_tried_again(locked: Stores, login: str) -> None:
+    store = _store_at(_with_login(locked, login))
+    before = _connections(locked)
+    with pytest.raises(StoreDenied):
+        store.head()
+    store.close()
+    assert _connections(locked) == before + 1
 
 
 def test_a_full_server_refuses_the_chunk_and_keeps_the_head(real_stores: Stores) -> None:
+    _need_ours(real_stores)
     store = real_stores.open()
     lease = lead(store)
     publish(store, lease, 0, b"v0..")
@@ -191,13 +197,12 @@ def test_an_embedded_store_says_that_nothing_survives() -> None:
 
 
 def test_durability_is_said_in_words(real_stores: Stores) -> None:
-    store = real_stores.open()
+    _need_ours(real_stores)
     if real_stores.server.name.startswith("Redis 7.0"):
         expected = "append-only file without WAITAOF: as safe as the server's appendfsync"
     else:
         expected = "a confirmed version is on the server's disk (WAITAOF)"
-    _need_ours(real_stores)
-    assert store.durability() == expected
+    assert real_stores.open().durability() == expected
 
 
 def test_without_an_append_only_file_commits_work_and_durability_says_so(
@@ -221,7 +226,12 @@ def _store_at(url: str) -> RedisStore:
 
 def _with_login(stores: Stores, login: str) -> str:
     parts = urlsplit(stores.server.url)
-    return f"redis://{login}@{parts.hostname}:{parts.port}"
+    return f"redis://{login}{parts.hostname}:{parts.port}"
+
+
+def _connections(stores: Stores) -> int:
+    """How many the server ever took."""
+    return int(stores.raw.info("stats")["total_connections_received"])
 
 
 def _need_ours(stores: Stores) -> None:

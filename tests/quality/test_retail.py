@@ -1,4 +1,4 @@
-"""The main job's promise, measured: better than popularity and than staying alone, on three seeds."""
+"""The main job's promise, measured over three seeds: better than popularity and than alone."""
 
 from pathlib import Path
 from typing import Any

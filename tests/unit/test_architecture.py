@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 def test_every_import_contract_is_kept() -> None:
     linter = Path(sys.executable).parent / "lint-imports"
-    done = subprocess.run([linter, "--no-logo"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [linter, "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -37,8 +40,6 @@ def test_a_file_and_its_functions_stay_readable(path: Path) -> None:
 
 
 def test_the_wheel_ships_no_package_called_shared_or_services() -> None:
-    import tomllib
-
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = wheel["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert {Path(each).name for each in packages} == {

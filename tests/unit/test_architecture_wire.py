@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latecomer import wire
-from latecomer.events import Version
+from latecomer.events import RoundStarted, UpdateHeader, Version
 from latecomer_aggregator.admission import Reason
 
 PAGE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -32,6 +32,6 @@ def test_every_reason_for_a_refusal_is_on_the_page(reason: Reason) -> None:
     assert f"`{reason}`" in PAGE
 
 
-@pytest.mark.parametrize("field", [*wire.UpdateHeader.model_fields, *wire.RoundStarted.model_fields])
+@pytest.mark.parametrize("field", [*UpdateHeader.model_fields, *RoundStarted.model_fields])
 def test_every_field_of_both_messages_is_on_the_page(field: str) -> None:
     assert f"`{field.removesuffix('_version') if field == 'schema_version' else field}`" in PAGE

@@ -9,6 +9,7 @@ InvoiceDate (ISO), UnitPrice, CustomerID, Country. The rules are those of README
 import csv
 import gzip
 import io
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,13 +17,16 @@ from pathlib import Path
 
 Line = dict[str, str]
 
+#: Products have five digits and perhaps a letter for the colour; POST, M, DOT, C2 are services.
+PRODUCT = re.compile(r"[0-9]{5}")
+
 
 def is_purchase(line: Line) -> bool:
     """A customer bought a product: no cancellation, no postage, no bank charges, no returns."""
     return (
         bool(line["CustomerID"])
         and not line["InvoiceNo"].startswith("C")
-        and line["StockCode"][:5].isdigit()
+        and PRODUCT.match(line["StockCode"]) is not None
         and int(line["Quantity"]) > 0
     )
 
@@ -30,7 +34,7 @@ def is_purchase(line: Line) -> bool:
 def first_purchases(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, str]]:
     """(customer, item, time, country) of the first purchase of each pair, in order of time.
 
-    A customer's country is that of the first purchase.
+    Purchases at the same minute stay in the order of the source. A customer's country is that of the first purchase.
     """
     seen: set[tuple[str, str]] = set()
     country: dict[str, str] = {}
@@ -43,11 +47,17 @@ def first_purchases(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, str]
         yield customer, item, line["InvoiceDate"].replace(" ", "T"), home
 
 
+def tidy(description: str) -> str:
+    """One space between words, one after a comma, none at the ends; a capital, then small ones."""
+    spaced = re.sub(r"\s*,\s*", ", ", " ".join(description.split()))
+    return spaced.strip(" ,.").capitalize()
+
+
 def descriptions(lines: Iterable[Line]) -> dict[str, str]:
     """Item -> its most frequent description, tidied; ties go to the alphabetically first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
-        counts[line["StockCode"]][" ".join(line["Description"].split()).capitalize()] += 1
+        counts[line["StockCode"]][tidy(line["Description"])] += 1
     return {
         item: min(found, key=lambda text: (-found[text], text)) for item, found in counts.items()
     }
@@ -75,4 +85,6 @@ def main(source: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "."))  # noqa: PLR2004 - argv

@@ -66,9 +66,10 @@ class Buffer:
         self.folds.append(update)
         self._held[update.update_id] = delivery
 
-    def redelivered(self, update_id: str, delivery: Delivery) -> None:
-        """The connection was lost and the broker sent a held update again: ack the new delivery."""
-        self._held[update_id] = delivery
+    def redelivered(self, update_id: str, delivery: Delivery) -> Delivery:
+        """A held update came again: the commit will ack this delivery; returns the former one."""
+        former, self._held[update_id] = self._held[update_id], delivery
+        return former
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
         """The mean delta.

@@ -102,6 +102,10 @@ class Coordinator:
             self._stand_down()
             self._idle(min(wait_s, self._leadership.pause_s))
             return
+        if self._term is not None and self._term.fence != lease.fence:
+            log.warning("leadership.lapsed", fence=lease.fence)
+            self._stand_down()
+            return
         term = self._term or self._take_over(lease)
         if term.attempt is None:
             self._announce(term)
@@ -133,7 +137,8 @@ class Coordinator:
             prefetch=rounds.prefetch(recipe.aggregation),
             topology=self._topology,
         )
-        self._term = Term(published, recipe, updates, now_s=self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        self._term = Term(published, recipe, updates, fence=lease.fence, now_s=now_s)
         self._telemetry.leading.set(1)
         self._telemetry.version.set(published.version.number)
         log.info("leadership.taken", fence=lease.fence, version=str(published.version))
@@ -172,18 +177,23 @@ class Coordinator:
             if self._is_repeat(term, sealed.header, delivery):
                 return
             if term.buffer.holds_worker(sealed.header.worker):
-                term.parked[sealed.header.update_id] = delivery
+                term.park(sealed.header.update_id, delivery)
                 return
             update = term.admission.read(sealed, self._store.read_payload)
         except Refused as refusal:
+            if not refusal.hostile:
+                term.roster.heard(refusal.worker, self._clock.monotonic_s())
             self._refuse(term, delivery, refusal)
         else:
             self._fold(term, update, delivery)
 
     def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
-        """Held already (the connection was lost in between), or in the ledger."""
+        """Held already (the connection was lost in between, or it was published twice), or in the
+        ledger.
+        """
         if term.buffer.holds(header.update_id):
-            term.buffer.redelivered(header.update_id, delivery)
+            # A second copy is enough to remember it by; a lost connection's ack does nothing.
+            term.updates.ack(term.buffer.redelivered(header.update_id, delivery))
             return True
         if not self._store.applied([header.update_id]):
             return False
@@ -238,7 +248,8 @@ class Coordinator:
     def _computed(self, term: Term) -> Attempt:
         """The server step: what the buffer makes of the head, fixed until it is published."""
         before, limits = term.published, term.recipe.aggregation
-        divisor = term.updates_in_force(self._clock.monotonic_s())
+        # Workers may have been forgotten since they were folded: never more than the mean.
+        divisor = max(len(term.buffer), term.updates_in_force(self._clock.monotonic_s()))
         model, state = optimizer.step(
             term.optimizer,
             before.manifest.layout,

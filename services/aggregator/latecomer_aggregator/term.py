@@ -14,6 +14,8 @@ class Term:
     """One leader's term. Not thread-safe: one coordinator owns it.
 
     Attributes:
+        fence: Of the lease that the term began with; under another one somebody else may have led
+            in between.
         inbox: Deliveries that wait to be considered: received, or parked before the last version.
         parked: Newer updates of workers that have their one place in the buffer already.
         reports: Per worker in the buffer, what the fleet table will show.
@@ -21,9 +23,16 @@ class Term:
     """
 
     def __init__(
-        self, published: Published, recipe: Recipe, updates: Subscription, *, now_s: float
+        self,
+        published: Published,
+        recipe: Recipe,
+        updates: Subscription,
+        *,
+        fence: int,
+        now_s: float,
     ) -> None:
         limits = recipe.aggregation
+        self.fence = fence
         self.recipe = recipe
         self.updates = updates
         self.optimizer = optimizer.build(limits.optimizer)
@@ -62,6 +71,12 @@ class Term:
         """K updates or T seconds."""
         full = len(self.buffer) >= self.updates_in_force(now_s)
         return bool(len(self.buffer)) and (full or not self.patience_s(now_s))
+
+    def park(self, update_id: str, delivery: Delivery) -> None:
+        """Let an update wait for the next version; of two copies, the newer delivery."""
+        if update_id in self.parked:
+            self.updates.ack(self.parked[update_id])
+        self.parked[update_id] = delivery
 
     def advance(self, published: Published) -> None:
         """The version is durable: ack what it is made of, and let in who waited for the next."""

@@ -78,22 +78,26 @@ class Progress:
             point = {"version": found["number"], "elapsed_s": round(elapsed_s, 2), "ndcg": quality}
             self.curve.append(point)
 
-    def line(self) -> str:
-        """Everything in one line."""
+    def quality(self) -> str:
+        """Version and quality beside the bar."""
         found = self._last
-        quality = found["quality"].get(ALL, {}).get(self.metric, 0.0)
-        updates, staleness = found["updates"], found["staleness"]
-        stale = updates["stale"]
+        ndcg = found["quality"].get(ALL, {}).get(self.metric, 0.0)
         return (
-            f"version {found['number']:>3}  {self.metric} {quality:.4f} "
-            f"(popularity {self.popularity:.4f}, validation)  "
-            f"updates: {updates['accepted']} accepted ({stale} stale), "
+            f"version {found['number']:>3}  {self.metric} {ndcg:.4f} on validation "
+            f"(popularity {self.popularity:.4f})"
+        )
+
+    def updates(self) -> str:
+        """What came in, and how late."""
+        updates, staleness = self._last["updates"], self._last["staleness"]
+        return (
+            f"updates: {updates['accepted']} accepted ({updates['stale']} stale), "
             f"{sum(updates['refused'].values())} refused, {updates['duplicates']} duplicates  "
             f"staleness p50 {staleness['p50']} p95 {staleness['p95']}"
         )
 
     def view(self, recipe: Recipe) -> Group:
-        """The line, and the fleet beneath."""
+        """The fleet, and both lines beneath."""
         workers = {each["worker"]: each for each in self._last["workers"]}
         rows = []
         for entry in recipe.fleet.workers:
@@ -109,7 +113,9 @@ class Progress:
                 )
             )
         columns = ("worker", "pace", "accepted", "refused", "staleness", "last refusal")
-        return Group(render(recipe.title, columns, rows), Text(self.line()))
+        return Group(
+            render(recipe.title, columns, rows), Text(self.quality()), Text(self.updates())
+        )
 
 
 def read(recipe: Recipe, folder: Path) -> Scene:
@@ -196,7 +202,7 @@ def _screen(output: Output) -> Iterator[Any]:
         nonlocal last_s
         if time.monotonic() - last_s >= LINE_S:
             last_s = time.monotonic()
-            output.say(progress.line())
+            output.say(f"{progress.quality()}  {progress.updates()}")
 
     yield line
 

@@ -3,7 +3,7 @@
 N interactions, U users, I items.
 """
 
-import csv
+import difflib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from latecomer.errors import BadData
+from latecomer.interactions import tables
 
 #: Examples kept per reason: enough to find the cause, not enough to fill a log.
 EXAMPLES_PER_REASON = 3
@@ -64,30 +65,49 @@ class Catalogue:
         body = json.loads(data)
         return cls(tuple(body["items"]), tuple(body["descriptions"]))
 
+    def row(self, item: str) -> int:
+        """The row of an item.
+
+        Raises:
+            BadData: It is not in the catalogue; the hint names the closest that is.
+        """
+        if item not in self.rows:
+            close = difflib.get_close_matches(item, self.items, n=1)
+            raise BadData(
+                f"item {item!r} is not among the {len(self)} items of the catalogue",
+                hint=f"did you mean {close[0]!r}?" if close else "",
+            )
+        return self.rows[item]
+
     @classmethod
     def read(cls, path: Path) -> "Catalogue":
         """A CSV file with the columns ``item`` and ``description``.
 
         Raises:
-            BadData: The file cannot be read, lacks a column, is empty, or lists an item twice.
+            BadData: The file cannot be read, lacks a column, is empty, lists an item twice, or has
+                a line without an item.
         """
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                lines = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise BadData(f"cannot read the catalogue {path}: {error}") from error
-        if not lines or not {"item", "description"} <= lines[0].keys():
-            raise BadData(f"{path} is not a catalogue", hint="it needs columns item,description")
-        items = tuple(line["item"] for line in lines)
+        table = tables.read(path, {"item": "item", "description": "description"})
+        items, descriptions = (
+            tuple(str(value or "").strip() for value in table.values[name])
+            for name in ("item", "description")
+        )
+        if not items:
+            raise BadData(f"{path} lists no items")
+        if "" in items:
+            raise BadData(f"{path} has no item on line {table.lines[items.index('')]}")
         twice = [item for item, count in Counter(items).items() if count > 1]
         if twice:
             raise BadData(f"{path} lists item {twice[0]!r} twice")
-        return cls(items, tuple(line["description"] or "" for line in lines))
+        return cls(items, descriptions)
 
 
 @dataclass
 class Report:
-    """How many rows were read and kept, and why the others were not."""
+    """How many rows were read and kept, and why the others were not.
+
+    After loading, ``read`` is ``kept`` plus all counts of ``reasons``.
+    """
 
     source: str
     read: int = 0
@@ -96,7 +116,10 @@ class Report:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, reason: str, line: int, value: str) -> None:
-        """Count a row, and keep the first few of each reason to look at."""
+        """Count a row, and keep the first few of each reason to look at.
+
+        Examples end up in logs: ``value`` says what was wrong, never who did it.
+        """
         self.reasons[reason] += 1
         shown = self.examples.setdefault(reason, [])
         if len(shown) < EXAMPLES_PER_REASON:
@@ -112,12 +135,22 @@ class Report:
             "examples": self.examples,
         }
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """One line: how many rows were kept, and how many not for which reason."""
         dropped = [
-            f"{count} {reason} ({'; '.join(self.examples[reason])})"
+            f"{count} {reason} ({self.examples[reason][0]})"
             for reason, count in self.reasons.most_common()
         ]
-        return "; ".join([f"{self.source}: {self.kept} of {self.read} rows kept", *dropped])
+        return ", ".join([f"{self.kept} of {self.read} rows kept", *dropped])
+
+    def __str__(self) -> str:
+        """A table for people: a reason on each line, the most frequent first, with examples."""
+        rows = [
+            f"  {count:>9,}  {reason:<18}  {'; '.join(self.examples[reason])}"
+            for reason, count in self.reasons.most_common()
+        ]
+        kept = f"  {self.kept:>9,}  kept"
+        return "\n".join([f"{self.source}: {self.read:,} rows read", kept, *rows])
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ class Selection(BaseModel):
         regions: Users of these regions.
         except_regions: Users of any region but these.
         shard: ``"2/6"``: the second of six parts by a hash of the user id, alike on any machine.
-        cohort: ``"1/3"``: the first of three parts of the users in order of their first
-        interaction.
-            Who came early bought other things than who came late: an uneven split by nature.
+        cohort: ``"1/3"``: the first of three parts of the users in order of their debut, their
+            first interaction. Who came early bought other things than who came late: an uneven
+            split by nature.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,9 +57,14 @@ def select(interactions: Interactions, selection: Selection) -> Interactions:
     if not keep.any():
         raise BadData(
             f"no user is left by {selection.model_dump(exclude_none=True)}",
-            hint=f"there are {everyone} users in regions {', '.join(sorted(set(regions)))}",
+            hint=f"there are {everyone} users, {_where(interactions)}",
         )
     return interactions.of_users(keep)
+
+
+def _where(interactions: Interactions) -> str:
+    regions = sorted({region for region in interactions.regions if region})
+    return f"of regions {', '.join(regions)}" if regions else "of no region: no column is mapped"
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -1,23 +1,36 @@
-"""Reading interactions from CSV and Parquet: mapped, checked row by row, and accounted for."""
+"""Reading interactions: mapped, checked row by row, put in order, and accounted for.
 
-import csv
-import difflib
-import gzip
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+R rows of a source, K usable ones, U users, I items.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from latecomer.errors import BadConfiguration, BadData
+from latecomer.errors import BadData
+from latecomer.interactions import tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
+from latecomer.interactions.tables import Table
 
-#: Unix times above this are milliseconds: as seconds they would lie beyond the year 5000.
-MILLISECONDS_FROM = 1e11
+Value = TypeVar("Value")
+Texts = npt.NDArray[np.object_]
+Ids = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
 
-Row = Sequence[object]
-ParseTime = Callable[[object], float]
+_REQUIRED = ("user", "item", "time")
+
+#: The column that an example shows: what is wrong, and nothing else about who did it. A missing
+#: value is shown by the name of its column.
+_SHOWN = {
+    "unknown_item": "item",
+    "unparsable_time": "time",
+    "time_in_the_future": "time",
+    "unparsable_rating": "rating",
+}
 
 
 def load(
@@ -31,6 +44,10 @@ def load(
 ) -> tuple[Interactions, Report]:
     """Read a source; the first interaction of a user with an item is kept, repeats are counted.
 
+    Every row that is read is either kept or counted under one reason, the first that applies of
+    ``missing_value``, ``unknown_item``, ``unparsable_time``, ``time_in_the_future``,
+    ``unparsable_rating``, ``duplicate``.
+
     Args:
         path: ``.csv``, ``.csv.gz`` or ``.parquet``.
         columns: Which column means what.
@@ -43,157 +60,108 @@ def load(
         BadData: The file cannot be read, a mapped column is missing, or no row is usable.
         BadConfiguration: Parquet without the ``data`` extra.
     """
-    report = Report(path.name)
-    reader = _parquet if path.suffix == ".parquet" else _csv
-    rows = reader(path, columns, delimiter)
-    table = _Table(catalogue, report, now_s, _time_parser(time_format))
-    for line, row in rows:
-        table.add(line, dict(zip(columns.mapped(), row, strict=True)))
-    if not report.kept:
-        raise BadData(f"no usable interactions; {report}")
-    return table.interactions(columns), report
-
-
-@dataclass
-class _Table:
-    """Rows that passed, as they come."""
-
-    catalogue: Catalogue
-    report: Report
-    now_s: float
-    parse_time: ParseTime
-    rows: list[tuple[str, int, float, str, float, str]] = field(default_factory=list)
-
-    def add(self, line: int, row: dict[str, object]) -> None:
-        """Keep a row, or count why not."""
-        self.report.read += 1
-        user, item, time = (_text(row[name]) for name in ("user", "item", "time"))
-        if not (user and item and time):
-            self.report.drop("missing_value", line, f"{user},{item},{time}")
-        elif item not in self.catalogue.rows:
-            self.report.drop("unknown_item", line, item)
-        elif (time_s := _parsed(self.parse_time, row["time"])) is None:
-            self.report.drop("unparsable_time", line, time)
-        elif time_s > self.now_s:
-            self.report.drop("time_in_the_future", line, time)
-        elif (rating := _parsed(_number, row.get("rating", 1.0))) is None:
-            self.report.drop("unparsable_rating", line, _text(row["rating"]))
-        else:
-            region, behaviour = _text(row.get("region")), _text(row.get("behaviour"))
-            self.rows.append((user, self.catalogue.rows[item], time_s, region, rating, behaviour))
-            self.report.kept += 1
-
-    def interactions(self, columns: Columns) -> Interactions:
-        """As columns, in order, without repeats."""
-        self.rows.sort(key=lambda row: (row[2], row[0], row[1]))
-        users: dict[str, int] = {}
-        regions: list[str] = []
-        seen: set[tuple[int, int]] = set()
-        kept = []
-        for user, item, time_s, region, rating, behaviour in self.rows:
-            number = users.setdefault(user, len(users))
-            if number == len(regions):
-                regions.append(region)
-            if (number, item) in seen:
-                continue
-            seen.add((number, item))
-            kept.append((number, item, time_s, rating, behaviour))
-        self._count_repeats(len(kept))
-        kept.sort(key=lambda row: row[0])
-        number_, item_, time_, rating_, behaviour_ = zip(*kept, strict=True)
-        return Interactions(
-            tuple(users),
-            tuple(regions),
-            np.array(number_, np.int64),
-            np.array(item_, np.int64),
-            np.array(time_, np.float64),
-            np.array(rating_, np.float64) if columns.rating else None,
-            np.array(behaviour_, np.str_) if columns.behaviour else None,
+    table = tables.read(path, columns.mapped(), delimiter=delimiter)
+    report = Report(path.name, read=len(table.lines))
+    rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
+    if not len(rows.line):
+        raise BadData(
+            f"{path} has no usable interaction: {report.summary()}",
+            hint="compare these examples with the columns, the time format and the catalogue",
         )
-
-    def _count_repeats(self, kept: int) -> None:
-        if repeats := self.report.kept - kept:
-            self.report.reasons["duplicate"] += repeats
-            self.report.examples.setdefault("duplicate", ["the first of each pair is kept"])
-            self.report.kept = kept
+    return _ordered(rows, columns, catalogue, report), report
 
 
-def _csv(path: Path, columns: Columns, delimiter: str) -> Iterator[tuple[int, Row]]:
-    try:
-        opened = (
-            gzip.open(path, "rt", encoding="utf-8", newline="")
-            if path.suffix == ".gz"
-            else (path.open(encoding="utf-8-sig", newline=""))
-        )
-        with opened as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            header = next(reader, [])
-            places = _places(path, columns, header)
-            for row in reader:
-                yield reader.line_num, [row[at] if at < len(row) else None for at in places]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"cannot read {path}: {error}") from error
+@dataclass(frozen=True)
+class _Rows:
+    """Parsed columns of (R,) or (K,) rows, in the file's order.
+
+    An item that is unknown is -1; a time or rating that is none is NaN; a text that is missing "".
+    """
+
+    line: Ids
+    user: Texts
+    item: Ids
+    time_s: Numbers
+    rating: Numbers
+    region: Texts
+    behaviour: Texts
+
+    def __getitem__(self, chosen: npt.NDArray[np.bool_] | Ids) -> "_Rows":
+        return _Rows(*(column[chosen] for column in vars(self).values()))
 
 
-def _parquet(path: Path, columns: Columns, _delimiter: str) -> Iterator[tuple[int, Row]]:
-    try:
-        import polars as pl  # noqa: PLC0415 - an extra that only Parquet needs
-    except ImportError as error:
-        raise BadConfiguration(
-            f"{path} is Parquet, and the reader for it is not installed",
-            hint="pip install 'latecomer[data]'",
-        ) from error
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"cannot read {path}: {error}") from error
-    places = _places(path, columns, frame.columns)
-    yield from enumerate((tuple(row[at] for at in places) for row in frame.iter_rows()), start=1)
+def _parsed(table: Table, catalogue: Catalogue, time_format: str | None) -> _Rows:
+    blank = [""] * len(table.lines)
+    values = table.values
+    return _Rows(
+        np.array(table.lines, np.int64),
+        _column(_text, values["user"], object),
+        _column(lambda item: catalogue.rows.get(_text(item), -1), values["item"], np.int64),
+        _column(times.parser(time_format), values["time"], np.float64),
+        _column(times.number, values.get("rating", [0.0] * len(blank)), np.float64),
+        _column(_text, values.get("region", blank), object),
+        _column(_text, values.get("behaviour", blank), object),
+    )
 
 
-def _places(path: Path, columns: Columns, header: Sequence[str]) -> list[int]:
-    for meaning, name in columns.mapped().items():
-        if name not in header:
-            close = difflib.get_close_matches(name, header, n=1)
-            raise BadData(
-                f"{path} has no column {name!r} (for {meaning}); it has {', '.join(header)}",
-                hint=f"did you mean {close[0]!r}?" if close else "see [data.columns] in the recipe",
-            )
-    return [header.index(name) for name in columns.mapped().values()]
+def _column(convert: Callable[[object], Value], values: Sequence[object], dtype: Any) -> Any:
+    # Times, users and items repeat on many rows; each distinct one is converted once.
+    converted = {value: convert(value) for value in set(values)}
+    return np.array([converted[value] for value in values], dtype)
 
 
-def _time_parser(time_format: str | None) -> ParseTime:
-    if time_format is None:
-        return _time
-    return lambda value: _seconds(datetime.strptime(_text(value), time_format))  # noqa: DTZ007 - the zone is dealt with next
+def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: Report) -> _Rows:
+    """The rows that can be used; all others are counted under the first reason that applies."""
+    missing = {
+        name: _column(lambda v: not _text(v), table.values[name], bool) for name in _REQUIRED
+    }
+    faults = {
+        "missing_value": np.any(list(missing.values()), axis=0),
+        "unknown_item": rows.item < 0,
+        "unparsable_time": np.isnan(rows.time_s),
+        "time_in_the_future": rows.time_s > now_s,
+        "unparsable_rating": np.isnan(rows.rating),
+    }
+    usable = np.ones(len(rows.line), dtype=bool)
+    for reason, faulty in faults.items():
+        for at in np.flatnonzero(usable & faulty).tolist():
+            absent = [getattr(columns, name) for name in _REQUIRED if missing[name][at]]
+            shown = absent[0] if absent else _text(table.values[_SHOWN[reason]][at])
+            report.drop(reason, table.lines[at], shown)
+        usable &= ~faulty
+    return rows[usable]
 
 
-def _time(value: object) -> float:
-    """ISO 8601, Unix seconds or milliseconds, or what Parquet had as a time."""
-    if isinstance(value, datetime):
-        return _seconds(value)
-    text = _text(value)
-    if text[4:5] != "-":
-        number = float(text)
-        return number / 1000.0 if abs(number) >= MILLISECONDS_FROM else number
-    return _seconds(datetime.fromisoformat(text))
+def _ordered(rows: _Rows, columns: Columns, catalogue: Catalogue, report: Report) -> Interactions:
+    """Usable rows without repeats, in the order that ``Interactions`` promises."""
+    ids = np.array(sorted(set(rows.user)), object)
+    code = np.searchsorted(ids, rows.user)  # (K,) the place of each row's user among the sorted
+    by_time = np.lexsort((rows.item, code, rows.time_s))  # (K,); what is equal stays in file order
+    rows, code = rows[by_time], code[by_time]
+    debut = np.unique(code, return_index=True)[1]  # (U,)
+    newcomers = np.argsort(debut)  # (U,) codes in order of the first interaction
+    number = np.argsort(newcomers)  # (U,) the place of each code in it
+    first = _first_of_each_pair(rows, code * len(catalogue) + rows.item, catalogue, report)
+    kept = first[np.argsort(number[code[first]], kind="stable")]
+    report.kept = len(kept)
+    return Interactions(
+        tuple(ids[newcomers]),
+        tuple(rows.region[debut[newcomers]]),
+        number[code[kept]],
+        rows.item[kept],
+        rows.time_s[kept],
+        rows.rating[kept] if columns.rating else None,
+        rows.behaviour[kept].astype(np.str_) if columns.behaviour else None,
+    )
 
 
-def _seconds(moment: datetime) -> float:
-    """Times without a zone are UTC: one site's files agree with themselves either way."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _number(value: object) -> float:
-    return float(_text(value))
-
-
-def _parsed(parse: Callable[[object], float], value: object) -> float | None:
-    try:
-        number = parse(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if np.isfinite(number) else None
+def _first_of_each_pair(rows: _Rows, pair: Ids, catalogue: Catalogue, report: Report) -> Ids:
+    """Where each (user, item) pair comes first; the others are counted, in the file's order."""
+    first = np.sort(np.unique(pair, return_index=True)[1])
+    repeats = np.setdiff1d(np.arange(len(pair)), first, assume_unique=True)
+    for at in repeats[np.argsort(rows.line[repeats])]:
+        report.drop("duplicate", int(rows.line[at]), catalogue.items[rows.item[at]])
+    return first
 
 
 def _text(value: object) -> str:

@@ -54,6 +54,11 @@ class Split:
     test: npt.NDArray[np.int64]
     _all: History
 
+    @property
+    def untested(self) -> int:
+        """How many users are trained on and not tested: their histories are too short."""
+        return int((self.test < 0).sum())
+
     def known(self, target: Target) -> History:
         """What is known when ``target`` is to be predicted: everything before it."""
         if target == "validation":
@@ -65,19 +70,44 @@ class Split:
         return self._all
 
 
-def temporal_split(interactions: Interactions, *, min_tested: int = MIN_TESTED) -> Split:
-    """Hold out the last two interactions of every user with at least ``min_tested`` >= 3."""
-    if min_tested <= HELD_OUT:
+def temporal_split(
+    interactions: Interactions, *, min_tested: int = MIN_TESTED, validation: bool = True
+) -> Split:
+    """Hold out the last two interactions of every user with enough of them.
+
+    Args:
+        interactions: Sorted by user, then time.
+        min_tested: Who has fewer is trained on and not tested; more than what is held out.
+        validation: Without, only the last interaction is held out, and the one before is trained
+            on: for a final model whose settings were chosen before.
+
+    Raises:
+        ValueError: ``min_tested`` would leave somebody who is tested nothing to be trained on.
+    """
+    held_out = HELD_OUT if validation else 1
+    if min_tested <= held_out:
         raise ValueError("who is tested needs something to be trained on")
     users = len(interactions.users)
     indptr = np.searchsorted(interactions.user, np.arange(users + 1)).astype(np.int64)
     everything = History(indptr, interactions.item, interactions.time_s)
     tested = everything.lengths >= min_tested
-    validation, test = np.full(users, -1, np.int64), np.full(users, -1, np.int64)
-    ends = indptr[1:][tested]
-    validation[tested], test[tested] = interactions.item[ends - 2], interactions.item[ends - 1]
-    train = _first(everything, everything.lengths - HELD_OUT * tested)
-    return Split(train, validation, test, everything)
+    train = _first(everything, everything.lengths - held_out * tested)
+    nobody = np.zeros(users, dtype=bool)
+    return Split(
+        train,
+        _from_the_end(everything, 2, tested if validation else nobody),
+        _from_the_end(everything, 1, tested),
+        everything,
+    )
+
+
+def _from_the_end(
+    history: History, place: int, users: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """(U,) the ``place``-th last item of each of ``users``, -1 for the others."""
+    items = np.full(len(users), -1, np.int64)
+    items[users] = history.items[history.indptr[1:][users] - place]
+    return items
 
 
 def _first(history: History, counts: npt.NDArray[np.int64]) -> History:

@@ -6,7 +6,7 @@ because redis-py itself repeats commands: that is why nothing that counts is rai
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, NoReturn
@@ -74,7 +74,7 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
         return redis.Redis.from_url(
             url,
             client_name=client_name,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+            retry=_RetryUnlessDenied(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=3.0,
             health_check_interval=30,
@@ -86,6 +86,25 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
 def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
     """A client of a store inside this process, shared by all clients of one ``server``."""
     return fakeredis.FakeRedis(server=server or fakeredis.FakeServer())
+
+
+class _RetryUnlessDenied(Retry):
+    """A wrong password stays wrong, though redis-py counts it among lost connections."""
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        **options: Any,
+    ) -> Any:
+        """As ``Retry``, but a refused login is an error at once."""
+
+        def worthwhile(error: Exception) -> bool:
+            denied = isinstance(error, exceptions.AuthenticationError)
+            return not denied and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, worthwhile, **options)
 
 
 class RedisStore:
@@ -304,7 +323,9 @@ class RedisStore:
         for name, left_ms in zip(names, pipe.execute(), strict=True):
             key = self._keys.chunk(name)
             if left_ms == -2:  # noqa: PLR2004 - Redis's way to say that there is no such key
-                pipe.set(key, chunks[name], ex=STAGED_S)
+                # Only if still missing: the leader may have committed the chunk by now, and what
+                # the head needs must not get an expiry from a zombie that stages it too.
+                pipe.set(key, chunks[name], ex=STAGED_S, nx=True)
             elif left_ms >= 0:
                 pipe.expire(key, STAGED_S, gt=True)
         pipe.execute()

@@ -8,6 +8,7 @@ import pytest
 from deployment import write_scene
 from latecomer.errors import ExitCode
 from latecomer_cli import app
+from latecomer_worker.trainer import Trainer
 
 #: Nothing listens on the discard port of a test machine.
 NOBODY = "127.0.0.1:9"
@@ -111,9 +112,7 @@ def test_the_demo_names_the_next_command_last(
     assert capsys.readouterr().out.splitlines()[-1].startswith("next: ")
 
 
-def test_the_demo_of_another_seed_says_so(
-    scene: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_of_another_seed_says_so(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app.run(["demo", str(demo_recipe(scene)), "--seed", "7", "--format", "json"])
     assert json.loads(capsys.readouterr().out)["seed"] == 7
 
@@ -121,8 +120,6 @@ def test_the_demo_of_another_seed_says_so(
 def test_a_worker_that_fails_ends_the_demo_with_4(
     scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from latecomer_worker.trainer import Trainer
-
     healthy = Trainer.sums
 
     def failing(trainer: Trainer, model: object) -> object:

@@ -170,7 +170,9 @@ counts = st.integers(0, 2**63)
 versions = st.builds(Version, counts, counts)
 sums = st.dictionaries(
     st.text(max_size=8),
-    st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False)),
+    st.dictionaries(
+        st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False), max_size=4
+    ),
     max_size=3,
 )
 plans = st.dictionaries(
@@ -265,7 +267,9 @@ def test_uncompressed_tensors_share_the_memory_of_the_body() -> None:
 
 
 def test_every_tensor_starts_at_a_multiple_of_64_bytes() -> None:
-    offsets = [entry.offset for entry in open_update(encode_update(an_update(small_delta())).body).tensors]
+    offsets = [
+        entry.offset for entry in open_update(encode_update(an_update(small_delta())).body).tensors
+    ]
     assert offsets == [0, 64, 128]
 
 
@@ -390,7 +394,9 @@ def test_well_formed_nonsense_of_a_round_is_read_or_refused(key: str, value: obj
 
 def test_the_forger_of_these_tests_can_be_honest() -> None:
     ones = np.ones(4, np.float32)
-    body = with_tensors(["a", "values", "<f4", [4], 64, 16, "raw"], payload=bytes(64) + ones.tobytes())
+    body = with_tensors(
+        ["a", "values", "<f4", [4], 64, 16, "raw"], payload=bytes(64) + ones.tobytes()
+    )
     assert decoded(body).delta["a"].values.tolist() == [1.0] * 4
 
 
@@ -400,8 +406,10 @@ def test_a_header_above_8_kb_is_refused() -> None:
 
 
 def test_a_header_above_8_kb_is_not_written() -> None:
-    regions = {f"{'region' * 20} {n}": {f"metric {m}": 0.5 for m in range(16)} for n in range(16)}
-    with pytest.raises(MessageTooLarge, match="fewer|header of"):
+    regions = {
+        f"{'region' * 20} {n}": {f"some metric {m}": 0.5 for m in range(16)} for n in range(16)
+    }
+    with pytest.raises(MessageTooLarge, match="a header of"):
         encode_update(an_update(sums=regions))
     with pytest.raises(MessageTooLarge):
         encode_round(a_round(plan={"note": "x" * MAX_HEADER_BYTES}))
@@ -538,7 +546,9 @@ def test_a_round_with_an_impossible_value_is_refused(field: str, value: object) 
     assert refusal(lambda: decode_round(round_with(**{field: value}))) == "bad_header"
 
 
-@pytest.mark.parametrize("missing", ["worker", "update_id", "base", "layout", "examples", "payload"])
+@pytest.mark.parametrize(
+    "missing", ["worker", "update_id", "base", "layout", "examples", "payload"]
+)
 def test_a_header_without_a_required_value_is_refused(missing: str) -> None:
     header = plain_header(b"", [])
     del header[missing]
@@ -647,7 +657,9 @@ def test_rows_without_values_and_rows_in_a_square_are_refused() -> None:
     rows = ["a", "rows", "<u4", [1], 0, 4, "raw"]
     square = ["a", "rows", "<u4", [1, 1], 0, 4, "raw"]
     assert reason(with_tensors(rows)) == "bad_tensors"
-    assert reason(with_tensors(square, ["a", "values", "<f4", [1, 1], 64, 4, "raw"])) == "bad_tensors"
+    assert (
+        reason(with_tensors(square, ["a", "values", "<f4", [1, 1], 64, 4, "raw"])) == "bad_tensors"
+    )
 
 
 def test_a_payload_of_another_length_than_its_tag_says_is_refused() -> None:

@@ -1,0 +1,79 @@
+"""Measures the README's table: `make figures` runs the demo over three seeds and writes it down.
+
+Every figure in the README comes from here; none is typed.
+"""
+
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latecomer.evaluation.intervals import student_t
+from latecomer.recipe import load_recipe
+from latecomer_cli import demo
+from latecomer_cli.output import Format, Output
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "retail.toml"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: made by `make figures` -->\n", "<!-- end of figures -->\n"
+
+SEEDS = (1, 2, 3)
+METRICS = ("recall@10", "precision@10", "f1@10", "ndcg@10")
+NAMES = {"global": "federated", "local_only": "each site alone", "popularity": "popularity"}
+
+
+def measure(folder: Path) -> list[dict[str, Any]]:
+    """One report per seed; also written to ``folder``."""
+    recipe = load_recipe(RECIPE)
+    scene = demo.read(recipe, RECIPE.parent)
+    reports = []
+    for seed in SEEDS:
+        scene.recipe = recipe.model_copy(update={"seed": seed})
+        reports.append(demo.run(scene, Output(Format.JSON), folder / f"retail-{seed}.json"))
+    return reports
+
+
+def table(reports: list[dict[str, Any]]) -> str:
+    """Mean over seeds, and the half-width of its 95 % Student-t interval."""
+    lines = [f"| | {' | '.join(METRICS)} |", f"|---|{'---|' * len(METRICS)}"]
+    for system, name in NAMES.items():
+        cells = []
+        for metric in METRICS:
+            found = student_t(np.array([each["metrics"][system][metric] for each in reports]))
+            cells.append(f"{found.mean:.4f} ± {found.high - found.mean:.4f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def facts(reports: list[dict[str, Any]]) -> str:
+    """What the table was measured with."""
+    first = reports[0]
+    walls = ", ".join(f"{each['wall_s']:.0f}" for each in reports)
+    p95 = ", ".join(str(each["staleness"]["p95"]) for each in reports)
+    users = int(first["metrics"]["global"]["users"])
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, Latecomer {first['latecomer']}, Python "
+        f"{platform.python_version()}, 2 cores; seeds {', '.join(map(str, SEEDS))}; "
+        f"{users} customers tested, {first['protocol']}; {first['versions']} versions or more in "
+        f"{walls} s; staleness p95 {p95}. Intervals are Student-t over seeds."
+    )
+
+
+def main() -> None:
+    """Measure, and rewrite the README between its markers."""
+    reports = measure(ROOT / "runs" / "figures")
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    block = f"{BEGIN}\n{table(reports)}\n\n{facts(reports)}\n\n{END}"
+    README.write_text(before + block + after, encoding="utf-8")
+    sys.stdout.write(json.dumps([each["metrics"] for each in reports], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

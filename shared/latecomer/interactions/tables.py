@@ -1,0 +1,108 @@
+"""Columns out of CSV and Parquet files, as they are written there: nothing is parsed yet.
+
+R rows of a file.
+"""
+
+import csv
+import difflib
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import TextIO
+
+from latecomer.errors import BadConfiguration, BadData
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some columns of a file.
+
+    Attributes:
+        lines: (R,) where a person finds a row: the line it ends on in CSV, its number in Parquet.
+        values: Meaning -> (R,) values; None where a row has none.
+    """
+
+    lines: Sequence[int]
+    values: Mapping[str, Sequence[object]]
+
+
+def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Table:
+    """The ``wanted`` columns, given as meaning -> column name, of all rows that are not blank.
+
+    Args:
+        path: ``.parquet``; anything else is CSV in UTF-8, gzipped if it ends in ``.gz``.
+        wanted: At least one column.
+        delimiter: Of CSV files.
+
+    Raises:
+        BadData: The file cannot be read, or lacks a column.
+        BadConfiguration: Parquet without the ``data`` extra.
+    """
+    if path.suffix == ".parquet":
+        return _parquet(path, wanted)
+    try:
+        with _opened(path) as file:
+            return _csv(path, file, wanted, delimiter)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise BadData(
+            f"cannot read {path}: {error}", hint="it has to be CSV in UTF-8, or Parquet"
+        ) from error
+
+
+def _opened(path: Path) -> TextIO:
+    # Spreadsheets put a byte order mark before the first column's name; utf-8-sig takes it off.
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _csv(path: Path, file: TextIO, wanted: Mapping[str, str], delimiter: str) -> Table:
+    reader = csv.reader(file, delimiter=delimiter)
+    header = next(reader, [])
+    _check_columns(path, wanted, header)
+    places = [header.index(name) for name in wanted.values()]
+    pick, width = itemgetter(*places), max(places) + 1
+    lines, rows = [], []
+    for row in reader:
+        if row:
+            lines.append(reader.line_num)
+            rows.append(pick(row) if len(row) >= width else pick(row + [None] * width))
+    if len(places) == 1:
+        return Table(lines, dict.fromkeys(wanted, rows))
+    return Table(lines, {name: [row[at] for row in rows] for at, name in enumerate(wanted)})
+
+
+def _parquet(path: Path, wanted: Mapping[str, str]) -> Table:
+    try:
+        import polars as pl  # noqa: PLC0415 - an extra that only Parquet needs
+    except ImportError as error:
+        raise BadConfiguration(
+            f"{path} is Parquet, and the reader for it is not installed",
+            hint="pip install latecomer[data]",
+        ) from error
+    try:
+        schema = pl.read_parquet_schema(path)
+        _check_columns(path, wanted, list(schema))
+        frame = pl.read_parquet(path, columns=sorted(set(wanted.values())))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadData(f"cannot read {path}: {error}") from error
+    for name in frame.columns:
+        if schema[name].is_nested():
+            raise BadData(f"column {name!r} of {path} holds {schema[name]}, not one value a row")
+    values = {meaning: frame[name].to_list() for meaning, name in wanted.items()}
+    return Table(range(1, frame.height + 1), values)
+
+
+def _check_columns(path: Path, wanted: Mapping[str, str], header: Sequence[str]) -> None:
+    if not header:
+        raise BadData(f"{path} is empty", hint="its first line has to name the columns")
+    for meaning, name in wanted.items():
+        if name not in header:
+            close = difflib.get_close_matches(name, header, n=1)
+            raise BadData(
+                f"{path} has no column {name!r} (for {meaning}); it has {', '.join(header)}",
+                hint=f"did you mean {close[0]!r}?" if close else "is the delimiter right?",
+            )

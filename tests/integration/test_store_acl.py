@@ -1,0 +1,317 @@
+"""Each login of ``infra/redis`` can do what its role must, by the real adapter, and no more."""
+
+import contextlib
+import hashlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from latecomer.clock import ManualClock
+from latecomer.errors import StoreDenied
+from latecomer.events import Version
+from latecomer.store.port import Verdict
+from latecomer.store.redis import RedisStore, connect
+from server import LocalRedis
+from store_scene import Stores, commit_of, fold, lead, named, publish, refusal
+
+pytest_plugins = ["store_plugin"]
+
+INFRA = Path(__file__).parents[2] / "infra" / "redis"
+
+ROLES = ("aggregator", "worker", "operator")
+
+PAYLOAD = b"a large update"
+
+
+class Logins:
+    """A federation with one version, and the rendered logins under names of their own."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self._suffix = uuid.uuid4().hex[:8]
+        self._opened: list[RedisStore] = []
+        for line in rendered().splitlines():
+            _, name, *rules = line.split()
+            if name in ROLES:
+                stores.raw.execute_command(  # type: ignore[no-untyped-call]
+                    "ACL", "SETUSER", f"{name}-{self._suffix}", "reset", *rules
+                )
+        self.admin = stores.open()
+        self.lease = lead(self.admin)
+        folds = (fold("anna:b:1"),)
+        self.commit = publish(self.admin, self.lease, 0, b"v0..", folds=folds)
+
+    def store(self, role: str) -> RedisStore:
+        """A store as ``role`` opens it."""
+        store = RedisStore(
+            self.client(role), federation=self.stores.federation, clock=self.stores.clock
+        )
+        self._opened.append(store)
+        return store
+
+    def client(self, role: str, password: str = "") -> redis.Redis:
+        """The connection of ``role``."""
+        parts = urlsplit(self.stores.server.url)
+        login = f"{role}-{self._suffix}:{password or role}"
+        return connect(f"redis://{login}@{parts.hostname}:{parts.port}", client_name=role)
+
+    def clean(self) -> None:
+        for store in self._opened:
+            store.close()
+        self.stores.raw.acl_deluser(*(f"{role}-{self._suffix}" for role in ROLES))
+
+
+@pytest.fixture
+def logins(real_stores: Stores) -> Iterator[Logins]:
+    logins = Logins(real_stores)
+    yield logins
+    logins.clean()
+
+
+def rendered() -> str:
+    """The rules with each role's name as its password."""
+    template = Template((INFRA / "users.acl.template").read_text(encoding="utf-8"))
+    hashes = {f"{role}_sha256": hashlib.sha256(role.encode()).hexdigest() for role in ROLES}
+    return template.substitute(hashes)
+
+
+def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
+    store = logins.store("aggregator")
+    logins.admin.release(logins.lease)
+    lease = lead(store, "aggregator")
+    assert store.renew(lease, 60)
+    superseded = frozenset({"1.0", *named(b"v0..")})
+    publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2"),), superseded=superseded)
+    assert store.refuse(refusal("anna:b:3"))
+    store.count_duplicate()
+    store.release(lease)
+    assert store.holder() is None
+
+
+def test_the_aggregator_forgets_old_refusals(logins: Logins) -> None:
+    store = logins.store("aggregator")
+    store.refuse(refusal("anna:b:2"))
+    logins.stores.clock.advance(30 * 24 * 3600)
+    store.refuse(refusal("anna:b:3"))
+    assert store.verdict("anna:b:2") is None
+
+
+def test_the_aggregator_stages_again_and_survives_forgotten_scripts(logins: Logins) -> None:
+    store = logins.store("aggregator")
+    store.stage(named(b"v1.."))
+    logins.stores.raw.script_flush()
+    publish(store, logins.lease, 1, b"v1..")
+
+
+@pytest.mark.parametrize("role", ["aggregator", "operator"])
+def test_who_runs_a_federation_can_read_all_about_it(logins: Logins, role: str) -> None:
+    store = logins.store(role)
+    assert store.head() == logins.admin.head()
+    assert store.manifest(Version(1, 0)) == logins.commit.manifest
+    assert store.read(named(b"v0..")) == named(b"v0..")
+    assert store.holder() == logins.lease
+    assert store.totals().accepted == 1
+    assert [each.worker for each in store.fleet()] == ["anna"]
+    assert store.applied(["anna:b:1"]) == {"anna:b:1"}
+    assert store.version() == logins.admin.version()
+    assert store.durability() == logins.admin.durability()
+
+
+@pytest.mark.parametrize("role", ["aggregator", "operator"])
+def test_who_runs_a_federation_can_read_staged_payloads(logins: Logins, role: str) -> None:
+    name = logins.store("worker").stage_payload("anna", PAYLOAD)
+    assert logins.store(role).read_payload("anna", name) == PAYLOAD
+
+
+def test_a_worker_fetches_versions(logins: Logins) -> None:
+    store = logins.store("worker")
+    head = store.head()
+    assert head is not None
+    manifest = store.manifest(head.version)
+    assert store.read(manifest.chunks()) == named(b"v0..")
+
+
+def test_a_worker_learns_what_became_of_its_updates(logins: Logins) -> None:
+    logins.admin.refuse(refusal("anna:b:2", "stale"))
+    store = logins.store("worker")
+    assert store.verdict("anna:b:1") == Verdict(folded=True)
+    assert store.verdict("anna:b:2") == Verdict(folded=False, reason="stale")
+    assert store.applied(["anna:b:1", "anna:b:3"]) == {"anna:b:1"}
+
+
+def test_a_worker_that_may_not_ask_about_durability_gets_an_answer_all_the_same(
+    logins: Logins,
+) -> None:
+    assert logins.store("worker").durability() == "unknown: this login may not ask"
+
+
+FORBIDDEN_TO_WORKERS: dict[str, Callable[[Logins, RedisStore], object]] = {
+    "move the head": lambda logins, store: store.commit(
+        commit_of(logins.lease, Version(1, 1), b"v0..")
+    ),
+    "write chunks": lambda _, store: store.stage(named(b"evil")),
+    "take the lease": lambda _, store: store.acquire("eve", 60),
+    "read the lease": lambda _, store: store.holder(),
+    "refuse": lambda _, store: store.refuse(refusal("anna:b:9")),
+    "count": lambda _, store: store.count_duplicate(),
+    "read the totals": lambda _, store: store.totals(),
+    "read the fleet table": lambda _, store: store.fleet(),
+    "read a payload": lambda _, store: store.read_payload("anna", "0" * 32),
+    "ask for the server's version": lambda _, store: store.version(),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN_TO_WORKERS)
+def test_a_worker_may_not(logins: Logins, what: str) -> None:
+    with pytest.raises(StoreDenied, match="refuses this login"):
+        FORBIDDEN_TO_WORKERS[what](logins, logins.store("worker"))
+
+
+FORBIDDEN_TO_OPERATORS: dict[str, Callable[[Logins, RedisStore], object]] = {
+    "move the head": FORBIDDEN_TO_WORKERS["move the head"],
+    "write chunks": FORBIDDEN_TO_WORKERS["write chunks"],
+    "take the lease": FORBIDDEN_TO_WORKERS["take the lease"],
+    "give the lease back": lambda logins, store: store.release(logins.lease),
+    "refuse": FORBIDDEN_TO_WORKERS["refuse"],
+    "count": FORBIDDEN_TO_WORKERS["count"],
+    "leave a payload": lambda _, store: store.stage_payload("anna", PAYLOAD),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN_TO_OPERATORS)
+def test_an_operator_may_not(logins: Logins, what: str) -> None:
+    with pytest.raises(StoreDenied, match="refuses this login"):
+        FORBIDDEN_TO_OPERATORS[what](logins, logins.store("operator"))
+
+
+#: Raw commands, because the adapter would not even try.
+HOSTILE = [
+    "HSET {head} version 99",
+    "SET {manifest} evil",
+    "SET {chunk} evil",
+    "DEL {head}",
+    "RENAME {payload} {chunk}",
+    "COPY {payload} {chunk}",
+    "ZADD {applied} 1 anna:b:9",
+    "HSET {refused} anna:b:9 stale",
+    "EVAL return 0",
+    "KEYS *",
+    "SCAN 0",
+    "FLUSHALL",
+    "CONFIG GET *",
+    "ACL LIST",
+    "CLIENT LIST",
+    "CLIENT KILL TYPE normal",
+    "SHUTDOWN NOSAVE",
+    "MONITOR",
+    "SUBSCRIBE lc",
+    "PUBLISH lc evil",
+    "FUNCTION LIST",
+    "REPLICAOF NO ONE",
+]
+
+
+@pytest.mark.parametrize("role", ["worker", "operator"])
+@pytest.mark.parametrize("command", HOSTILE)
+def test_the_server_itself_refuses(logins: Logins, role: str, command: str) -> None:
+    keys = logins.stores.keys
+    places = {
+        "head": keys.head,
+        "manifest": keys.manifest(Version(1, 0)),
+        "chunk": keys.chunk(*named(b"v0..")),
+        "payload": keys.payload("anna", "0" * 32),
+        "applied": keys.applied,
+        "refused": keys.refused,
+    }
+    words = [word.format(**places) for word in command.split()]
+    _assert_denied(logins, role, words)
+
+
+@pytest.mark.parametrize(
+    "command", ["KEYS *", "FLUSHALL", "CONFIG GET *", "ACL LIST", "CLIENT LIST"]
+)
+def test_even_the_aggregator_is_no_administrator(logins: Logins, command: str) -> None:
+    _assert_denied(logins, "aggregator", command.split())
+
+
+def test_the_aggregator_sees_only_federations(logins: Logins) -> None:
+    _assert_denied(logins, "aggregator", ["GET", "session:42"])
+
+
+def test_a_wrong_password_opens_nothing(logins: Logins) -> None:
+    client = logins.client("worker", password="operator")
+    store = RedisStore(client, federation="tests", clock=ManualClock())
+    with pytest.raises(StoreDenied):
+        store.head()
+    store.close()
+
+
+def test_the_handshake_of_a_login_breaks_no_rule(logins: Logins) -> None:
+    logins.stores.raw.acl_log_reset()
+    for role in ROLES:
+        logins.store(role).head()
+    denied = [entry["object"] for entry in logins.stores.raw.acl_log()]
+    assert denied == []
+
+
+class ConfiguredRedis(LocalRedis):
+    """A local server with the shipped settings and logins, as a container would run it."""
+
+    def _command(self) -> list[str]:
+        settings = (INFRA / "redis.conf").read_text(encoding="utf-8")
+        # The one setting that only fits a container; it must exist when it is read.
+        here = settings.replace("dir /data", f"dir {self._folder}")
+        (self._folder / "redis.conf").write_text(here, encoding="utf-8")
+        (self._folder / "users.acl").write_text(rendered(), encoding="utf-8")
+        files = [str(self._folder / "redis.conf"), "--aclfile", str(self._folder / "users.acl")]
+        return [self._binary, *files, "--port", str(self._port), "--maxmemory", "64mb"]
+
+    def _address(self) -> str:
+        return f"redis://operator:operator@127.0.0.1:{self._port}"
+
+
+@pytest.fixture(params=["redis-server", "valkey-server"])
+def configured(request: pytest.FixtureRequest) -> Iterator[ConfiguredRedis]:
+    binary = shutil.which(request.param)
+    if binary is None:
+        pytest.skip(f"no {request.param}")
+    server = ConfiguredRedis(binary)
+    yield server
+    server.discard()
+
+
+def test_the_shipped_settings_and_rules_start_a_server(configured: ConfiguredRedis) -> None:
+    with contextlib.closing(_store(configured, "aggregator:aggregator@")) as aggregator:
+        publish(aggregator, lead(aggregator), 0, b"v0..")
+        configured.restart()
+        head = aggregator.head()
+    assert head is not None
+    assert head.version == Version(1, 0)
+
+
+def test_without_a_login_the_shipped_rules_allow_nothing(configured: ConfiguredRedis) -> None:
+    with (
+        contextlib.closing(_store(configured, "")) as store,
+        pytest.raises(StoreDenied, match="refuses this login"),
+    ):
+        store.head()
+
+
+def _store(server: ConfiguredRedis, login: str) -> RedisStore:
+    url = server.url.replace("operator:operator@", login)
+    return RedisStore(connect(url, client_name="tests"), federation="t", clock=ManualClock())
+
+
+def _assert_denied(logins: Logins, role: str, words: list[str]) -> None:
+    client = logins.client(role)
+    try:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*words)  # type: ignore[no-untyped-call]
+    finally:
+        client.close()

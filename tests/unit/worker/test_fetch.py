@@ -1,0 +1,173 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latecomer.errors import ChunkMissing, StoreUnreachable
+from latecomer.events import Version
+from latecomer.store import chunks
+from latecomer.store.port import Head
+from latecomer.store.redis import RedisStore, embedded
+from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
+from scenes import CATALOGUE, EPOCH, FEDERATION, LAYOUT, Federation, make_update, net, rows, step
+
+
+class CountingStore(RedisStore):
+    """A store that notes which chunks were asked for, and goes away after ``last`` of them."""
+
+    def __init__(self, scene: Federation, *, last: int | None = None) -> None:
+        super().__init__(embedded(scene.redis), federation=FEDERATION, clock=scene.clock)
+        self.asked: list[str] = []
+        self.last = last
+
+    def read(self, digests: Iterable[str]) -> dict[str, bytes]:
+        names = sorted(digests)
+        if self.last is not None and len(self.asked) + len(names) > self.last:
+            raise StoreUnreachable("the line went dead")
+        self.asked += names
+        return super().read(names)
+
+
+@pytest.fixture
+def scene() -> Federation:
+    scene = Federation(mode="fedasync")
+    rng = np.random.default_rng(1)
+    scene.found(
+        model={each.name: rng.normal(size=each.shape).astype(np.float32) for each in LAYOUT}
+    )
+    return scene
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "chunks"
+
+
+def head_of(scene: Federation) -> Head:
+    head = scene.store.head()
+    assert head is not None
+    return head
+
+
+def fetched(store: RedisStore, scene: Federation, folder: Path) -> Snapshot:
+    head = head_of(scene)
+    return fetch(store, head.version, head.manifest, ChunkCache(folder))
+
+
+def test_a_new_device_fetches_everything_and_gets_the_model(
+    scene: Federation, folder: Path
+) -> None:
+    store = CountingStore(scene)
+    snapshot = fetched(store, scene, folder)
+    assert snapshot.version == Version(EPOCH, 0)
+    assert (snapshot.recipe, snapshot.catalogue) == (scene.recipe.to_bytes(), CATALOGUE)
+    for name, array in scene.model().items():
+        np.testing.assert_array_equal(snapshot.model[name], array)
+    assert len(store.asked) == 5
+
+
+def test_only_what_changed_is_downloaded(scene: Federation, folder: Path) -> None:
+    store = CountingStore(scene)
+    fetched(store, scene, folder)
+    store.asked.clear()
+    scene.send(make_update(delta=rows({2: (1.0, 1.0)})))
+    step(scene.coordinator())
+    snapshot = fetched(store, scene, folder)
+    assert store.asked == list(snapshot.manifest.model["items"])
+    np.testing.assert_array_equal(snapshot.model["items"], scene.model()["items"])
+
+
+def test_a_version_that_is_here_is_not_downloaded_again(scene: Federation, folder: Path) -> None:
+    store = CountingStore(scene)
+    fetched(store, scene, folder)
+    store.asked.clear()
+    fetched(store, scene, folder)
+    assert store.asked == []
+
+
+def test_the_server_optimisers_state_stays_there(folder: Path) -> None:
+    scene = Federation(mode="fedasync", optimizer={"name": "adamw"})
+    scene.found()
+    scene.send(make_update(delta=net(1.0, 2.0)))
+    step(scene.coordinator())
+    snapshot = fetched(CountingStore(scene), scene, folder)
+    slots = {name for names in snapshot.manifest.optimizer.values() for name in names}
+    model = {name for names in snapshot.manifest.model.values() for name in names}
+    assert slots - model
+    assert not (slots - model) & {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("damage", [b"", b"rotten", None])
+def test_a_damaged_file_is_as_good_as_none(
+    scene: Federation, folder: Path, damage: bytes | None
+) -> None:
+    store = CountingStore(scene)
+    name = fetched(store, scene, folder).manifest.model["net"][0]
+    store.asked.clear()
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[:-1] + b"\xee" if damage is None else damage)
+    snapshot = fetched(store, scene, folder)
+    assert store.asked == [name]
+    assert (folder / name).read_bytes() == whole
+    np.testing.assert_array_equal(snapshot.model["net"], scene.model()["net"])
+
+
+def test_the_cache_holds_one_version(scene: Federation, folder: Path) -> None:
+    store = CountingStore(scene)
+    coordinator = scene.coordinator()
+    for seq in range(3):
+        fetched(store, scene, folder)
+        scene.send(make_update(seq=seq, delta=net(1.0, 1.0)))
+        step(coordinator)
+    (folder / "abc.partial").write_bytes(b"from a crash")
+    manifest = fetched(store, scene, folder).manifest
+    needed = {name for names in manifest.model.values() for name in names}
+    assert {path.name for path in folder.iterdir()} == needed | {
+        manifest.recipe,
+        manifest.catalogue,
+    }
+
+
+def test_a_version_that_has_expired_is_missing(scene: Federation, folder: Path) -> None:
+    head = head_of(scene)
+    embedded(scene.redis).delete(f"lc:{{{FEDERATION}}}:m:{head.version}")
+    with pytest.raises(ChunkMissing):
+        fetch(scene.store, head.version, head.manifest, ChunkCache(folder))
+
+
+def test_a_version_whose_chunks_expired_meanwhile_is_missing(
+    scene: Federation, folder: Path
+) -> None:
+    name = scene.manifest().model["net"][0]
+    embedded(scene.redis).delete(f"lc:{{{FEDERATION}}}:b:{name}")
+    with pytest.raises(ChunkMissing):
+        fetched(scene.store, scene, folder)
+
+
+def test_a_version_that_is_not_what_was_announced_is_not_used(
+    scene: Federation, folder: Path
+) -> None:
+    with pytest.raises(ChunkMissing, match="not the one that was announced"):
+        fetch(scene.store, head_of(scene).version, "0" * 32, ChunkCache(folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_what_was_downloaded_before_the_line_went_dead_is_kept(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
+    scene = Federation()
+    rng = np.random.default_rng(1)
+    scene.found(
+        model={each.name: rng.normal(size=each.shape).astype(np.float32) for each in LAYOUT}
+    )
+    needed = 4 + 2 + 2 + 2
+    with pytest.raises(StoreUnreachable):
+        fetched(CountingStore(scene, last=needed - 1), scene, folder)
+    kept = len(list(folder.iterdir()))
+    assert kept >= needed // 2
+    store = CountingStore(scene)
+    snapshot = fetched(store, scene, folder)
+    assert len(store.asked) == needed - kept
+    np.testing.assert_array_equal(snapshot.model["items"], scene.model()["items"])

@@ -1,0 +1,177 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from latecomer import wire
+from latecomer.broker.port import MAX_MESSAGE_BYTES, Delivery, Message
+from latecomer.broker.topology import updates_queue
+from latecomer.errors import BrokerUnreachable, PublishRefused, StoreUnreachable, Unroutable
+from latecomer.tensors import digest
+from latecomer_worker.encode import encode
+from latecomer_worker.outbox import Outbox
+from latecomer_worker.state import Outgoing, WorkerState
+from scenes import FEDERATION, Federation, make_update, net
+
+
+class Confirms:
+    """A publisher that notes what the outbox held whenever the broker had confirmed."""
+
+    def __init__(self, scene: Federation, state: WorkerState) -> None:
+        self._inner = scene.login("w1").publisher()
+        self._state = state
+        self.held: list[int] = []
+        self.lost = 0
+
+    def publish(self, message: Message, *, mandatory: bool = True) -> None:
+        self._inner.publish(message, mandatory=mandatory)
+        self.held.append(self._state.outgoing())
+        if self.lost:
+            self.lost -= 1
+            raise BrokerUnreachable("the connection was lost before the confirm")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.fixture
+def scene() -> Federation:
+    return Federation()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> WorkerState:
+    return WorkerState(tmp_path / "state.sqlite")
+
+
+def outbox_of(scene: Federation, state: WorkerState, publisher: Confirms | None = None) -> Outbox:
+    return Outbox(
+        state,
+        publisher or scene.login("w1").publisher(),
+        scene.store,
+        federation=FEDERATION,
+        worker="w1",
+    )
+
+
+def queue(state: WorkerState, *seqs: int) -> None:
+    for seq in seqs:
+        state.put_outgoing(encode(make_update("w1", seq)), created_s=float(seq))
+
+
+def arrived(scene: Federation) -> list[Delivery]:
+    subscription = scene.login("aggregator").subscribe(updates_queue(FEDERATION), prefetch=0)
+    deliveries = []
+    while (delivery := subscription.receive(0)) is not None:
+        subscription.ack(delivery)
+        deliveries.append(delivery)
+    subscription.close()
+    return deliveries
+
+
+def test_everything_that_waits_is_sent_in_order(scene: Federation, state: WorkerState) -> None:
+    queue(state, 2, 1, 3)
+    assert outbox_of(scene, state).send() == 3
+    assert [each.message_id for each in arrived(scene)] == [f"w1:boot:{seq}" for seq in (2, 1, 3)]
+    assert state.outgoing() == 0
+
+
+def test_a_message_says_who_sent_what(scene: Federation, state: WorkerState) -> None:
+    queue(state, 1)
+    outbox_of(scene, state).send()
+    (delivery,) = arrived(scene)
+    assert (delivery.routing_key, delivery.user_id) == ("update.shop.w1", "w1")
+    assert delivery.type == "latecomer.update.v1"
+    assert wire.open_update(delivery.body).header.update_id == "w1:boot:1"
+
+
+def test_an_update_is_deleted_only_after_its_confirm(scene: Federation, state: WorkerState) -> None:
+    queue(state, 1, 2)
+    publisher = Confirms(scene, state)
+    outbox_of(scene, state, publisher).send()
+    assert publisher.held == [2, 1]
+
+
+def test_an_update_whose_confirm_was_lost_is_sent_again_under_the_same_id(
+    scene: Federation, state: WorkerState
+) -> None:
+    queue(state, 1)
+    publisher = Confirms(scene, state)
+    publisher.lost = 1
+    outbox = outbox_of(scene, state, publisher)
+    with pytest.raises(BrokerUnreachable):
+        outbox.send()
+    assert outbox.send() == 1
+    first, second = arrived(scene)
+    assert (first.message_id, first.body) == (second.message_id, second.body)
+
+
+def test_a_broker_that_is_down_gets_it_when_it_is_back(
+    scene: Federation, state: WorkerState
+) -> None:
+    queue(state, 1, 2)
+    outbox = outbox_of(scene, state)
+    scene.server.stop()
+    with pytest.raises(BrokerUnreachable):
+        outbox.send()
+    assert state.outgoing() == 2
+    scene.server.start()
+    assert outbox.send() == 2
+
+
+def test_what_the_broker_refuses_stays(scene: Federation, state: WorkerState) -> None:
+    queue(state, 1)
+    scene.server.raise_alarm()
+    with pytest.raises(PublishRefused):
+        outbox_of(scene, state).send()
+    assert state.outgoing() == 1
+
+
+def test_what_no_queue_takes_stays(scene: Federation, state: WorkerState) -> None:
+    queue(state, 1)
+    scene.server.delete(updates_queue(FEDERATION))
+    with pytest.raises(Unroutable):
+        outbox_of(scene, state).send()
+    assert state.outgoing() == 1
+
+
+def test_what_no_broker_will_ever_take_is_dropped_loudly_and_lets_the_next_one_pass(
+    scene: Federation, state: WorkerState
+) -> None:
+    state.put_outgoing(Outgoing("w1:boot:1", bytes(MAX_MESSAGE_BYTES + 1), None), created_s=0.0)
+    queue(state, 2)
+    with capture_logs() as logs:
+        assert outbox_of(scene, state).send() == 1
+    (dropped,) = [each for each in logs if each["event"] == "update.dropped"]
+    assert (dropped["update_id"], dropped["log_level"]) == ("w1:boot:1", "error")
+    assert [each.message_id for each in arrived(scene)] == ["w1:boot:2"]
+    assert state.outgoing() == 0
+
+
+def test_a_payload_too_large_for_a_message_is_in_the_store_before_the_message_is_out(
+    scene: Federation, state: WorkerState
+) -> None:
+    delta = net(*np.ones(wire.MAX_INLINE_BYTES // 4 + 1))
+    outgoing = encode(make_update("w1", delta=delta))
+    assert outgoing.payload is not None
+    state.put_outgoing(outgoing, created_s=0.0)
+    scene.redis.connected = False
+    with pytest.raises(StoreUnreachable):
+        outbox_of(scene, state).send()
+    assert arrived(scene) == []
+    assert state.outgoing() == 1
+
+    scene.redis.connected = True
+    assert outbox_of(scene, state).send() == 1
+    (delivery,) = arrived(scene)
+    assert len(delivery.body) < wire.MAX_HEADER_BYTES
+    name = wire.open_update(delivery.body).payload.digest
+    assert name == digest(outgoing.payload)
+    assert scene.store.read_payload("w1", name) == outgoing.payload
+
+
+def test_a_payload_of_just_four_mib_travels_inside_the_message() -> None:
+    outgoing = encode(make_update("w1", delta=net(*np.ones(wire.MAX_INLINE_BYTES // 4))))
+    assert outgoing.payload is None
+    assert len(outgoing.body) < MAX_MESSAGE_BYTES

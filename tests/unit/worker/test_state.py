@@ -1,0 +1,170 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latecomer.broker.topology import updates_queue
+from latecomer.errors import BadConfiguration
+from latecomer_worker.outbox import Outbox
+from latecomer_worker.state import Outgoing, WorkerState
+from scenes import FEDERATION, Federation
+
+
+def outgoing(seq: int, body: bytes = b"body", payload: bytes | None = None) -> Outgoing:
+    return Outgoing(f"w1:boot:{seq}", body, payload)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> WorkerState:
+    return WorkerState(tmp_path / "deep" / "state.sqlite")
+
+
+def test_the_oldest_update_comes_first_and_stays_until_it_is_deleted(state: WorkerState) -> None:
+    for seq in (3, 1, 2):
+        state.put_outgoing(outgoing(seq, payload=bytes([seq])), created_s=100.0 - seq)
+    assert state.outgoing() == 3
+    assert state.next_outgoing() == outgoing(3, payload=b"\x03")
+    assert state.next_outgoing() == outgoing(3, payload=b"\x03")
+    state.delete_outgoing("w1:boot:3")
+    assert state.next_outgoing() == outgoing(1, payload=b"\x01")
+
+
+def test_an_empty_outbox_has_no_next(state: WorkerState) -> None:
+    assert state.next_outgoing() is None
+    assert state.outgoing() == 0
+
+
+def test_an_id_is_never_queued_twice(state: WorkerState) -> None:
+    state.put_outgoing(outgoing(1, b"first"), created_s=0.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        state.put_outgoing(outgoing(1, b"second"), created_s=1.0)
+    assert state.next_outgoing() == outgoing(1, b"first")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_transaction_happens_as_a_whole_or_not_at_all(
+    state: WorkerState, error: type[BaseException]
+) -> None:
+    vectors = {"user.vector": np.ones((1, 2), np.float32)}
+    with pytest.raises(error), state.transaction():
+        state.put_outgoing(outgoing(1), created_s=0.0)
+        state.save_private(["u1"], vectors)
+        state.remember("last_version", (7, 1))
+        raise error
+    loaded = {"user.vector": np.zeros((1, 2), np.float32)}
+    state.load_private(["u1"], loaded)
+    assert state.outgoing() == 0
+    assert not loaded["user.vector"].any()
+    assert state.fact("last_version") is None
+
+    with state.transaction():
+        state.put_outgoing(outgoing(1), created_s=0.0)
+    assert state.outgoing() == 1
+
+
+def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState) -> None:
+    rng = np.random.default_rng(1)
+    kept = {
+        "user.vector": rng.normal(size=(3, 4)).astype(np.float32),
+        "user.squares": rng.normal(size=(3, 1)).astype(np.float32),
+    }
+    state.save_private(["u1", "u2", "u3"], kept)
+    loaded = {
+        "user.vector": np.zeros((3, 4), np.float32),
+        "user.squares": np.zeros((3, 1), np.float32),
+    }
+    state.load_private(["u3", "new", "u1"], loaded)
+    for name, array in loaded.items():
+        np.testing.assert_array_equal(array[0], kept[name][2])
+        np.testing.assert_array_equal(array[2], kept[name][0])
+        assert not array[1].any()
+
+
+def test_private_state_of_another_size_is_left_alone(state: WorkerState) -> None:
+    state.save_private(["u1"], {"user.vector": np.ones((1, 4), np.float32)})
+    loaded = {"user.vector": np.zeros((1, 8), np.float32)}
+    state.load_private(["u1"], loaded)
+    assert not loaded["user.vector"].any()
+
+
+def test_the_newest_private_state_counts(state: WorkerState) -> None:
+    for value in (1.0, 2.0):
+        state.save_private(["u1"], {"user.vector": np.full((1, 2), value, np.float32)})
+    loaded = {"user.vector": np.zeros((1, 2), np.float32)}
+    state.load_private(["u1"], loaded)
+    assert loaded["user.vector"].tolist() == [[2.0, 2.0]]
+
+
+def test_forgotten_private_state_does_not_come_back(state: WorkerState) -> None:
+    state.save_private(["u1"], {"user.vector": np.ones((1, 2), np.float32)})
+    state.forget_private()
+    loaded = {"user.vector": np.zeros((1, 2), np.float32)}
+    state.load_private(["u1"], loaded)
+    assert not loaded["user.vector"].any()
+
+
+def test_facts_are_remembered_over_a_restart(tmp_path: Path) -> None:
+    state = WorkerState(tmp_path / "state.sqlite")
+    assert state.fact("last_version") is None
+    state.remember("last_version", (7, 3))
+    state.remember("last_version", (7, 4))
+    state.remember("quality", {"north": {"users": 3}})
+    state.close()
+    again = WorkerState(tmp_path / "state.sqlite")
+    assert again.fact("last_version") == [7, 4]
+    assert again.fact("quality") == {"north": {"users": 3}}
+    again.close()
+
+
+def test_a_file_that_is_none_of_ours_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(BadConfiguration) as error:
+        WorkerState(tmp_path / "state.sqlite")
+    assert "LATECOMER_STATE_DIR" in error.value.hint
+
+
+KILLED_AFTER_THE_TRANSACTION = """
+    import os, signal, sys
+    from pathlib import Path
+    from latecomer_worker.state import Outgoing, WorkerState
+    state = WorkerState(Path(sys.argv[1]))
+    with state.transaction():
+        state.put_outgoing(Outgoing("w1:boot:1", b"learned", None), created_s=1.0)
+        state.remember("last_version", (7, 0))
+    {midway}
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+MIDWAY = 'state._db.execute("BEGIN"); state.put_outgoing(Outgoing("w1:boot:2", b"", None), created_s=2.0)'  # noqa: E501 - one line of a script
+
+
+def kill(path: Path, midway: str = "") -> None:
+    script = textwrap.dedent(KILLED_AFTER_THE_TRANSACTION).format(midway=midway)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("midway", ["", MIDWAY])
+def test_a_process_killed_after_the_transaction_leaves_its_update_to_the_next_one(
+    tmp_path: Path, midway: str
+) -> None:
+    path = tmp_path / "state.sqlite"
+    kill(path, midway)
+
+    scene = Federation()
+    state = WorkerState(path)
+    login = scene.login("w1")
+    outbox = Outbox(state, login.publisher(), scene.store, federation=FEDERATION, worker="w1")
+    assert state.fact("last_version") == [7, 0]
+    assert outbox.send() == 1
+    assert state.outgoing() == 0
+    delivery = scene.login("aggregator").subscribe(updates_queue(FEDERATION), prefetch=2).receive(0)
+    assert delivery is not None
+    assert (delivery.message_id, delivery.body) == ("w1:boot:1", b"learned")
+    state.close()
