@@ -2,9 +2,9 @@
 
     python keys.py FEDERATION WORKER...
 
-Runs before everything else, as often as you like: a password that exists stays, the rest is written
-again. Each audience has a folder of its own (a volume, in docker compose), so that a worker can read
-its own two passwords and nobody else's. To change a password, delete its file and restart all.
+Runs before everything else, as often as you like: a password that exists stays, the rest is
+written again. Each audience has a folder of its own (a volume, in docker compose), so that a worker
+can read its own two passwords and nobody else's.
 """
 
 import argparse

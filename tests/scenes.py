@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -13,21 +14,35 @@ from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.memory.broker import MemorySubscription
 from latecomer.broker.port import Delivery, Message, Subscription
 from latecomer.clock import ManualClock
+from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.events import UpdateSubmitted, Version
+from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.splits import temporal_split
 from latecomer.lifecycle import Backoff
 from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
 from latecomer.store.port import Commit, Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
+from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator import commit, optimizer
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
+from latecomer_cli import federation
+from latecomer_worker.agent import Agent
+from latecomer_worker.fetch import ChunkCache, Snapshot
+from latecomer_worker.outbox import Outbox
+from latecomer_worker.site import Site
+from latecomer_worker.state import WorkerState
+from latecomer_worker.trainer import Trainer
 
 FEDERATION = "shop"
 EPOCH = 7
 LEASE_S = 30.0
 CATALOGUE = b'{"items":[],"descriptions":[]}'
+
+ITEMS = 40
+ITEM_CATALOGUE = Catalogue(tuple(f"sku-{row}" for row in range(ITEMS)), ("",) * ITEMS)
 
 #: One tensor of each kind.
 LAYOUT = Layout(
@@ -51,7 +66,8 @@ def make_recipe(**aggregation: Any) -> Recipe:
                 "columns": {"user": "u", "item": "i", "time": "t"},
             },
             "model": {"dimension": 8},
-            "training": {"learning_rate": 0.05, "contexts_per_batch": 4, "negatives": 12},
+            "training": {"learning_rate": 0.05, "contexts_per_batch": 4, "passes": 4},
+            "evaluation": {"k": 5},
             "aggregation": terms | aggregation,
         }
     )
@@ -100,7 +116,7 @@ def message_of(update: UpdateSubmitted) -> Message:
 def delivery_of(update: UpdateSubmitted, **changes: Any) -> Delivery:
     """As the broker hands it on, with the honest login; ``changes`` win."""
     message = message_of(update)
-    facts = {
+    facts: dict[str, Any] = {
         "routing_key": message.routing_key,
         "body": message.body,
         "message_id": message.message_id,
@@ -172,6 +188,12 @@ class Federation:
         self.store.release(lease)
         return head
 
+    def found_items(self, *, new_epoch: bool = False) -> Head:
+        """Publish version 0 of the recipe's own model, over the catalogue of items."""
+        return federation.found(
+            self.store, self.recipe, ITEM_CATALOGUE, self.clock, new_epoch=new_epoch
+        ).head
+
     def coordinator(self, owner: str = "a", *, store: RedisStore | None = None) -> Coordinator:
         """An aggregator of this name, with connections of its own."""
         store = store or self.open_store()
@@ -209,7 +231,8 @@ class Federation:
         """Updates that the broker still remembers though nobody waits for them."""
         queue = self.server.find(topology.updates_queue(FEDERATION))
         assert queue is not None
-        return sum(len(each._unsettled) for each in queue.consumers)  # type: ignore[attr-defined]
+        consumers: list[Any] = queue.consumers
+        return sum(len(each._unsettled) for each in consumers)
 
     def listen(self, worker: str) -> MemorySubscription:
         """The queue in which a worker hears of rounds."""
@@ -241,6 +264,101 @@ class Federation:
         return published.model
 
 
+def checkerboard(users: int, *, first: int = 0) -> Interactions:
+    """Each user meets eight items of his own colour, one a day; the other colour never."""
+    rng = np.random.default_rng(first)
+    colours = [(first + user) % 2 for user in range(users)]
+    chosen = [rng.permutation(ITEMS // 2)[:8] * 2 + colour for colour in colours]
+    return Interactions(
+        users=tuple(f"customer-{first + user}" for user in range(users)),
+        regions=tuple(("white", "black")[colour] for colour in colours),
+        user=np.repeat(np.arange(users), 8),
+        item=np.concatenate(chosen).astype(np.int64),
+        time_s=np.tile(1_600_000_000.0 + 86_400.0 * np.arange(8), users),
+    )
+
+
+def make_site(interactions: Interactions) -> Site:
+    return Site(
+        users=interactions.users,
+        regions=interactions.regions,
+        split=temporal_split(interactions),
+        catalogue=digest(ITEM_CATALOGUE.to_bytes()),
+    )
+
+
+class Device:
+    """A worker's process on a device; ``restart`` is what its files survive.
+
+    Attributes:
+        trainers: Every trainer that was made: one whenever the data was read.
+        on_open: Called before the data is read.
+        stopping: Looked at between batches.
+        slept: How long it wanted to pause, each time.
+    """
+
+    def __init__(
+        self, scene: "Federation", worker: str, folder: Path, *, site: Site | None = None
+    ) -> None:
+        self._scene = scene
+        self._worker = worker
+        self._folder = folder / worker
+        self._site = site or make_site(checkerboard(12))
+        self._boots = 0
+        self.trainers: list[Trainer] = []
+        self.slept: list[float] = []
+        self.on_open: Callable[[], None] = lambda: None
+        self.stopping: Callable[[], bool] = lambda: False
+        self._start()
+
+    def restart(self) -> None:
+        self._rounds.close()
+        self.state.close()
+        self._start()
+
+    def _start(self) -> None:
+        scene, worker = self._scene, self._worker
+        self._boots += 1
+        self._rounds = scene.listen(worker)
+        self.state = WorkerState(self._folder / "state.sqlite")
+        login = scene.login(worker)
+        self.agent = Agent(
+            federation=FEDERATION,
+            worker=worker,
+            boot=f"boot{self._boots}",
+            rounds=self._rounds,
+            store=scene.store,
+            outbox=Outbox(
+                self.state, login.publisher(), scene.store, federation=FEDERATION, worker=worker
+            ),
+            state=self.state,
+            cache=ChunkCache(self._folder / "chunks"),
+            open_site=self._open,
+            clock=scene.clock,
+            rng=np.random.default_rng(self._boots),
+            backoff=Backoff(first_s=0.5, ceiling_s=10.0, rng=random.Random(1)),
+            should_stop=self._should_stop,
+            idle=self.slept.append,
+        )
+
+    def step(self) -> bool:
+        return self.agent.step(0)
+
+    def trainer(self) -> Trainer:
+        """A trainer with the private state that is on disk."""
+        recipe = self._scene.recipe
+        protocol = RankingProtocol(k=recipe.evaluation.k)
+        return Trainer(family(recipe.model), self._site, protocol, self.state)
+
+    def _should_stop(self) -> bool:
+        return self.stopping()
+
+    def _open(self, _snapshot: Snapshot) -> Trainer:
+        self.on_open()
+        self.trainers.append(self.trainer())
+        return self.trainers[-1]
+
+
 def heard(rounds: Subscription) -> list[Version]:
     """The versions that were announced since, oldest first."""
     versions = []
@@ -254,4 +372,3 @@ def step(coordinator: Coordinator, times: int = 1) -> None:
     """So many steps, none of which waits."""
     for _ in range(times):
         coordinator.step(0)
-

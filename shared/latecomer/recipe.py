@@ -270,9 +270,8 @@ A_NAME = "1 to 40 lower-case letters, digits and inner hyphens"
 
 
 def _problem(error: Any) -> str:
-    path = _path(error["loc"])
-    got = f"got {reprlib.repr(error['input'])}"
-    match error["type"]:
+    path, kind = _path(error["loc"]), error["type"]
+    match kind:
         case "extra_forbidden":
             allowed = _allowed(error["loc"][:-1])
             close = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
@@ -283,14 +282,15 @@ def _problem(error: Any) -> str:
         case "union_tag_not_found":
             return f"{path}.name: required, one of {', '.join(map(repr, OPTIMIZERS))}"
         case "union_tag_invalid":
-            allowed_names = ", ".join(map(repr, OPTIMIZERS))
-            return f"{path}.name: must be one of {allowed_names}, got {error['ctx']['tag']!r}"
+            names = ", ".join(map(repr, OPTIMIZERS))
+            return f"{path}.name: must be one of {names}, got {error['ctx']['tag']!r}"
         case "string_pattern_mismatch":
-            return f"{path}: must be {PATTERNS.get(error['loc'][-1], A_NAME)}, {got}"
-        case kind if kind in TYPES:
-            return f"{path}: must be {TYPES[kind]}, {got}"
+            rule = f"must be {PATTERNS.get(error['loc'][-1], A_NAME)}"
+        case _ if kind in TYPES:
+            rule = f"must be {TYPES[kind]}"
         case _:
-            return f"{path}: {error['msg'].replace('Input should be', 'must be')}, {got}"
+            rule = error["msg"].replace("Input should be", "must be")
+    return f"{path}: {rule}, got {reprlib.repr(error['input'])}"
 
 
 def _path(place: tuple[str | int, ...]) -> str:

@@ -18,6 +18,7 @@ from latecomer.errors import (
     VersionConflict,
 )
 from latecomer.events import Version
+from latecomer.store import redis as redis_store
 from latecomer.store.port import Lease
 from latecomer.store.redis import RedisStore, connect
 from server import eventually, free_port
@@ -180,6 +181,44 @@ def test_a_server_that_comes_back_is_used_again(real_stores: Stores) -> None:
     finally:
         real_stores.server.start()
     eventually(lambda: store.head() is not None, within_s=PATIENCE_S)
+
+
+def test_a_frozen_server_is_unreachable_and_used_again_once_it_thaws(
+    real_stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _need_ours(real_stores)
+    monkeypatch.setattr(redis_store, "SOCKET_TIMEOUT_S", 0.2)
+    store = real_stores.open()
+    publish(store, lead(store), 0, b"v0..")
+    real_stores.server.freeze()
+    try:
+        with pytest.raises(StoreUnreachable, match="does not answer"):
+            store.head()
+    finally:
+        real_stores.server.thaw()
+    assert store.head() is not None
+
+
+def test_a_commit_that_is_not_on_the_disk_yet_is_not_confirmed(
+    real_stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _need_ours(real_stores)
+    if real_stores.server.name.startswith("Redis 7.0"):
+        pytest.skip("this server cannot say what is on its disk")
+    monkeypatch.setattr(redis_store, "FSYNC_TIMEOUT_MS", 50)
+    store = real_stores.open()
+    store.stage(named(b"v0.."))
+    commit = commit_of(lead(store), Version(1, 0), b"v0..")
+    real_stores.raw.config_set("appendfsync", "no")
+    try:
+        with pytest.raises(StoreUnreachable, match="to its disk in time"):
+            store.commit(commit)
+        # Over a new connection, which has written nothing else that it could wait for.
+        with pytest.raises(StoreUnreachable, match="to its disk in time"):
+            real_stores.open().commit(commit)
+    finally:
+        real_stores.raw.config_set("appendfsync", "always")
+    real_stores.open().commit(commit)
 
 
 def test_a_server_introduces_itself(stores: Stores) -> None:

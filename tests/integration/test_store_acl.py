@@ -286,7 +286,10 @@ def configured(request: pytest.FixtureRequest) -> Iterator[ConfiguredRedis]:
     server.discard()
 
 
-def test_the_shipped_settings_and_rules_start_a_server(configured: ConfiguredRedis) -> None:
+def test_what_was_committed_under_the_shipped_rules_survives_a_restart(
+    configured: ConfiguredRedis,
+) -> None:
+    # Servers replay their append-only file as the default user: with no rights, no commit returns.
     with contextlib.closing(_store(configured, "aggregator:aggregator@")) as aggregator:
         publish(aggregator, lead(aggregator), 0, b"v0..")
         configured.restart()
@@ -295,9 +298,12 @@ def test_the_shipped_settings_and_rules_start_a_server(configured: ConfiguredRed
     assert head.version == Version(1, 0)
 
 
-def test_without_a_login_the_shipped_rules_allow_nothing(configured: ConfiguredRedis) -> None:
+@pytest.mark.parametrize("login", ["", ":default@", "default:@", "default:default@"])
+def test_without_a_login_the_shipped_rules_allow_nothing(
+    configured: ConfiguredRedis, login: str
+) -> None:
     with (
-        contextlib.closing(_store(configured, "")) as store,
+        contextlib.closing(_store(configured, login)) as store,
         pytest.raises(StoreDenied, match="refuses this login"),
     ):
         store.head()

@@ -34,7 +34,8 @@ def is_purchase(line: Line) -> bool:
 def first_purchases(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, str]]:
     """(customer, item, time, country) of the first purchase of each pair, in order of time.
 
-    Purchases at the same minute stay in the order of the source. A customer's country is that of the first purchase.
+    Purchases of the same minute stay in the order of the source. A customer's country is that of
+    the first purchase.
     """
     seen: set[tuple[str, str]] = set()
     country: dict[str, str] = {}

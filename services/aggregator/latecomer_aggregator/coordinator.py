@@ -188,9 +188,7 @@ class Coordinator:
             self._fold(term, update, delivery)
 
     def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
-        """Held already (the connection was lost in between, or it was published twice), or in the
-        ledger.
-        """
+        """Held already (the connection was lost, or it was published twice), or in the ledger."""
         if term.buffer.holds(header.update_id):
             # A second copy is enough to remember it by; a lost connection's ack does nothing.
             term.updates.ack(term.buffer.redelivered(header.update_id, delivery))

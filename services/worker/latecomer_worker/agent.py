@@ -90,6 +90,8 @@ class Agent:
             took_part = self._step(wait_s)
             self._backoff.reset()
         except Transient as error:
+            # An announcement that was acked is gone: what it told of is found at the head.
+            self._looked_s = float("-inf")
             pause_s = self._backoff.next_s()
             log.warning("worker.waits", cause=str(error), pause_s=round(pause_s, 2))
             self._idle(pause_s)

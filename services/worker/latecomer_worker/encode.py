@@ -1,15 +1,19 @@
 """From what was learned to what is sent: the difference, and the few facts that travel with it."""
 
 from collections.abc import Mapping
+from math import fsum
 
 from latecomer import wire
-from latecomer.events import UpdateSubmitted
+from latecomer.events import MAX_REGIONS, UpdateSubmitted
 from latecomer.recommenders.port import Trained
 from latecomer.tensors import difference
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.state import Outgoing
 
 Sums = Mapping[str, Mapping[str, float]]
+
+#: What the smallest regions are reported as together where there are more than a header takes.
+OTHER = "other"
 
 
 def describe(
@@ -31,9 +35,19 @@ def describe(
         layout=layout.digest,
         examples=trained.examples,
         steps=trained.steps,
-        sums=sums,
+        sums=_reported(sums),
         delta=difference(layout, snapshot.model, trained.model),
     )
+
+
+def _reported(sums: Sums) -> Sums:
+    """The largest regions as they are, the rest added up: sums of users may be pooled."""
+    if len(sums) <= MAX_REGIONS:
+        return sums
+    by_size = sorted(sums.keys() - {OTHER}, key=lambda region: (-sums[region]["users"], region))
+    kept = {region: sums[region] for region in by_size[: MAX_REGIONS - 1]}
+    rest = [sums[region] for region in sorted(sums.keys() - kept.keys())]
+    return kept | {OTHER: {name: fsum(each[name] for each in rest) for name in rest[0]}}
 
 
 def encode(update: UpdateSubmitted) -> Outgoing:

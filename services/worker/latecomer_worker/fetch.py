@@ -17,6 +17,9 @@ from latecomer.tensors import Array, digest
 
 log = structlog.get_logger()
 
+#: Asked for at a time: when a bad line breaks, all but the last few are on disk.
+CHUNKS_AT_A_TIME = 4
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -73,10 +76,11 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
         raise ChunkMissing(f"the manifest of {version} is not the one that was announced")
     needed = _needed(manifest)
     blobs = {name: data for name in needed if (data := cache.get(name)) is not None}
-    missing = needed - blobs.keys()
-    for name, data in store.read(missing).items():
-        cache.put(name, data)
-        blobs[name] = data
+    missing = sorted(needed - blobs.keys())
+    for start in range(0, len(missing), CHUNKS_AT_A_TIME):
+        for name, data in store.read(missing[start : start + CHUNKS_AT_A_TIME]).items():
+            cache.put(name, data)
+            blobs[name] = data
     cache.keep_only(needed)
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(

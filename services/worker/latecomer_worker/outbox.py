@@ -42,12 +42,12 @@ class Outbox:
         """
         sent = 0
         while (outgoing := self._state.next_outgoing()) is not None:
-            self._publish(outgoing)
+            sent += self._publish(outgoing)
             self._state.delete_outgoing(outgoing.update_id)
-            sent += 1
         return sent
 
-    def _publish(self, outgoing: Outgoing) -> None:
+    def _publish(self, outgoing: Outgoing) -> bool:
+        """Whether the broker confirmed it; False if no broker ever will."""
         if outgoing.payload is not None:
             self._store.stage_payload(self._worker, outgoing.payload)
         message = Message(
@@ -62,5 +62,6 @@ class Outbox:
         except MessageTooLarge as error:
             # No broker will ever take it: dropping it, loudly, lets the next ones pass.
             log.error("update.dropped", update_id=outgoing.update_id, cause=str(error))
-        else:
-            log.info("update.published", update_id=outgoing.update_id, bytes=len(outgoing.body))
+            return False
+        log.info("update.published", update_id=outgoing.update_id, bytes=len(outgoing.body))
+        return True

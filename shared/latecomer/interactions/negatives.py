@@ -39,9 +39,9 @@ class Unseen:
         self._starts = np.cumsum(known) - known
         #: (U,) how many items each user lacks.
         self._lacking = items - known
-        self._stride = items + 1
+        self._items = items
         #: (N,) user, and how many items the user lacks below this one; never decreases.
-        self._gaps = user * self._stride + item - (np.arange(len(pairs)) - self._starts[user])
+        self._gaps = user * items + item - (np.arange(len(pairs)) - self._starts[user])
 
     def draw(self, users: Items, n: int, rng: np.random.Generator) -> Items:
         """(B,) users -> (B, n) items, drawn with replacement.
@@ -53,7 +53,7 @@ class Unseen:
         if not lacking.all():
             raise BadData(f"user {users[np.argmin(lacking)]} has every item of the catalogue")
         rank = rng.integers(0, lacking[:, None], size=(len(users), n))  # (B, n)
-        keys = users[:, None] * self._stride + rank
+        keys = users[:, None] * self._items + rank
         return rank + np.searchsorted(self._gaps, keys, side="right") - self._starts[users, None]
 
 

@@ -233,7 +233,8 @@ def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
-    return torch.from_numpy(array)
+    # Decoded arrays are read-only views, which torch cannot promise to leave alone; those it copies.
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def _checked(plan: Plan) -> TwoTowerTraining:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import fakeredis
 import redis
@@ -42,6 +42,8 @@ from latecomer.store.port import (
     WorkerRecord,
 )
 from latecomer.tensors import digest
+
+_T = TypeVar("_T")
 
 #: Staged chunks that no commit keeps are forgotten after this; a commit takes seconds.
 STAGED_S = 900
@@ -93,18 +95,23 @@ class _RetryUnlessDenied(Retry):
 
     def call_with_retry(
         self,
-        do: Callable[[], Any],
-        fail: Callable[..., Any],
+        do: Callable[[], _T],
+        fail: Callable[[Exception], Any] | Callable[[Exception, int], Any],
         is_retryable: Callable[[Exception], bool] | None = None,
-        **options: Any,
-    ) -> Any:
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> _T:
         """As ``Retry``, but a refused login is an error at once."""
 
-        def worthwhile(error: Exception) -> bool:
-            denied = isinstance(error, exceptions.AuthenticationError)
-            return not denied and (is_retryable is None or is_retryable(error))
+        def once() -> _T:
+            try:
+                return do()
+            except exceptions.AuthenticationError as error:
+                raise exceptions.NoPermissionError(str(error)) from error
 
-        return super().call_with_retry(do, fail, worthwhile, **options)
+        # redis-py 6 neither passes nor takes these.
+        options = {"is_retryable": is_retryable, "with_failure_count": with_failure_count}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value}
+        return super().call_with_retry(once, fail, **given)
 
 
 class RedisStore:

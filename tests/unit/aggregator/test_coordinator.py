@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ from scenes import (
 )
 
 
-class Killed(Exception):  # noqa: N818 - what happened to the process
+class Killed(Exception):
     """kill -9, at this line."""
 
 
@@ -508,7 +510,8 @@ def test_chunks_that_expired_before_the_commit_are_staged_again(scene: Federatio
         if not lost:
             client = embedded(scene.redis)
             kept = {f"lc:{{{FEDERATION}}}:b:{each}" for each in scene.manifest().chunks()}
-            keys = {key.decode() for key in client.keys(f"lc:{{{FEDERATION}}}:b:*")}
+            names: Any = client.keys(f"lc:{{{FEDERATION}}}:b:*")
+            keys = {bytes(key).decode() for key in names}
             client.delete(*(keys - kept))
             lost.append(len(keys - kept))
 
@@ -792,9 +795,7 @@ def test_replaying_the_manifests_from_version_0_gives_bit_identical_models(
         example_weight={"rule": "sqrt", "reference": 50},
     )
     rng = np.random.default_rng(5)
-    initial = {
-        spec.name: rng.normal(size=spec.shape).astype(np.float32) for spec in LAYOUT
-    }
+    initial = {spec.name: rng.normal(size=spec.shape).astype(np.float32) for spec in LAYOUT}
     scene.found(model=initial)
     coordinator = scene.coordinator()
     sent: dict[str, UpdateSubmitted] = {}

@@ -104,7 +104,7 @@ def test_adagrad_calms_down() -> None:
 
 @every_rule
 def test_rows_that_nobody_touched_do_not_move_and_keep_their_state(settings: Optimizer) -> None:
-    everything = rows({row: (1.0, 2.0) for row in range(4)})
+    everything = rows(dict.fromkeys(range(4), (1.0, 2.0)))
     model, state = after(settings, everything)
     moved, moved_state = after(settings, everything, rows({2: (5.0, 5.0)}))
     others = [0, 1, 3]

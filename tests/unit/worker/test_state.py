@@ -52,11 +52,16 @@ def test_a_transaction_happens_as_a_whole_or_not_at_all(
     state: WorkerState, error: type[BaseException]
 ) -> None:
     vectors = {"user.vector": np.ones((1, 2), np.float32)}
-    with pytest.raises(error), state.transaction():
-        state.put_outgoing(outgoing(1), created_s=0.0)
-        state.save_private(["u1"], vectors)
-        state.remember("last_version", (7, 1))
-        raise error
+
+    def interrupted() -> None:
+        with state.transaction():
+            state.put_outgoing(outgoing(1), created_s=0.0)
+            state.save_private(["u1"], vectors)
+            state.remember("last_version", (7, 1))
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     loaded = {"user.vector": np.zeros((1, 2), np.float32)}
     state.load_private(["u1"], loaded)
     assert state.outgoing() == 0

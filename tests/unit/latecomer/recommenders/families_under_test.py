@@ -1,0 +1,69 @@
+"""Every model family, small enough to learn in a second, and data whose right answer is obvious."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latecomer.interactions.splits import History
+from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Plan, Recommender
+from latecomer.recommenders.settings import TwoTowerModel
+
+#: Items of the checkerboard; users buy only even or only odd ones.
+ITEMS = 12
+USERS = 48
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family, and plans under which it must learn the checkerboard."""
+
+    name: str
+    make: Callable[[], Recommender]
+    plans: Sequence[Plan]
+
+
+def two_tower() -> Recommender:
+    return family(TwoTowerModel(dimension=8))
+
+
+FAMILIES = [
+    Family(
+        "two_tower",
+        two_tower,
+        [
+            {"loss": loss, "optimizer": optimizer, "learning_rate": rate, "passes": 60}
+            for loss in ("softmax", "bpr")
+            for optimizer, rate in (("adam", 0.03), ("adamw", 0.03), ("sgd", 0.3))
+        ],
+    )
+]
+
+
+def history(*users: Sequence[Sequence[int]]) -> History:
+    """Users as lists of baskets; the n-th basket of each is at time n."""
+    lengths = [sum(len(basket) for basket in baskets) for baskets in users]
+    items = [item for baskets in users for basket in baskets for item in basket]
+    times = [at for baskets in users for at, basket in enumerate(baskets) for _ in basket]
+    return History(
+        np.cumsum([0, *lengths], dtype=np.int64),
+        np.array(items, np.int64),
+        np.array(times, np.float64),
+    )
+
+
+def answers() -> list[int]:
+    """The one item of its colour that each user of the checkerboard does not know."""
+    return [user % ITEMS for user in range(USERS)]
+
+
+def checkerboard() -> History:
+    """Each user bought all items of one colour but one, two at a time and one alone."""
+    users = []
+    for user, missing in enumerate(answers()):
+        rng = np.random.default_rng(user)
+        bought = [item for item in range(missing % 2, ITEMS, 2) if item != missing]
+        a, b, c, d, e = rng.permutation(bought).tolist()
+        users.append([[a, b], [c], [d, e]])
+    return history(*users)

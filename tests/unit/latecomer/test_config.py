@@ -1,0 +1,141 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from latecomer.config import load_settings, without_password
+from latecomer.errors import BadConfiguration, ExitCode
+
+PASSWORD = "p@ss/w:rd?#%"  # noqa: S105
+QUOTED = "p%40ss%2Fw%3Ard%3F%23%25"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("LATECOMER_"):
+            monkeypatch.delenv(name)
+
+
+def test_without_an_environment_everything_is_embedded() -> None:
+    settings = load_settings()
+    assert (settings.broker_url, settings.store_url) == ("memory://", "memory://")
+    assert settings.metrics_port == 0
+    assert settings.declare_topology
+
+
+def test_the_environment_sets_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATECOMER_BROKER_URL", "amqp://rabbit/latecomer")
+    monkeypatch.setenv("LATECOMER_DECLARE_TOPOLOGY", "false")
+    monkeypatch.setenv("LATECOMER_METRICS_PORT", "9100")
+    monkeypatch.setenv("LATECOMER_STATE_DIR", "/var/lib/latecomer")
+    settings = load_settings()
+    assert settings.broker_url == "amqp://rabbit/latecomer"
+    assert not settings.declare_topology
+    assert settings.metrics_port == 9100
+    assert settings.state_dir == Path("/var/lib/latecomer")
+
+
+def test_an_argument_wins_over_the_environment_unless_it_was_not_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LATECOMER_FEDERATION", "retail")
+    assert load_settings(federation="clinic").federation == "clinic"
+    assert load_settings(federation=None).federation == "retail"
+
+
+def test_a_secret_file_sets_a_password(tmp_path: Path) -> None:
+    (tmp_path / "latecomer_broker_password").write_text(f"{PASSWORD}\n")
+    settings = load_settings(
+        _secrets_dir=tmp_path, broker_url="amqp://rabbit:5672/latecomer", broker_user="uk-1"
+    )
+    assert settings.broker_login() == f"amqp://uk-1:{QUOTED}@rabbit:5672/latecomer"
+
+
+def test_the_environment_wins_over_a_secret_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "latecomer_store_user").write_text("from-the-file")
+    monkeypatch.setenv("LATECOMER_STORE_USER", "from-the-environment")
+    assert load_settings(_secrets_dir=tmp_path).store_user == "from-the-environment"
+
+
+def test_user_and_password_are_quoted_into_the_url() -> None:
+    settings = load_settings(
+        store_url="rediss://redis:6380/2", store_user="a/b", store_password=PASSWORD
+    )
+    assert settings.store_login() == f"rediss://a%2Fb:{QUOTED}@redis:6380/2"
+
+
+def test_a_url_with_a_login_of_its_own_keeps_it() -> None:
+    settings = load_settings(
+        broker_url="amqp://me:mine@rabbit", broker_user="other", broker_password="theirs"
+    )
+    assert settings.broker_login() == "amqp://me:mine@rabbit"
+
+
+def test_without_a_user_the_url_stays_as_it_is() -> None:
+    settings = load_settings(store_url="redis://redis:6379/0", store_password=PASSWORD)
+    assert settings.store_login() == "redis://redis:6379/0"
+
+
+def test_passwords_are_not_shown() -> None:
+    settings = load_settings(broker_password=PASSWORD, store_password=PASSWORD)
+    for shown in (
+        repr(settings),
+        str(settings),
+        str(settings.model_dump()),
+        settings.model_dump_json(),
+    ):
+        assert PASSWORD not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("memory://", "memory://"),
+        ("redis://redis:6379/0", "redis://redis:6379/0"),
+        ("amqp://guest@rabbit/vhost", "amqp://guest@rabbit/vhost"),
+        ("amqp://guest:secret@rabbit:5672/vhost", "amqp://guest:***@rabbit:5672/vhost"),
+        ("amqp://guest:secret@rabbit", "amqp://guest:***@rabbit"),
+        ("redis://:secret@redis/1", "redis://:***@redis/1"),
+        ("redis://u:secret@[::1]:6379/1", "redis://u:***@[::1]:6379/1"),
+        ("amqp://u:s:e@cret@rabbit/v?heartbeat=3", "amqp://u:***@rabbit/v?heartbeat=3"),
+        ("amqp://u:secret@rabbit:port/v", "amqp://u:***@rabbit:port/v"),
+        (f"amqp://u:{QUOTED}@rabbit", "amqp://u:***@rabbit"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATECOMER_METRICS_PORT", "70000")
+    monkeypatch.setenv("LATECOMER_LOG_LEVEL", "loud")
+    monkeypatch.setenv("LATECOMER_LEASE_S", "soon")
+    with pytest.raises(BadConfiguration) as caught:
+        load_settings(retention_s=-1)
+    said = str(caught.value)
+    assert "LATECOMER_METRICS_PORT: Input should be less than or equal to 65535" in said
+    assert "LATECOMER_LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'" in said
+    assert "LATECOMER_LEASE_S: Input should be a valid number" in said
+    assert "LATECOMER_RETENTION_S: Input should be greater than 0" in said
+    assert caught.value.exit_code == ExitCode.BAD_USAGE
+
+
+def test_a_bad_password_is_not_repeated_in_the_complaint() -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load_settings(broker_password=[PASSWORD])
+    assert "LATECOMER_BROKER_PASSWORD" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_setting_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(BadConfiguration, match="LATECOMER_BROKR_URL: Extra inputs"):
+        load_settings(brokr_url="amqp://rabbit")
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().federation = "other"  # type: ignore[misc]

@@ -1,0 +1,116 @@
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latecomer.lifecycle import Backoff, full_jitter_s, stop_signal
+
+BOTH = [signal.SIGTERM, signal.SIGINT]
+
+
+class Always(random.Random):
+    """Draws the same place between the bounds every time."""
+
+    def __init__(self, place: float) -> None:
+        super().__init__(0)
+        self._place = place
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + (b - a) * self._place
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    former = [(number, signal.getsignal(number)) for number in BOTH]
+    yield
+    for number, handler in former:
+        signal.signal(number, handler)
+
+
+def pauses(backoff: Backoff, count: int) -> list[float]:
+    return [backoff.next_s() for _ in range(count)]
+
+
+def test_the_longest_pause_doubles_up_to_the_ceiling() -> None:
+    backoff = Backoff(first_s=0.5, ceiling_s=5.0, rng=Always(1.0))
+    assert pauses(backoff, 6) == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_a_success_starts_the_pauses_again() -> None:
+    backoff = Backoff(first_s=0.5, ceiling_s=5.0, rng=Always(1.0))
+    pauses(backoff, 4)
+    backoff.reset()
+    assert pauses(backoff, 2) == [0.5, 1.0]
+
+
+def test_the_shortest_pause_is_none() -> None:
+    assert pauses(Backoff(first_s=0.5, ceiling_s=5.0, rng=Always(0.0)), 3) == [0.0] * 3
+
+
+def test_ten_thousand_failures_do_not_overflow() -> None:
+    assert max(pauses(Backoff(first_s=0.5, ceiling_s=5.0, rng=Always(1.0)), 10_000)) == 5.0
+
+
+def test_a_fleet_that_failed_together_does_not_come_back_together() -> None:
+    fleet = [Backoff(first_s=1.0, ceiling_s=9.0, rng=random.Random(seed)) for seed in range(50)]
+    assert len({backoff.next_s() for backoff in fleet}) == 50
+
+
+@given(
+    failures=st.integers(0, 5000),
+    first_s=st.floats(0.001, 10.0),
+    ceiling_s=st.floats(0.001, 600.0),
+    seed=st.integers(0, 2**32),
+)
+def test_a_pause_is_between_nothing_and_the_ceiling(
+    failures: int, first_s: float, ceiling_s: float, seed: int
+) -> None:
+    pause_s = full_jitter_s(failures, first_s=first_s, ceiling_s=ceiling_s, rng=random.Random(seed))
+    assert 0.0 <= pause_s <= ceiling_s
+    assert pause_s <= first_s * 2.0 ** min(failures, 60)
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_sets_the_event_and_nothing_dies(number: signal.Signals) -> None:
+    with stop_signal() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.wait(timeout=10)
+
+
+def test_a_second_interrupt_is_for_who_cannot_wait() -> None:
+    with stop_signal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_termination_waits_like_the_first() -> None:
+    with stop_signal() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+
+
+def fails() -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize("work", [lambda: None, fails], ids=["well", "badly"])
+def test_the_former_handlers_return_however_it_ended(work: Callable[[], None]) -> None:
+    received: list[int] = []
+    for number in BOTH:
+        signal.signal(number, lambda each, _frame: received.append(each))
+    try:
+        with stop_signal():
+            work()
+    except LookupError:
+        pass
+    for number in BOTH:
+        signal.raise_signal(number)
+    assert received == BOTH

@@ -1,0 +1,301 @@
+import copy
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latecomer.errors import BadConfiguration
+from latecomer.events import Version
+from latecomer.recipe import AdamW, Recipe, Sgd, load_recipe, round_of
+from latecomer.store.port import Head
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+SHIPPED = sorted(RECIPES.glob("*.toml"))
+
+SMALL = """
+federation = "retail"
+[data]
+source = "purchases.csv"
+catalogue = "items.csv"
+[data.columns]
+user = "customer"
+item = "item"
+time = "time"
+[model]
+[training]
+[aggregation.optimizer]
+name = "adamw"
+[[fleet.workers]]
+name = "north"
+[[fleet.workers]]
+name = "phone"
+slots = 3
+cohort = "1/2"
+[[fleet.workers]]
+name = "south"
+"""
+
+Keys = tuple[str | int, ...]
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    return {**tomllib.loads(SMALL), **changes}
+
+
+def changed(keys: Keys, value: object) -> dict[str, Any]:
+    """The small recipe with one more, or another, value at ``keys``."""
+    body = copy.deepcopy(small())
+    at: Any = body
+    for key in keys[:-1]:
+        at = at[key] if isinstance(key, int) else at.setdefault(key, {})
+    at[keys[-1]] = value
+    return body
+
+
+def recipe(body: dict[str, Any]) -> Recipe:
+    return Recipe.model_validate(body)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "scene.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problem(body: dict[str, Any]) -> str:
+    with pytest.raises(BadConfiguration) as caught:
+        Recipe.from_bytes(json.dumps(body).encode())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_its_files_are_there(path: Path) -> None:
+    shipped = load_recipe(path)
+    assert (path.parent / shipped.data.source).is_file()
+    assert (path.parent / shipped.data.catalogue).is_file()
+    assert len(set(shipped.fleet.names())) == len(shipped.fleet.names())
+
+
+def test_the_shipped_recipes_are_the_ones_we_know() -> None:
+    assert {"retail", "three-cities"} <= {path.stem for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_recipe_comes_back_from_the_store(path: Path) -> None:
+    shipped = load_recipe(path)
+    assert Recipe.from_bytes(shipped.to_bytes()) == shipped
+
+
+def test_the_stored_form_does_not_depend_on_the_order_of_keys() -> None:
+    backwards = dict(reversed(small().items()))
+    assert recipe(backwards).to_bytes() == recipe(small()).to_bytes()
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    small_recipe = recipe(small())
+    assert small_recipe.aggregation.mode == "fedbuff"
+    assert small_recipe.aggregation.optimizer == AdamW(name="adamw")
+    assert recipe(small(aggregation={})).aggregation.optimizer == Sgd()
+    assert small_recipe.evaluation.candidates == "full"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (
+            ("traning",),
+            {},
+            "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
+            "aggregation, data, demo, evaluation, federation, fleet, model, seed, title, training",
+        ),
+        (
+            ("data", "columns", "usr"),
+            "x",
+            "data.columns.usr: unknown key (did you mean 'user'?), allowed: behaviour, item, "
+            "rating, region, time, user",
+        ),
+        (
+            ("fleet", "workers", 1, "pase"),
+            "slow",
+            "fleet.workers.1.pase: unknown key (did you mean 'pace'?), allowed: cohort, "
+            "except_regions, label, name, pace, regions, shard, slots",
+        ),
+        (
+            ("fleet", "workers", 1, "pace"),
+            "slowly",
+            "fleet.workers.1.pace: must be 'fast', 'slow', 'offline' or 'misbehaving', "
+            "got 'slowly'",
+        ),
+        (
+            ("fleet", "workers", 1, "name"),
+            "UK 4",
+            "fleet.workers.1.name: must be 1 to 40 lower-case letters, digits and inner hyphens, "
+            "got 'UK 4'",
+        ),
+        (
+            ("fleet", "workers", 1, "shard"),
+            "0/6",
+            "fleet.workers.1.shard: must be a part like '2/6', got '0/6'",
+        ),
+        (
+            ("fleet", "workers", 1, "regions"),
+            "Spain",
+            "fleet.workers.1.regions: must be a list, got 'Spain'",
+        ),
+        (
+            ("fleet", "workers", 1, "regions"),
+            ["Spain", 3],
+            "fleet.workers.1.regions.1: must be text, got 3",
+        ),
+        (
+            ("aggregation", "optimizer", "name"),
+            "adam",
+            "aggregation.optimizer.name: must be one of 'sgd', 'adamw', 'adagrad', got 'adam'",
+        ),
+        (
+            ("aggregation", "optimizer"),
+            {"learning_rate": 0.1},
+            "aggregation.optimizer.name: required, one of 'sgd', 'adamw', 'adagrad'",
+        ),
+        (
+            ("aggregation", "optimizer", "beta"),
+            0.9,
+            "aggregation.optimizer.beta: unknown key (did you mean 'beta2'?), allowed: beta1, "
+            "beta2, epsilon, learning_rate, name, weight_decay",
+        ),
+        (
+            ("aggregation", "optimizer", "beta1"),
+            1.0,
+            "aggregation.optimizer.beta1: must be less than 1, got 1.0",
+        ),
+        (
+            ("aggregation", "optimizer"),
+            "sgd",
+            "aggregation.optimizer: must be a table, got 'sgd'",
+        ),
+        (
+            ("aggregation", "updates_per_version"),
+            0,
+            "aggregation.updates_per_version: must be greater than or equal to 1, got 0",
+        ),
+        (
+            ("aggregation", "updates_per_version"),
+            2.5,
+            "aggregation.updates_per_version: must be a whole number, got 2.5",
+        ),
+        (
+            ("aggregation", "max_wait_s"),
+            "long",
+            "aggregation.max_wait_s: must be a number, got 'long'",
+        ),
+        (
+            ("aggregation", "staleness", "rule"),
+            "linear",
+            "aggregation.staleness.rule: must be 'constant', 'polynomial' or 'hinge', got 'linear'",
+        ),
+        (("model", "dimension"), 0, "model.dimension: must be greater than or equal to 1, got 0"),
+        (("model",), 3, "model: must be a table, got 3"),
+        (("training", "loss"), "mse", "training.loss: must be 'softmax' or 'bpr', got 'mse'"),
+        (("seed",), -1, "seed: must be greater than or equal to 0, got -1"),
+    ],
+)
+def test_a_mistake_is_named_with_its_path_and_what_is_allowed(
+    keys: Keys, value: object, said: str
+) -> None:
+    assert said in problem(changed(keys, value))
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    body = changed(("model", "dimension"), 0)
+    del body["data"]["source"]
+    body["fedration"] = body.pop("federation")
+    said = problem(body)
+    assert "data.source: required" in said
+    assert "model.dimension: must be" in said
+    assert "federation: required" in said
+    assert "fedration: unknown key (did you mean 'federation'?)" in said
+
+
+def test_a_missing_section_is_named() -> None:
+    body = small()
+    del body["data"]
+    assert "data: required" in problem(body)
+
+
+def test_a_large_wrong_value_is_not_quoted_in_full() -> None:
+    assert len(problem(changed(("title",), ["x" * 200] * 200))) < 300
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL.replace("[model]", "[model]\ndimensoin = 3"))
+    with pytest.raises(BadConfiguration, match=r"scene\.toml: model\.dimensoin: unknown key"):
+        load_recipe(path)
+
+
+def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"scene\.toml is not TOML: .*line 1"):
+        load_recipe(written(tmp_path, "federation retail"))
+
+
+def test_a_file_that_is_no_text_is_no_toml(tmp_path: Path) -> None:
+    path = tmp_path / "scene.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadConfiguration, match="is not TOML"):
+        load_recipe(path)
+
+
+def test_a_file_that_is_not_there_is_named_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"cannot read .*none\.toml: No such file") as caught:
+        load_recipe(tmp_path / "none.toml")
+    assert caught.value.hint
+
+
+def test_a_synchronous_round_takes_nothing_late() -> None:
+    lenient = {"max_staleness": 7}
+    assert recipe(small(aggregation=lenient)).aggregation.staleness_limit == 7
+    strict = {**lenient, "mode": "sync"}
+    assert recipe(small(aggregation=strict)).aggregation.staleness_limit == 0
+
+
+def test_slots_are_workers_of_their_own() -> None:
+    assert recipe(small()).fleet.names() == ["north", "phone-1", "phone-2", "phone-3", "south"]
+
+
+def test_a_slot_holds_its_own_part_of_the_entrys_data() -> None:
+    found = recipe(small()).fleet.find("phone-2")
+    assert found is not None
+    assert (found.name, found.shard, found.cohort) == ("phone-2", "2/3", "1/2")
+
+
+def test_a_worker_without_slots_is_found_as_it_is() -> None:
+    fleet = recipe(small()).fleet
+    assert fleet.find("south") == fleet.workers[2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["phone", "phone-0", "phone-4", "phone-02", "phone-x", "phone-٢", "phone-1-1", "north-1", "", "west"],
+)  # fmt: skip
+def test_a_worker_that_the_recipe_does_not_name_is_not_found(name: str) -> None:
+    assert recipe(small()).fleet.find(name) is None
+
+
+def test_every_name_is_found() -> None:
+    for path in SHIPPED:
+        fleet = load_recipe(path).fleet
+        for name in fleet.names():
+            entry = fleet.find(name)
+            assert entry is not None
+            assert entry.name == name
+
+
+def test_a_round_carries_the_training_section_as_its_plan() -> None:
+    body = small(training={"passes": 3}, aggregation={"mode": "sync", "spread_s": 2.0})
+    announced = round_of(recipe(body), Head(version=Version(2, 5), manifest="0" * 32, at_s=0.0))
+    assert announced.version == Version(2, 5)
+    assert announced.manifest == "0" * 32
+    assert announced.plan["passes"] == 3
+    assert announced.max_staleness == 0
+    assert announced.spread_s == 2.0

@@ -1,0 +1,426 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from latecomer import wire
+from latecomer.broker import topology
+from latecomer.broker.port import Delivery, Message
+from latecomer.events import UpdateHeader, UpdateSubmitted, Version
+from latecomer.store.port import Head
+from latecomer.store.redis import embedded
+from latecomer.tensors import applied
+from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.rounds import announcement
+from latecomer_worker.agent import POLL_HEAD_S
+from latecomer_worker.site import Site
+from scenes import (
+    FEDERATION,
+    ITEM_CATALOGUE,
+    Device,
+    Federation,
+    checkerboard,
+    make_site,
+    make_update,
+    step,
+)
+
+
+class Killed(Exception):
+    """kill -9, at this line."""
+
+
+class Inbox:
+    """Reads what arrived for the aggregator, and leaves the queue to others in between."""
+
+    def __init__(self, scene: Federation) -> None:
+        self._login = scene.login("aggregator")
+
+    def deliveries(self) -> list[Delivery]:
+        queue = topology.updates_queue(FEDERATION)
+        updates = self._login.subscribe(queue, prefetch=0)
+        found = []
+        while (delivery := updates.receive(0)) is not None:
+            updates.ack(delivery)
+            found.append(delivery)
+        updates.close()
+        return found
+
+    def headers(self) -> list[UpdateHeader]:
+        return [wire.open_update(each.body).header for each in self.deliveries()]
+
+
+@pytest.fixture
+def scene() -> Federation:
+    scene = Federation(mode="fedasync")
+    scene.found_items()
+    return scene
+
+
+@pytest.fixture
+def device(scene: Federation, tmp_path: Path) -> Device:
+    return Device(scene, "w1", tmp_path)
+
+
+def offer(scene: Federation, seq: int) -> None:
+    """Another worker's update, of which the aggregator will make a version."""
+    manifest = scene.manifest()
+    sent = make_update("w2", seq, base=manifest.version, layout=manifest.layout.digest, delta={})
+    scene.send(sent)
+
+
+def nudge(scene: Federation, coordinator: Coordinator, seq: int) -> None:
+    """Another version, which is announced."""
+    offer(scene, seq)
+    number = scene.number()
+    step(coordinator, 4)
+    assert scene.number() > number
+
+
+def announce(scene: Federation, head: Head | None = None) -> None:
+    head = head or scene.store.head()
+    assert head is not None
+    scene.login("aggregator").publisher().publish(announcement(scene.recipe, head))
+
+
+def opened(delivery: Delivery) -> UpdateSubmitted:
+    sealed = wire.open_update(delivery.body)
+    assert sealed.inline is not None
+    return wire.read_update(sealed, sealed.inline, limit_bytes=10**6)
+
+
+def private_of(device: Device) -> bytes:
+    return b"".join(array.tobytes() for array in device.trainer()._private.values())
+
+
+def test_a_device_takes_part_in_the_first_round_it_finds(scene: Federation, device: Device) -> None:
+    inbox = Inbox(scene)
+    assert device.step()
+    (header,) = inbox.headers()
+    head = scene.store.head()
+    assert head is not None
+    assert header.base == head.version
+    assert (header.worker, header.update_id) == ("w1", "w1:boot1:1")
+    assert header.examples > 0
+    assert header.steps == 12
+    assert device.state.outgoing() == 0
+    assert device.state.fact("last_version") == list(head.version)
+
+
+def test_an_update_is_trained_minus_base(scene: Federation, device: Device) -> None:
+    model, fresh, rng = scene.model(), device.trainer(), np.random.default_rng(1)
+    rng.uniform()  # the spread, drawn before training
+    plan = scene.recipe.training.model_dump()
+    trained = fresh.train(model, plan=plan, rng=rng, should_stop=lambda: False)
+
+    inbox = Inbox(scene)
+    device.step()
+    (delivery,) = inbox.deliveries()
+    update = opened(delivery)
+    layout = scene.manifest().layout
+    assert update.layout == layout.digest
+    assert update.examples == trained.examples
+    for name, array in applied(layout, model, update.delta).items():
+        np.testing.assert_allclose(array, trained.model[name], atol=1e-6)
+
+
+def test_the_newest_of_three_announcements_is_trained_on_and_the_others_are_not(
+    scene: Federation, device: Device
+) -> None:
+    coordinator = scene.coordinator()
+    for seq in range(3):
+        nudge(scene, coordinator, seq)
+    coordinator.close()
+    inbox = Inbox(scene)
+    assert device.step()
+    assert not device.step()
+    assert [header.base.number for header in inbox.headers()] == [3]
+
+
+def test_where_nothing_is_new_nothing_is_trained(scene: Federation, device: Device) -> None:
+    assert device.step()
+    inbox = Inbox(scene)
+    inbox.deliveries()
+    announce(scene)
+    scene.clock.advance(POLL_HEAD_S)
+    assert not device.step()
+    assert not device.step()
+    assert inbox.deliveries() == []
+
+
+def test_an_older_round_that_comes_late_is_not_trained_on(
+    scene: Federation, device: Device
+) -> None:
+    old = scene.store.head()
+    assert old is not None
+    coordinator = scene.coordinator()
+    nudge(scene, coordinator, 1)
+    assert device.step()
+    announce(scene, old)
+    assert not device.step()
+
+
+def test_what_is_reported_was_measured_on_the_fetched_model_before_training(
+    scene: Federation, device: Device
+) -> None:
+    fresh = device.trainer().sums(scene.model())
+    device.step()
+    (delivery,) = Inbox(scene).deliveries()
+    update = opened(delivery)
+    assert update.sums == fresh
+    after = applied(scene.manifest().layout, scene.model(), update.delta)
+    assert device.trainer().sums(after) != fresh
+    assert device.state.fact("quality") == fresh
+
+
+def test_training_goes_on_without_a_broker_and_the_update_is_sent_afterwards(
+    scene: Federation, device: Device
+) -> None:
+    inbox = Inbox(scene)
+    scene.server.stop()
+    assert not device.step()
+    assert device.state.outgoing() == 1
+    waiting = device.state.next_outgoing()
+    assert waiting is not None
+    assert not device.step()
+    assert len(device.slept) == 3
+
+    scene.server.start()
+    device.step()
+    (delivery,) = inbox.deliveries()
+    assert (delivery.message_id, delivery.body) == (waiting.update_id, waiting.body)
+    assert device.state.outgoing() == 0
+
+
+def test_a_restart_sends_what_the_former_process_left_and_does_not_train_it_again(
+    scene: Federation, device: Device
+) -> None:
+    inbox = Inbox(scene)
+    scene.server.stop()
+    device.step()
+    kept = private_of(device)
+    device.restart()
+    scene.server.start()
+    assert not device.step()
+    assert [header.update_id for header in inbox.headers()] == ["w1:boot1:1"]
+    assert private_of(device) == kept
+    nudge(scene, scene.coordinator(), 1)
+    assert device.step()
+    assert device.state.fact("last_update") == "w1:boot2:1"
+
+
+def test_private_state_and_update_are_saved_together_or_not_at_all(
+    scene: Federation, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained = private_of(device)
+    real = device.state.remember
+
+    def remember(name: str, value: object) -> None:
+        if name == "quality":
+            raise Killed
+        real(name, value)
+
+    monkeypatch.setattr(device.state, "remember", remember)
+    with pytest.raises(Killed):
+        device.step()
+    assert device.state.outgoing() == 0
+    assert device.state.fact("last_version") is None
+    assert private_of(device) == untrained
+
+    device.restart()
+    assert device.step()
+    assert private_of(device) != untrained
+
+
+def test_a_missed_announcement_is_found_by_looking_at_the_head(
+    scene: Federation, device: Device
+) -> None:
+    assert device.step()
+    offer(scene, 1)
+    scene.server.raise_alarm()
+    step(scene.coordinator(), 2)
+    scene.server.clear_alarm()
+    assert scene.number() == 2
+    scene.clock.advance(POLL_HEAD_S - 1)
+    assert not device.step()
+    scene.clock.advance(1)
+    assert device.step()
+    assert Version(*device.state.fact("last_version")).number == 2
+
+
+def test_a_round_that_could_not_be_fetched_is_found_again_as_soon_as_the_store_is_back(
+    scene: Federation, device: Device
+) -> None:
+    """The announcement was acked on receipt; nobody will repeat it."""
+    assert device.step()
+    nudge(scene, scene.coordinator(), 1)
+    scene.redis.connected = False
+    assert not device.step()
+    scene.redis.connected = True
+    scene.clock.advance(1.0)
+    assert device.step()
+
+
+def test_a_round_whose_version_expired_leads_to_the_head(scene: Federation, device: Device) -> None:
+    old = scene.manifest()
+    scene.coordinator()
+    nudge(scene, scene.coordinator(), 1)
+    embedded(scene.redis).delete(f"lc:{{{FEDERATION}}}:m:{old.version}")
+    device.agent._newest_round(0)
+    announce(scene, Head(old.version, old.digest, 0.0))
+    assert not device.step()
+    assert device.step()
+    assert Version(*device.state.fact("last_version")).number == 1
+
+
+def test_another_epoch_forgets_private_state_and_starts_anew(
+    scene: Federation, device: Device
+) -> None:
+    untrained = private_of(device)
+    assert device.step()
+    assert private_of(device) != untrained
+    scene.clock.advance(POLL_HEAD_S)
+    head = scene.found_items(new_epoch=True)
+    started_with: list[bytes] = []
+    device.on_open = lambda: started_with.append(private_of(device))
+    assert device.step()
+    assert started_with == [untrained]
+    assert Version(*device.state.fact("last_version")) == head.version
+
+
+def test_a_device_that_comes_back_in_another_epoch_starts_from_no_private_state(
+    scene: Federation, device: Device
+) -> None:
+    fresh = device.trainer().sums(scene.model())
+    device.step()
+    device.restart()
+    scene.clock.advance(POLL_HEAD_S)
+    scene.found_items(new_epoch=True)
+    inbox = Inbox(scene)
+    inbox.deliveries()
+    assert device.step()
+    (header,) = inbox.headers()
+    assert header.sums == fresh
+
+
+def test_a_round_that_is_stopped_between_batches_is_discarded(
+    scene: Federation, device: Device
+) -> None:
+    untrained = private_of(device)
+    looks = iter([False, False] + [True] * 100)
+    device.stopping = lambda: next(looks)
+    inbox = Inbox(scene)
+    assert not device.step()
+    assert inbox.deliveries() == []
+    assert device.state.outgoing() == 0
+    assert device.state.fact("last_version") is None
+    assert private_of(device) == untrained
+
+
+def test_a_refused_update_is_told_once(tmp_path: Path) -> None:
+    scene = Federation(mode="fedasync", max_update_norm=1e-3)
+    scene.found_items()
+    device = Device(scene, "w1", tmp_path)
+    coordinator = scene.coordinator()
+    assert device.step()
+    with capture_logs() as logs:
+        for seq in range(3):
+            nudge(scene, coordinator, seq)
+            assert device.step()
+            assert not device.step()
+    told = [
+        (each["update_id"], each["reason"])
+        for each in logs
+        if each["event"] == "update.refused" and each["log_level"] == "warning"
+    ]
+    assert told == [(f"w1:boot1:{seq}", "too_large_norm") for seq in (1, 2, 3)]
+
+
+def test_a_folded_update_is_no_news(scene: Federation, device: Device) -> None:
+    coordinator = scene.coordinator()
+    assert device.step()
+    with capture_logs() as logs:
+        nudge(scene, coordinator, 1)
+        step(coordinator, 2)
+        assert device.step()
+    assert "update.refused" not in {each["event"] for each in logs}
+
+
+def test_an_announcement_that_is_no_round_is_passed_over(scene: Federation, device: Device) -> None:
+    garbage = Message(
+        topology.ROUNDS, topology.round_key(FEDERATION), b"\xff" * 9, "m", "latecomer.round.v1"
+    )
+    scene.login("aggregator").publisher().publish(garbage)
+    with capture_logs() as logs:
+        assert device.step()
+    assert logs[0]["event"] == "round.undecodable"
+
+
+def test_a_device_waits_for_a_random_part_of_the_spread_before_it_fetches(tmp_path: Path) -> None:
+    scene = Federation(mode="fedasync", spread_s=60.0)
+    scene.found_items()
+    pauses = []
+    for number in range(3):
+        device = Device(scene, f"w{number}", tmp_path)
+        device.agent._rng = np.random.default_rng(number)
+        assert device.step()
+        pauses += device.slept
+    assert all(0 < pause < 60 for pause in pauses)
+    assert len(set(pauses)) == 3
+
+
+def test_a_site_where_nobody_can_be_trained_on_sends_nothing(
+    scene: Federation, tmp_path: Path
+) -> None:
+    few = checkerboard(2).of_users(np.array([False, False]))
+    device = Device(scene, "w1", tmp_path, site=make_site(few))
+    assert not device.step()
+    assert device.state.outgoing() == 0
+
+
+def test_a_site_of_more_regions_than_a_header_takes_reports_them_all_the_same(
+    scene: Federation, tmp_path: Path
+) -> None:
+    everybody = checkerboard(40)
+    site = make_site(everybody)
+    site = Site(site.users, tuple(f"region-{n}" for n in range(40)), site.split, site.catalogue)
+    device = Device(scene, "w1", tmp_path, site=site)
+    inbox = Inbox(scene)
+    assert device.step()
+    (header,) = inbox.headers()
+    assert sum(sums["users"] for sums in header.sums.values()) == 40
+
+
+def test_nothing_that_is_published_names_users_items_or_times(
+    scene: Federation, device: Device
+) -> None:
+    inbox = Inbox(scene)
+    device.step()
+    (delivery,) = inbox.deliveries()
+    body = delivery.body
+    for secret in (*[f"customer-{n}" for n in range(12)], *ITEM_CATALOGUE.items):
+        assert secret.encode() not in body
+    for day in range(8):
+        time_s = 1_600_000_000.0 + 86_400.0 * day
+        for form in ("<d", ">d", "<q", ">q", "<I", ">I"):
+            packed = struct.pack(form, time_s if form[1] == "d" else int(time_s))
+            assert packed not in body
+    sealed = wire.open_update(body)
+    assert {entry.name for entry in sealed.tensors} == {"item.factors", "item.bias"}
+    for array in device.trainer()._private.values():
+        for vector in array:
+            if len(vector) > 1 and vector.any():
+                assert vector.tobytes() not in body
+
+
+def test_the_version_in_the_state_is_the_one_that_was_trained_on(
+    scene: Federation, device: Device
+) -> None:
+    coordinator = scene.coordinator()
+    for seq in range(3):
+        nudge(scene, coordinator, seq)
+        assert device.step()
+        assert Version(*device.state.fact("last_version")) == scene.manifest().version
+        step(coordinator, 2)
