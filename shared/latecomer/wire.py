@@ -202,7 +202,7 @@ def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) 
 def _pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
     table, chunks, offset = [], [], 0
     for name, part, array in _parts(delta):
-        raw = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        raw = np.asarray(array, array.dtype.newbyteorder("<"))
         data = raw.tobytes() if codec == "raw" else _compress(raw)
         gap = -offset % ALIGNMENT_BYTES
         offset += gap

@@ -233,7 +233,7 @@ def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
-    # Decoded arrays are read-only views, which torch cannot promise to leave alone; those it copies.
+    # What was decoded is a read-only view, which torch cannot promise to leave alone.
     return torch.from_numpy(np.require(array, requirements="W"))
 
 

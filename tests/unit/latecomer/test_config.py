@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from latecomer.config import load_settings, without_password
 from latecomer.errors import BadConfiguration, ExitCode
 
-PASSWORD = "p@ss/w:rd?#%"  # noqa: S105
+PASSWORD = "p@ss/w:rd?#%"
 QUOTED = "p%40ss%2Fw%3Ard%3F%23%25"
 
 

@@ -107,32 +107,43 @@ def test_what_is_not_said_has_a_default() -> None:
         (
             ("traning",),
             {},
-            "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
-            "aggregation, data, demo, evaluation, federation, fleet, model, seed, title, training",
+            (
+                "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
+                "aggregation, data, demo, evaluation, federation, fleet, model, seed, title, "
+                "training"
+            ),
         ),
         (
             ("data", "columns", "usr"),
             "x",
-            "data.columns.usr: unknown key (did you mean 'user'?), allowed: behaviour, item, "
-            "rating, region, time, user",
+            (
+                "data.columns.usr: unknown key (did you mean 'user'?), allowed: behaviour, item, "
+                "rating, region, time, user"
+            ),
         ),
         (
             ("fleet", "workers", 1, "pase"),
             "slow",
-            "fleet.workers.1.pase: unknown key (did you mean 'pace'?), allowed: cohort, "
-            "except_regions, label, name, pace, regions, shard, slots",
+            (
+                "fleet.workers.1.pase: unknown key (did you mean 'pace'?), allowed: cohort, "
+                "except_regions, label, name, pace, regions, shard, slots"
+            ),
         ),
         (
             ("fleet", "workers", 1, "pace"),
             "slowly",
-            "fleet.workers.1.pace: must be 'fast', 'slow', 'offline' or 'misbehaving', "
-            "got 'slowly'",
+            (
+                "fleet.workers.1.pace: must be 'fast', 'slow', 'offline' or 'misbehaving', "
+                "got 'slowly'"
+            ),
         ),
         (
             ("fleet", "workers", 1, "name"),
             "UK 4",
-            "fleet.workers.1.name: must be 1 to 40 lower-case letters, digits and inner hyphens, "
-            "got 'UK 4'",
+            (
+                "fleet.workers.1.name: must be 1 to 40 lower-case letters, digits and inner "
+                "hyphens, got 'UK 4'"
+            ),
         ),
         (
             ("fleet", "workers", 1, "shard"),
@@ -162,8 +173,10 @@ def test_what_is_not_said_has_a_default() -> None:
         (
             ("aggregation", "optimizer", "beta"),
             0.9,
-            "aggregation.optimizer.beta: unknown key (did you mean 'beta2'?), allowed: beta1, "
-            "beta2, epsilon, learning_rate, name, weight_decay",
+            (
+                "aggregation.optimizer.beta: unknown key (did you mean 'beta2'?), allowed: beta1, "
+                "beta2, epsilon, learning_rate, name, weight_decay"
+            ),
         ),
         (
             ("aggregation", "optimizer", "beta1"),
@@ -276,8 +289,18 @@ def test_a_worker_without_slots_is_found_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["phone", "phone-0", "phone-4", "phone-02", "phone-x", "phone-٢", "phone-1-1", "north-1", "", "west"],
-)  # fmt: skip
+    [
+        "phone",
+        "phone-0",
+        "phone-4",
+        "phone-02",
+        "phone-x",
+        "phone-٢",
+        "phone-1-1",
+        "north-1",
+        "west",
+    ],
+)
 def test_a_worker_that_the_recipe_does_not_name_is_not_found(name: str) -> None:
     assert recipe(small()).fleet.find(name) is None
 

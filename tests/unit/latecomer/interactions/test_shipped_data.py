@@ -20,6 +20,9 @@ COLUMNS = Columns(user="customer", item="item", time="time", region="country")
 #: 10 December 2011: the day after the last purchase.
 NOW_S = 1_323_475_200.0
 
+#: Where gzip would write when it packed.
+NO_DATE = bytes(4)
+
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 
 
@@ -54,7 +57,7 @@ def test_the_shipped_file_is_sorted_by_time_and_packed_without_a_date() -> None:
     with gzip.open(FOLDER / "purchases.csv.gz", "rt", encoding="utf-8", newline="") as file:
         times = [row["time"] for row in csv.DictReader(file)]
     assert times == sorted(times)
-    assert packed[4:8] == b"\0\0\0\0"
+    assert packed[4:8] == NO_DATE
 
 
 def test_every_shipped_item_has_a_tidy_description(catalogue: Catalogue) -> None:
@@ -152,6 +155,7 @@ def test_deriving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     first = (tmp_path / "purchases.csv.gz").read_bytes()
     derive(tmp_path, BOUGHT)
     assert (tmp_path / "purchases.csv.gz").read_bytes() == first
+    assert first[4:8] == NO_DATE
     assert gzip.decompress(first) == (
         b"customer,item,time,country\n77,10001,2011-01-01T10:00:00,France\n"
     )

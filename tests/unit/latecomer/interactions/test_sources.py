@@ -68,7 +68,7 @@ def test_ties_in_time_go_by_user_id_and_by_item_whatever_the_order_in_the_file(
 def test_the_first_interaction_of_a_user_with_an_item_is_kept_and_repeats_are_counted(
     source: Path,
 ) -> None:
-    write(source, "who,what,when,stars", "a,tea,20,2", "a,tea,10,1", "a,tea,30,3", "b,tea,40,4")
+    write(source, "who,what,when,stars", "a,tea,30,3", "a,tea,10,1", "a,tea,20,2", "b,tea,40,4")
     columns = Columns(user="who", item="what", time="when", rating="stars")
     interactions, report = load(source, columns, CATALOGUE, now_s=NOW_S)
     assert triples(interactions) == [("a", "tea", 10.0), ("b", "tea", 40.0)]
@@ -87,10 +87,10 @@ def test_of_repeats_at_the_same_time_the_first_in_the_file_is_kept(source: Path)
 
 
 def test_a_user_s_region_is_that_of_the_first_interaction(source: Path) -> None:
-    write(source, "who,what,when,city", "a,tea,20,Rome", "a,cup,10,Oslo", "b,tea,30,Rome")
+    write(source, "who,what,when,city", "z,tea,20,Rome", "z,cup,10,Oslo", "b,tea,30,Rome")
     columns = Columns(user="who", item="what", time="when", region="city")
     interactions, _ = load(source, columns, CATALOGUE, now_s=NOW_S)
-    assert interactions.users == ("a", "b")
+    assert interactions.users == ("z", "b")
     assert interactions.regions == ("Oslo", "Rome")
 
 

@@ -162,8 +162,9 @@ def test_another_draw_gives_another_result(under_test: Family) -> None:
 def test_training_works_on_copies(under_test: Family) -> None:
     recommender = under_test.make()
     known = checkerboard()
-    for array in (known.indptr, known.items, known.time_s):
-        array.setflags(write=False)
+    known.indptr.setflags(write=False)
+    known.items.setflags(write=False)
+    known.time_s.setflags(write=False)
     model = sealed(recommender.initial(ITEMS, seed=1))
     private = sealed(recommender.initial_private(USERS))
     before = {name: array.copy() for name, array in {**model, **private}.items()}

@@ -12,11 +12,11 @@ import pytest
 
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.interactions.negatives import known as membership
+from latecomer.interactions.schema import Catalogue
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
 from latecomer.recipe import Recipe, load_recipe
-from latecomer.interactions.schema import Catalogue
 from latecomer.recommenders.port import Scorer
 from unit.latecomer.recommenders.families_under_test import FAMILIES, Family
 
