@@ -18,7 +18,7 @@ from latecomer.errors import (
     VersionConflict,
 )
 from latecomer.events import Version
-from latecomer.store import redis as redis_store
+from latecomer.store import server as store_server
 from latecomer.store.port import Lease
 from latecomer.store.redis import RedisStore, connect
 from server import eventually, free_port
@@ -187,7 +187,7 @@ def test_a_frozen_server_is_unreachable_and_used_again_once_it_thaws(
     real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _need_ours(real_stores)
-    monkeypatch.setattr(redis_store, "SOCKET_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(store_server, "SOCKET_TIMEOUT_S", 0.2)
     store = real_stores.open()
     publish(store, lead(store), 0, b"v0..")
     real_stores.server.freeze()
@@ -205,7 +205,7 @@ def test_a_commit_that_is_not_on_the_disk_yet_is_not_confirmed(
     _need_ours(real_stores)
     if real_stores.server.name.startswith("Redis 7.0"):
         pytest.skip("this server cannot say what is on its disk")
-    monkeypatch.setattr(redis_store, "FSYNC_TIMEOUT_MS", 50)
+    monkeypatch.setattr(store_server, "FSYNC_TIMEOUT_MS", 50)
     store = real_stores.open()
     store.stage(named(b"v0.."))
     commit = commit_of(lead(store), Version(1, 0), b"v0..")

@@ -57,7 +57,7 @@ def joined(
 
 
 def _pieces(spec: TensorSpec, array: Array) -> Iterator[memoryview]:
-    data = np.ascontiguousarray(array, dtype="<f4").data.cast("B")
+    data = np.ascontiguousarray(array, dtype="<f4").reshape(-1).data.cast("B")
     row_bytes = 4 * (spec.size // spec.shape[0]) if spec.shape and spec.shape[0] else 4
     step = max(1, CHUNK_BYTES // max(1, row_bytes)) * max(1, row_bytes)
     for start in range(0, len(data), step):

@@ -1,33 +1,15 @@
 """The model store on Redis or Valkey; embedded, the same code over fakeredis.
 
-The only importer of redis and fakeredis. What must happen together is one small Lua script each, in
-``scripts``; tensors never go through a script. Every script may be repeated after a lost reply,
-because redis-py itself repeats commands: that is why nothing that counts is raised outside of one.
+What must happen together is one small Lua script each, in ``scripts``; tensors never go through a
+script. Nothing that counts is raised outside of one, because commands may be repeated.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.resources import files
-from typing import Any, NoReturn, TypeVar
-
-import fakeredis
-import redis
-from redis import exceptions
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from latecomer.clock import Clock
-from latecomer.config import without_password
-from latecomer.errors import (
-    BadConfiguration,
-    ChunkMissing,
-    Fenced,
-    StagedMissing,
-    StoreDenied,
-    StoreUnreachable,
-    VersionConflict,
-)
+from latecomer.errors import ChunkMissing, Fenced, StagedMissing, VersionConflict
 from latecomer.events import Version
 from latecomer.store import tables
 from latecomer.store.keys import Keys
@@ -41,9 +23,10 @@ from latecomer.store.port import (
     Verdict,
     WorkerRecord,
 )
+from latecomer.store.server import Client, Server, connect, embedded, text
 from latecomer.tensors import digest
 
-_T = TypeVar("_T")
+__all__ = ["RedisStore", "connect", "embedded"]
 
 #: Staged chunks that no commit keeps are forgotten after this; a commit takes seconds.
 STAGED_S = 900
@@ -57,62 +40,6 @@ LEDGER_WINDOW_S = 14 * 24 * 3600.0
 #: A reader that asks for everything at once fills the server's output buffer: a few MiB at a time.
 CHUNKS_IN_FLIGHT = 4
 
-#: How long a commit waits for the server's disk before it is repeated.
-FSYNC_TIMEOUT_MS = 5000
-
-#: The server does not answer within this: it is away.
-SOCKET_TIMEOUT_S = 10.0
-
-
-def connect(url: str, *, client_name: str) -> redis.Redis:
-    """A client of the server at ``url``; it connects when first used.
-
-    A command is repeated a few times with growing, jittered pauses before it is an error.
-
-    Raises:
-        BadConfiguration: The URL is none.
-    """
-    try:
-        return redis.Redis.from_url(
-            url,
-            client_name=client_name,
-            retry=_RetryUnlessDenied(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=3.0,
-            health_check_interval=30,
-        )
-    except ValueError as error:
-        raise BadConfiguration(f"{without_password(url)} is not a store's URL: {error}") from error
-
-
-def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
-    """A client of a store inside this process, shared by all clients of one ``server``."""
-    return fakeredis.FakeRedis(server=server or fakeredis.FakeServer())
-
-
-class _RetryUnlessDenied(Retry):
-    """A wrong password stays wrong, though redis-py counts it among lost connections."""
-
-    def call_with_retry(
-        self,
-        do: Callable[[], _T],
-        fail: Callable[[Exception], Any] | Callable[[Exception, int], Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
-    ) -> _T:
-        """As ``Retry``, but a refused login is an error at once."""
-
-        def once() -> _T:
-            try:
-                return do()
-            except exceptions.AuthenticationError as error:
-                raise exceptions.NoPermissionError(str(error)) from error
-
-        # redis-py 6 neither passes nor takes these.
-        options = {"is_retryable": is_retryable, "with_failure_count": with_failure_count}
-        given: dict[str, Any] = {name: value for name, value in options.items() if value}
-        return super().call_with_retry(once, fail, **given)
-
 
 class RedisStore:
     """One federation's models; see ``port`` for the laws.
@@ -125,26 +52,23 @@ class RedisStore:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Client,
         *,
         federation: str,
         clock: Clock,
         retention_s: float = 7200.0,
         ledger_window_s: float = LEDGER_WINDOW_S,
     ) -> None:
+        self._server = Server(client)
         self._redis = client
         self._keys = Keys(federation)
         self._clock = clock
         self._retention_ms = int(retention_s * 1000)
         self._window_ms = int(ledger_window_s * 1000)
-        self._scripts = {
-            name: client.register_script(_source(name))
-            for name in ("acquire", "commit", "refuse", "release", "renew")
-        }
 
     def head(self) -> Head | None:
         """See ``ModelStore``."""
-        fields = self._texts(self._keys.head)
+        fields = self._server.texts(self._keys.head)
         if "version" not in fields:
             return None
         version = Version(int(fields["epoch"]), int(fields["version"]))
@@ -152,7 +76,7 @@ class RedisStore:
 
     def manifest(self, version: Version) -> Manifest:
         """See ``ModelStore``."""
-        with self._border():
+        with self._server.border():
             data = self._redis.get(self._keys.manifest(version))
         if data is None:
             raise ChunkMissing(f"version {version} was superseded and has expired")
@@ -164,7 +88,7 @@ class RedisStore:
         found: dict[str, bytes] = {}
         for start in range(0, len(names), CHUNKS_IN_FLIGHT):
             some = names[start : start + CHUNKS_IN_FLIGHT]
-            with self._border():
+            with self._server.border():
                 values: Any = self._redis.mget([self._keys.chunk(name) for name in some])
             found.update(zip(some, values, strict=True))
         for name, data in found.items():
@@ -175,7 +99,7 @@ class RedisStore:
         """See ``ModelStore``."""
         names = list(chunks)
         for start in range(0, len(names), CHUNKS_IN_FLIGHT):
-            with self._border():
+            with self._server.border():
                 self._stage(chunks, names[start : start + CHUNKS_IN_FLIGHT])
 
     def commit(self, commit: Commit) -> None:
@@ -195,7 +119,7 @@ class RedisStore:
             "forget_before_ms": str(now_ms - self._window_ms),
         }
         keys = self._keys
-        outcome, *detail = self._run_durably(
+        outcome, *detail = self._server.run_durably(
             "commit",
             [keys.head, keys.lease, keys.applied, keys.refused, keys.totals, keys.staleness]
             + [keys.fleet, keys.manifest(commit.manifest.version)]
@@ -203,14 +127,14 @@ class RedisStore:
             + [keys.superseded(name) for name in sorted(commit.superseded)],
             [json.dumps(body), manifest],
         )
-        _raise_unless_done(_text(outcome), [_text(each) for each in detail], commit)
+        _raise_unless_done(text(outcome), [text(each) for each in detail], commit)
 
     def applied(self, update_ids: Iterable[str]) -> frozenset[str]:
         """See ``ModelStore``."""
         ids = list(update_ids)
         if not ids:
             return frozenset()
-        with self._border():
+        with self._server.border():
             pipe = self._redis.pipeline(transaction=False)
             pipe.zmscore(self._keys.applied, ids)
             pipe.hmget(self._keys.refused, ids)
@@ -222,7 +146,7 @@ class RedisStore:
         """See ``ModelStore``."""
         keys, now_ms = self._keys, self._now_ms()
         return bool(
-            self._run(
+            self._server.run(
                 "refuse",
                 [keys.applied, keys.refused, keys.refused_at, keys.totals, keys.fleet],
                 [
@@ -238,89 +162,74 @@ class RedisStore:
 
     def count_duplicate(self) -> None:
         """See ``ModelStore``. A lost reply may count one twice: it is a figure, not a fact."""
-        with self._border():
+        with self._server.border():
             self._redis.hincrby(self._keys.totals, "duplicates", 1)
 
     def verdict(self, update_id: str) -> Verdict | None:
         """See ``ModelStore``."""
-        with self._border():
+        with self._server.border():
             pipe = self._redis.pipeline(transaction=False)
             pipe.zscore(self._keys.applied, update_id)
             pipe.hget(self._keys.refused, update_id)
             folded_at, reason = pipe.execute()
         if folded_at is not None:
             return Verdict(folded=True)
-        return None if reason is None else Verdict(folded=False, reason=_text(reason))
+        return None if reason is None else Verdict(folded=False, reason=text(reason))
 
     def acquire(self, owner: str, ttl_s: float) -> Lease | None:
         """See ``ModelStore``."""
         keys = self._keys
-        fence = int(self._run("acquire", [keys.lease, keys.fence], [owner, _ms(ttl_s)]))
+        fence = int(self._server.run("acquire", [keys.lease, keys.fence], [owner, _ms(ttl_s)]))
         return Lease(owner, fence) if fence else None
 
     def renew(self, lease: Lease, ttl_s: float) -> bool:
         """See ``ModelStore``."""
         arguments = [lease.owner, lease.fence, _ms(ttl_s)]
-        return bool(self._run("renew", [self._keys.lease], arguments))
+        return bool(self._server.run("renew", [self._keys.lease], arguments))
 
     def release(self, lease: Lease) -> None:
         """See ``ModelStore``."""
-        self._run("release", [self._keys.lease], [lease.owner, lease.fence])
+        self._server.run("release", [self._keys.lease], [lease.owner, lease.fence])
 
     def holder(self) -> Lease | None:
         """See ``ModelStore``."""
-        fields = self._texts(self._keys.lease)
+        fields = self._server.texts(self._keys.lease)
         return Lease(fields["owner"], int(fields["fence"])) if "fence" in fields else None
 
     def totals(self) -> Totals:
         """See ``ModelStore``."""
-        return tables.totals(self._texts(self._keys.totals), self._texts(self._keys.staleness))
+        return tables.totals(
+            self._server.texts(self._keys.totals), self._server.texts(self._keys.staleness)
+        )
 
     def fleet(self) -> list[WorkerRecord]:
         """See ``ModelStore``."""
-        return tables.fleet(self._texts(self._keys.fleet))
+        return tables.fleet(self._server.texts(self._keys.fleet))
 
     def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
         """See ``ModelStore``."""
         name = digest(payload)
-        with self._border():
+        with self._server.border():
             self._redis.set(self._keys.payload(worker, name), payload, ex=PAYLOAD_S)
         return name
 
     def read_payload(self, worker: str, payload_digest: str) -> bytes:
         """See ``ModelStore``."""
-        with self._border():
+        with self._server.border():
             data: Any = self._redis.get(self._keys.payload(worker, payload_digest))
         return _check(payload_digest, data)
 
     def version(self) -> str:
         """See ``ModelStore``."""
-        if isinstance(self._redis, fakeredis.FakeRedis):
-            return "embedded (fakeredis)"
-        with self._border():
-            server: Any = self._redis.info("server")
-        if "valkey_version" in server:
-            return f"Valkey {server['valkey_version']}"
-        return f"Redis {server['redis_version']}"
+        return self._server.version()
 
     def durability(self) -> str:
         """See ``ModelStore``."""
-        if isinstance(self._redis, fakeredis.FakeRedis):
-            return "embedded: nothing survives the end of this process"
-        try:
-            with self._border():
-                persistence: Any = self._redis.info("persistence")
-        except StoreDenied:
-            return "unknown: this login may not ask"
-        if not persistence.get("aof_enabled"):
-            return "no append-only file: nothing survives a restart of the server"
-        if self._can_await_disk():
-            return "a confirmed version is on the server's disk (WAITAOF)"
-        return "append-only file without WAITAOF: as safe as the server's appendfsync"
+        return self._server.durability()
 
     def close(self) -> None:
         """See ``ModelStore``."""
-        self._redis.close()
+        self._server.close()
 
     def _stage(self, chunks: Mapping[str, bytes | memoryview], names: Sequence[str]) -> None:
         """Write what is missing; what has an expiry must live until the commit."""
@@ -337,91 +246,8 @@ class RedisStore:
                 pipe.expire(key, STAGED_S, gt=True)
         pipe.execute()
 
-    def _can_await_disk(self) -> bool:
-        """Whether WAITAOF means something here, found out by using it."""
-        try:
-            with self._border():
-                self._redis.waitaof(1, 0, 1)
-        except (BadConfiguration, StoreDenied):
-            return False
-        return True
-
-    def _texts(self, key: str) -> dict[str, str]:
-        with self._border():
-            fields: Any = self._redis.hgetall(key)
-        return {_text(name): _text(value) for name, value in fields.items()}
-
-    def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        with self._border():
-            return self._scripts[script](keys=keys, args=arguments)
-
-    def _run_durably(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run a script and wait for the disk: only then may deliveries be acked.
-
-        WAITAOF waits for the writes of its own connection alone. In one pipeline the two share
-        one, also when the connection is lost in between: redis-py repeats both.
-        """
-        with self._border():
-            pipe = self._redis.pipeline(transaction=False)
-            self._scripts[script](keys=keys, args=arguments, client=pipe)
-            pipe.waitaof(1, 0, FSYNC_TIMEOUT_MS)
-            result, synced = pipe.execute(raise_on_error=False)
-            if isinstance(result, Exception):
-                raise result
-        if isinstance(synced, exceptions.ResponseError):
-            self._excuse(synced)
-        elif not synced[0]:
-            raise StoreUnreachable(
-                f"the store at {self._where()} did not write the commit to its disk in time",
-                hint="appendfsync must be everysec or always",
-            )
-        return result
-
-    def _excuse(self, error: exceptions.ResponseError) -> None:
-        """Pass if the server has no such barrier at all; ``durability`` says so to people."""
-        try:
-            with self._border():
-                raise error
-        except BadConfiguration:
-            return
-
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
-
-    @contextmanager
-    def _border(self) -> Iterator[None]:
-        """Foreign exceptions end here."""
-        try:
-            yield
-        except redis.RedisError as error:
-            _translate(error, self._where())
-
-    def _where(self) -> str:
-        options = self._redis.connection_pool.connection_kwargs
-        return f"{options.get('host', 'embedded')}:{options.get('port', '')}"
-
-
-def _translate(error: redis.RedisError, where: str) -> NoReturn:
-    match error:
-        case exceptions.AuthenticationError() | exceptions.NoPermissionError():
-            raise StoreDenied(
-                f"the store at {where} refuses this login: {error}",
-                hint="check LATECOMER_STORE_USER, its password, and its rights (infra/redis)",
-            ) from error
-        case exceptions.ResponseError() if "unknown command" in str(error).lower() or (
-            "WAITAOF cannot be used" in str(error) or "appendonly is disabled" in str(error)
-        ):
-            raise BadConfiguration(f"the store at {where}: {error}") from error
-        case exceptions.ResponseError() if "WRONGPASS" in str(error) or "NOAUTH" in str(error):
-            raise StoreDenied(
-                f"the store at {where} refuses this login: {error}",
-                hint="check LATECOMER_STORE_USER and its password",
-            ) from error
-        case _:
-            raise StoreUnreachable(
-                f"the store at {where} does not answer: {error}",
-                hint="is it running? see LATECOMER_STORE_URL and `latecomer doctor`",
-            ) from error
 
 
 def _check_succession(commit: Commit) -> None:
@@ -479,10 +305,6 @@ def _check(name: str, data: bytes | None) -> bytes:
     return data
 
 
-def _source(name: str) -> str:
-    return (files("latecomer.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-
-
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
@@ -490,7 +312,3 @@ def _ms(seconds: float) -> int:
 def _bytes(value: Any) -> bytes:
     assert isinstance(value, bytes), "clients are opened without decoding"
     return value
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -159,21 +159,23 @@ def test_another_draw_gives_another_result(under_test: Family) -> None:
     assert any(not np.array_equal(first.model[name], second.model[name]) for name in first.model)
 
 
-def test_training_works_on_copies(under_test: Family) -> None:
+@pytest.mark.parametrize("writable", [True, False])
+def test_training_works_on_copies(under_test: Family, writable: bool) -> None:
     recommender = under_test.make()
     known = checkerboard()
-    known.indptr.setflags(write=False)
-    known.items.setflags(write=False)
-    known.time_s.setflags(write=False)
     model = sealed(recommender.initial(ITEMS, seed=1))
     private = sealed(recommender.initial_private(USERS))
+    arguments = [*model.values(), *private.values()]
+    for array in [known.indptr, known.items, known.time_s, *arguments]:
+        array.setflags(write=writable)
     before = {name: array.copy() for name, array in {**model, **private}.items()}
     trained = train(
         recommender, known, {**under_test.plans[0], "passes": 2}, model=model, private=private
     )
     assert_same({**model, **private}, before)
+    assert known.items.tobytes() == checkerboard().items.tobytes()
     for array in (*trained.model.values(), *trained.private.values()):
-        assert not any(np.shares_memory(array, own) for own in (*model.values(), *private.values()))
+        assert not any(np.shares_memory(array, own) for own in arguments)
 
 
 def test_what_was_learned_is_a_finite_delta_that_fits_the_layout(under_test: Family) -> None:
@@ -224,6 +226,19 @@ def test_training_lowers_the_loss_and_finds_the_one_item_that_is_missing(
     scores = recommender.scorer(trained.model, trained.private, known)(np.arange(USERS))
     scores[known.user, known.items] = -np.inf
     assert scores.argmax(axis=1).tolist() == answers()
+
+
+def test_an_untrained_model_does_not_know_the_answer_to_what_it_is_asked(
+    under_test: Family,
+) -> None:
+    """The target is in its user's history, and must be taken out before it is predicted."""
+    rng = np.random.default_rng(0)
+    pairs = history(*[[rng.permutation(ITEMS)[:2].tolist()] for _ in range(500)])
+    guessing = {"softmax": math.log(ITEMS - 1), "bpr": math.log(2)}
+    for plan in under_test.plans:
+        first = train(under_test.make(), pairs, {**plan, "passes": 1, "contexts_per_batch": 500})
+        assert first.steps == 1
+        assert first.loss >= guessing[str(plan["loss"])]
 
 
 def test_scores_are_one_finite_number_per_user_and_item(recommender: Recommender) -> None:

@@ -1,0 +1,218 @@
+"""A Redis or Valkey server, or one inside this process: connections, scripts, and the border.
+
+The only importer of redis and fakeredis: their exceptions end here. redis-py repeats a command
+whose reply was lost, so every script may be repeated without harm.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, NoReturn, TypeVar
+
+import fakeredis
+import redis
+from redis import exceptions
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from latecomer.config import without_password
+from latecomer.errors import BadConfiguration, StoreDenied, StoreUnreachable
+
+_T = TypeVar("_T")
+
+#: What ``connect`` and ``embedded`` return, for those who pass it on.
+Client = redis.Redis
+
+#: How long a commit waits for the server's disk before it is repeated.
+FSYNC_TIMEOUT_MS = 5000
+
+#: The server does not answer within this: it is away.
+SOCKET_TIMEOUT_S = 10.0
+
+SCRIPTS = ("acquire", "commit", "refuse", "release", "renew")
+
+
+def connect(url: str, *, client_name: str) -> redis.Redis:
+    """A client of the server at ``url``; it connects when first used.
+
+    A command is repeated a few times with growing, jittered pauses before it is an error.
+
+    Raises:
+        BadConfiguration: The URL is none.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            client_name=client_name,
+            retry=_RetryUnlessDenied(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=3.0,
+            health_check_interval=30,
+        )
+    except ValueError as error:
+        raise BadConfiguration(f"{without_password(url)} is not a store's URL: {error}") from error
+
+
+def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
+    """A client of a store inside this process, shared by all clients of one ``server``."""
+    return fakeredis.FakeRedis(server=server or fakeredis.FakeServer())
+
+
+class _RetryUnlessDenied(Retry):
+    """A wrong password stays wrong, though redis-py counts it among lost connections."""
+
+    def call_with_retry(
+        self,
+        do: Callable[[], _T],
+        fail: Callable[[Exception], Any] | Callable[[Exception, int], Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> _T:
+        """As ``Retry``, but a refused login is an error at once."""
+
+        def once() -> _T:
+            try:
+                return do()
+            except exceptions.AuthenticationError as error:
+                raise exceptions.NoPermissionError(str(error)) from error
+
+        # redis-py 6 neither passes nor takes these.
+        options = {"is_retryable": is_retryable, "with_failure_count": with_failure_count}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value}
+        return super().call_with_retry(once, fail, **given)
+
+
+class Server:
+    """A client with our scripts; every call that touches ``client`` stands inside ``border``."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        self._scripts = {name: client.register_script(_source(name)) for name in SCRIPTS}
+
+    @contextmanager
+    def border(self) -> Iterator[None]:
+        """Foreign exceptions end here."""
+        try:
+            yield
+        except redis.RedisError as error:
+            _translate(error, self._where())
+
+    def texts(self, key: str) -> dict[str, str]:
+        """A hash, as text."""
+        with self.border():
+            fields: Any = self.client.hgetall(key)
+        return {text(name): text(value) for name, value in fields.items()}
+
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a script."""
+        with self.border():
+            return self._scripts[script](keys=keys, args=arguments)
+
+    def run_durably(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a script and wait for the disk: only then may deliveries be acked.
+
+        WAITAOF waits for the writes of its own connection alone. In one pipeline the two share
+        one, also when the connection is lost in between: redis-py repeats both.
+        """
+        with self.border():
+            pipe = self.client.pipeline(transaction=False)
+            self._scripts[script](keys=keys, args=arguments, client=pipe)
+            pipe.waitaof(1, 0, FSYNC_TIMEOUT_MS)
+            result, synced = pipe.execute(raise_on_error=False)
+            if isinstance(result, Exception):
+                raise result
+        if isinstance(synced, exceptions.ResponseError):
+            self._excuse(synced)
+        elif not synced[0]:
+            raise StoreUnreachable(
+                f"the store at {self._where()} did not write the commit to its disk in time",
+                hint="appendfsync must be everysec or always",
+            )
+        return result
+
+    def version(self) -> str:
+        """Product and version, for people."""
+        if isinstance(self.client, fakeredis.FakeRedis):
+            return "embedded (fakeredis)"
+        try:
+            with self.border():
+                server: Any = self.client.info("server")
+        except StoreDenied as error:
+            if isinstance(error.__cause__, exceptions.AuthenticationError):
+                raise
+            return "unknown: this login may not ask"
+        if "valkey_version" in server:
+            return f"Valkey {server['valkey_version']}"
+        return f"Redis {server['redis_version']}"
+
+    def durability(self) -> str:
+        """What a confirmed commit survives, for people."""
+        if isinstance(self.client, fakeredis.FakeRedis):
+            return "embedded: nothing survives the end of this process"
+        try:
+            with self.border():
+                persistence: Any = self.client.info("persistence")
+        except StoreDenied:
+            return "unknown: this login may not ask"
+        if not persistence.get("aof_enabled"):
+            return "no append-only file: nothing survives a restart of the server"
+        if self._can_await_disk():
+            return "a confirmed version is on the server's disk (WAITAOF)"
+        return "append-only file without WAITAOF: as safe as the server's appendfsync"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+    def _can_await_disk(self) -> bool:
+        """Whether WAITAOF means something here, found out by using it."""
+        try:
+            with self.border():
+                self.client.waitaof(1, 0, 1)
+        except (BadConfiguration, StoreDenied):
+            return False
+        return True
+
+    def _excuse(self, error: exceptions.ResponseError) -> None:
+        """Pass if the server has no such barrier at all; ``durability`` says so to people."""
+        try:
+            with self.border():
+                raise error
+        except BadConfiguration:
+            return
+
+    def _where(self) -> str:
+        options = self.client.connection_pool.connection_kwargs
+        return f"{options.get('host', 'embedded')}:{options.get('port', '')}"
+
+
+def text(value: Any) -> str:
+    """What the server answered, as text; clients are opened without decoding."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _translate(error: redis.RedisError, where: str) -> NoReturn:
+    match error:
+        case exceptions.AuthenticationError() | exceptions.NoPermissionError():
+            raise StoreDenied(
+                f"the store at {where} refuses this login: {error}",
+                hint="check LATECOMER_STORE_USER, its password, and its rights (infra/redis)",
+            ) from error
+        case exceptions.ResponseError() if "unknown command" in str(error).lower() or (
+            "WAITAOF cannot be used" in str(error) or "appendonly is disabled" in str(error)
+        ):
+            raise BadConfiguration(f"the store at {where}: {error}") from error
+        case exceptions.ResponseError() if "WRONGPASS" in str(error) or "NOAUTH" in str(error):
+            raise StoreDenied(
+                f"the store at {where} refuses this login: {error}",
+                hint="check LATECOMER_STORE_USER and its password",
+            ) from error
+        case _:
+            raise StoreUnreachable(
+                f"the store at {where} does not answer: {error}",
+                hint="is it running? see LATECOMER_STORE_URL and `latecomer doctor`",
+            ) from error
+
+
+def _source(name: str) -> str:
+    return (files("latecomer.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
