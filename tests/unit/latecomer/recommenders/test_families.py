@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from latecomer.errors import BadConfiguration
@@ -166,7 +168,8 @@ def test_training_works_on_copies(under_test: Family, writable: bool) -> None:
     model = sealed(recommender.initial(ITEMS, seed=1))
     private = sealed(recommender.initial_private(USERS))
     arguments = [*model.values(), *private.values()]
-    for array in [known.indptr, known.items, known.time_s, *arguments]:
+    everything: list[npt.NDArray[Any]] = [known.indptr, known.items, known.time_s, *arguments]
+    for array in everything:
         array.setflags(write=writable)
     before = {name: array.copy() for name, array in {**model, **private}.items()}
     trained = train(
@@ -174,8 +177,8 @@ def test_training_works_on_copies(under_test: Family, writable: bool) -> None:
     )
     assert_same({**model, **private}, before)
     assert known.items.tobytes() == checkerboard().items.tobytes()
-    for array in (*trained.model.values(), *trained.private.values()):
-        assert not any(np.shares_memory(array, own) for own in arguments)
+    for learned in (*trained.model.values(), *trained.private.values()):
+        assert not any(np.shares_memory(learned, own) for own in arguments)
 
 
 def test_what_was_learned_is_a_finite_delta_that_fits_the_layout(under_test: Family) -> None:
