@@ -11,6 +11,7 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -27,6 +28,9 @@ NOTHING = "^$"
 DEAD_TTL_MS = 14 * 24 * 3600 * 1000
 
 GIB = 2**30
+
+#: What docker-compose.yml runs the store under, whichever image it is.
+USER = 10001
 
 
 class Audience(NamedTuple):
@@ -115,9 +119,8 @@ def prepare(folder: Path, template: str, federation: str, workers: list[str]) ->
     readers = audiences(workers)
     broker = _passwords(folder, "broker", {name: who.broker for name, who in readers.items()})
     store = _passwords(folder, "store", {name: who.store for name, who in readers.items()})
-    # The broker runs under a user of its image's choice, and its folder is mounted nowhere else.
-    _write(folder / "rabbitmq/definitions.json", definitions(federation, workers, broker), 0o444)
-    _write(folder / "store/users.acl", access_list(template, store), 0o400)
+    _write(folder / "rabbitmq/definitions.json", definitions(federation, workers, broker))
+    _write(folder / "store/users.acl", access_list(template, store))
 
 
 def _passwords(folder: Path, server: str, logins: dict[str, str]) -> dict[str, str]:
@@ -130,7 +133,7 @@ def _passwords(folder: Path, server: str, logins: dict[str, str]) -> dict[str, s
     for audience, login in logins.items():
         if login:
             password = found.setdefault(login, secrets.token_urlsafe(32))
-            _write(_file(folder, audience, server), f"{password}\n", 0o400)
+            _write(_file(folder, audience, server), f"{password}\n")
     return found
 
 
@@ -138,13 +141,14 @@ def _file(folder: Path, audience: str, server: str) -> Path:
     return folder / audience / f"latecomer_{server}_password"
 
 
-def _write(file: Path, content: str, mode: int) -> None:
-    """Whole or not at all: whoever reads at this moment gets the old content or the new."""
+def _write(file: Path, content: str) -> None:
+    """Whole or not at all: whoever reads at this moment gets the old content or the new.
+
+    Readable by whatever user its audience runs under: who may read is who mounts the folder.
+    """
     draft = file.with_name(f".{file.name}.draft")
-    draft.unlink(missing_ok=True)
-    draft.touch(0o600)
     draft.write_text(content)
-    draft.chmod(mode)
+    draft.chmod(0o444)
     draft.replace(file)
 
 
@@ -189,9 +193,12 @@ def main() -> None:
     parser.add_argument("federation")
     parser.add_argument("workers", nargs="+")
     parser.add_argument("--folder", type=Path, default=Path("/keys"))
+    parser.add_argument("--store-data", type=Path, help="to be owned by the store's user")
     given = parser.parse_args()
     template = (Path(__file__).parent / "redis/users.acl.template").read_text()
     prepare(given.folder, template, given.federation, given.workers)
+    if given.store_data:
+        os.chown(given.store_data, USER, USER)
     print(f"keys: {given.federation}: aggregator, operator, {', '.join(given.workers)}")
 
 

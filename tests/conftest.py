@@ -1,8 +1,10 @@
 """Ends every session by saying which servers were exercised, and by stopping ours."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 import servers
 from server import in_ci
@@ -11,6 +13,14 @@ from server import in_ci
 def pytest_configure() -> None:
     # pika reports every refused connection on seven lines; tests refuse hundreds on purpose.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_logs() -> Iterator[None]:
+    """A command configures the process's logging; the next test starts without."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.hookimpl(trylast=True)

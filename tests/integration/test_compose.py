@@ -93,8 +93,8 @@ class Stack:
         return result.stdout
 
     def up(self, *arguments: str) -> None:
-        """Bring it up as the README says."""
-        self.compose("up", "--build", "-d", "--wait", *arguments, timeout_s=UP_S)
+        """Bring up what is not up; with `--build`, exactly as the README says."""
+        self.compose("up", "-d", "--wait", *arguments, timeout_s=UP_S)
 
     def logs(self) -> str:
         """The last words of every service."""
@@ -186,7 +186,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("passwords"))
     try:
         started_s = time.monotonic()
-        stack.up()
+        stack.up("--build")
         say(f"up --build --wait: {time.monotonic() - started_s:.1f} s")
         yield stack
     finally:
@@ -281,14 +281,14 @@ def test_down_and_up_resumes_at_the_same_version(stack: Stack) -> None:
 
 
 def test_more_devices_join_by_scale(stack: Stack) -> None:
-    stack.compose("up", "-d", "--wait", "--scale", "device=2")
+    stack.up("--scale", "device=2")
     took_s = stack.await_status(
         lambda found: {each["worker"] for each in found["workers"]} >= {"device-1", "device-2"},
         within_s=PROGRESS_S,
         what="two devices",
     )
     say(f"--scale device=2: both in the fleet after {took_s:.1f} s")
-    stack.compose("up", "-d", "--wait", "--scale", "device=0")
+    stack.up("--scale", "device=0")
 
 
 def test_a_worker_cannot_declare_a_queue(beijings_broker: Broker) -> None:
@@ -349,6 +349,13 @@ def test_what_runs_here_is_not_root_and_writes_only_where_it_may(
     result = stack.run(*("docker", "compose", "exec", "-T", service), "touch", "/usr/x")
     assert result.returncode != 0
     assert "Read-only file system" in result.stdout
+
+
+def test_a_new_image_of_ours_restarts_neither_broker_nor_store(stack: Stack) -> None:
+    servers = ("rabbitmq", "store")
+    before = stack.compose("ps", "-q", *servers)
+    stack.up("--force-recreate", "--no-deps", "init", "aggregator-a", "aggregator-b", *CITIES)
+    assert stack.compose("ps", "-q", *servers) == before
 
 
 def test_a_worker_sees_no_passwords_but_its_own(stack: Stack) -> None:

@@ -87,6 +87,10 @@ def test_half_precision_updates_are_added_in_full_precision() -> None:
         put(buffer, delta, worker=f"w{number}")
     assert values_of(buffer.mean(1, row_floor=1), "net") == [120_000.0, 3.0]
 
+    discounted = Buffer(LAYOUT)
+    put(discounted, {"net": TensorDelta(np.ones(2, np.float16))}, weight=0.1)
+    assert values_of(discounted.mean(1, row_floor=1), "net") == [float(np.float32(0.1))] * 2
+
 
 def test_what_nobody_touched_is_not_in_the_mean() -> None:
     buffer = Buffer(LAYOUT)

@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Message
 from latecomer.errors import StoreUnreachable
@@ -11,6 +10,8 @@ from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.port import Verdict
 from latecomer.store.redis import embedded
 from latecomer.tensors import TensorDelta
+from latecomer.wire.header import pack_padded
+from latecomer.wire.payload import pack_tensors
 from latecomer_aggregator import optimizer
 from latecomer_aggregator.buffer import Buffer
 from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, Coordinator
@@ -243,7 +244,7 @@ def test_weight_is_staleness_times_examples() -> None:
 
 def test_a_payload_that_waits_in_the_store_is_folded_like_any_other(scene: Federation) -> None:
     update = make_update("w1", delta=net(2.0, 2.0))
-    table, payload = wire._pack_tensors(update.delta, "raw")
+    table, payload = pack_tensors(update.delta, "raw")
     header = update.model_dump(by_alias=True) | {
         "type": "update",
         "tensors": table,
@@ -254,7 +255,7 @@ def test_a_payload_that_waits_in_the_store_is_folded_like_any_other(scene: Feder
         },
     }
     message = Message(
-        topology.UPDATES, "update.shop.w1", wire._padded(header), "w1:boot:1", "latecomer.update.v1"
+        topology.UPDATES, "update.shop.w1", pack_padded(header), "w1:boot:1", "latecomer.update.v1"
     )
     scene.login("w1").publisher().publish(message)
     scene.send(make_update("w2"))
@@ -498,10 +499,15 @@ def test_a_commit_whose_reply_was_lost_is_repeated_and_makes_one_version(
     assert scene.number() == 1
     assert scene.unacked() == 2
     store.after_commit = lambda: None
+    scene.send(make_update("w3"))
     scene.clock.advance(5.0)
     step(coordinator, 3)
-    assert scene.number() == 1
-    assert scene.store.totals().accepted == 2
+    assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
+    assert (scene.store.totals().accepted, scene.store.totals().duplicates) == (2, 0)
+    assert scene.unacked() == 1
+    scene.send(make_update("w4"))
+    step(coordinator)
+    assert folded(scene)[2:] == ["w3:boot:1", "w4:boot:1"]
     assert scene.unacked() == scene.waiting() == 0
 
 

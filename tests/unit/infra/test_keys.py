@@ -91,12 +91,6 @@ def test_a_lost_folder_is_filled_again_and_a_new_worker_joins(folder: Path) -> N
     assert may(folder, "shanghai", "read", rounds_queue("shanghai"))
 
 
-def test_only_its_owner_reads_a_password(folder: Path) -> None:
-    files = list(folder.rglob("*_password"))
-    assert files
-    assert {each.stat().st_mode & 0o777 for each in files} == {0o400}
-
-
 def test_servers_get_digests_that_fit_the_passwords(folder: Path) -> None:
     users = {each["name"]: each for each in definitions(folder)["users"]}
     assert set(users) == {"aggregator", "operator", *WORKERS}

@@ -338,6 +338,25 @@ def test_a_refused_update_is_told_once(tmp_path: Path) -> None:
     assert told == [(f"w1:boot1:{seq}", "too_large_norm") for seq in (1, 2, 3)]
 
 
+def test_a_refusal_is_not_told_again_after_a_round_that_came_to_nothing(tmp_path: Path) -> None:
+    scene = Federation(mode="fedasync", max_update_norm=1e-3)
+    scene.found_items()
+    device = Device(scene, "w1", tmp_path)
+    coordinator = scene.coordinator()
+    assert device.step()
+    device.stopping = lambda: True
+    with capture_logs() as logs:
+        for seq in range(3):
+            nudge(scene, coordinator, seq)
+            assert not device.step()
+    told = [
+        each
+        for each in logs
+        if each["event"] == "update.refused" and each["log_level"] == "warning"
+    ]
+    assert len(told) == 1
+
+
 def test_a_folded_update_is_no_news(scene: Federation, device: Device) -> None:
     coordinator = scene.coordinator()
     assert device.step()

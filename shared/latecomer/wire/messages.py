@@ -1,0 +1,162 @@
+"""Events to bytes and back.
+
+A round is one msgpack map. An update is a msgpack map (the header), followed by one msgpack ``bin``
+(the payload). The header is padded so that the payload starts at a multiple of 64 bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latecomer.errors import Undecodable
+from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
+from latecomer.tensors import digest
+from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
+from latecomer.wire.payload import (
+    MAX_PAYLOAD_BYTES,
+    Codec,
+    TensorEntry,
+    pack_tensors,
+    read_table,
+    unpack_tensors,
+)
+
+#: Up to here a payload travels inside the message; above it waits in the store (claim check).
+MAX_INLINE_BYTES = 4 * 1024 * 1024
+
+#: RabbitMQ >= 4.0 refuses 16 MiB and more; nothing larger than this is an update, whoever sent it.
+MAX_BODY_BYTES = 12 * 1024 * 1024
+
+#: msgpack's tag of a bin32.
+BIN32 = 0xC6
+
+
+class Payload(BaseModel):
+    """Where the payload is: ``inline``, or in the ``store`` under its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: Literal["inline", "store"]
+    size: Whole = Field(alias="bytes", ge=0, le=MAX_PAYLOAD_BYTES)
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedUpdate:
+    """An update as bytes; ``detached`` is the payload that must be staged first, or None."""
+
+    body: bytes
+    detached: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedUpdate:
+    """A message whose header was read and checked, and whose tensors were not looked at yet."""
+
+    header: UpdateHeader
+    tensors: tuple[TensorEntry, ...]
+    payload: Payload
+    inline: memoryview | None
+
+
+def encode_round(event: RoundStarted) -> bytes:
+    """One msgpack map."""
+    return pack({"type": "round", **event.model_dump(by_alias=True)})
+
+
+def decode_round(body: bytes) -> RoundStarted:
+    """Inverse of ``encode_round``.
+
+    Raises:
+        Undecodable: Not a round of a known schema.
+    """
+    if len(body) > MAX_HEADER_BYTES:
+        raise Undecodable("too_large", f"a round of {len(body)} bytes")
+    header, _ = unpack(memoryview(body), "round")
+    try:
+        return RoundStarted.model_validate(header)
+    except ValidationError as error:
+        raise Undecodable("bad_header", _first(error)) from error
+
+
+def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpdate:
+    """Header and payload; above ``MAX_INLINE_BYTES`` the payload is detached.
+
+    Raises:
+        MessageTooLarge: The header or the payload exceeds what any reader accepts.
+    """
+    table, payload = pack_tensors(event.delta, codec)
+    inline = len(payload) <= MAX_INLINE_BYTES
+    header = pack_padded(
+        {
+            "type": "update",
+            **event.model_dump(by_alias=True),
+            "tensors": table,
+            "payload": {
+                "at": "inline" if inline else "store",
+                "bytes": len(payload),
+                "digest": digest(payload),
+            },
+        }
+    )
+    if inline:
+        return EncodedUpdate(header + _bin32(payload), None)
+    return EncodedUpdate(header, payload)
+
+
+def open_update(body: bytes | memoryview) -> SealedUpdate:
+    """Read the header; the payload stays where it is.
+
+    Raises:
+        Undecodable: Not an update of a known schema, or one that breaks a limit.
+    """
+    view = memoryview(body)
+    if len(view) > MAX_BODY_BYTES:
+        raise Undecodable("too_large", f"a body of {len(view)} bytes, allowed {MAX_BODY_BYTES}")
+    header, end = unpack(view[:MAX_HEADER_BYTES], "update")
+    try:
+        event = UpdateHeader.model_validate(header)
+        payload = Payload.model_validate(header.get("payload"))
+    except ValidationError as error:
+        raise Undecodable("bad_header", _first(error)) from error
+    inline = _inline(view[end:]) if payload.at == "inline" else None
+    if inline is not None and len(inline) != payload.size:
+        raise Undecodable("truncated", f"{len(inline)} of {payload.size} payload bytes")
+    return SealedUpdate(event, read_table(header.get("tensors"), payload.size), payload, inline)
+
+
+def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) -> UpdateSubmitted:
+    """Look at the tensors. Uncompressed values are views into ``payload``: nothing is copied.
+
+    Args:
+        sealed: What ``open_update`` returned.
+        payload: ``sealed.inline``, or what the store held.
+        limit_bytes: What all tensors together may take up when decompressed.
+
+    Raises:
+        Undecodable: Digest, sizes or compressed frames are not what the header says.
+    """
+    if len(payload) != sealed.payload.size or digest(payload) != sealed.payload.digest:
+        raise Undecodable("bad_digest", "the payload is not the one the header names")
+    delta = unpack_tensors(sealed.tensors, payload, limit_bytes=limit_bytes)
+    return UpdateSubmitted.model_construct(**dict(sealed.header), delta=delta)
+
+
+def _bin32(payload: bytes) -> bytes:
+    return bytes([BIN32]) + len(payload).to_bytes(4, "big") + payload
+
+
+def _inline(rest: memoryview) -> memoryview:
+    """The content of the bin32 that ``rest`` must be, exactly."""
+    if len(rest) < BIN32_BYTES or rest[0] != BIN32:
+        raise Undecodable("truncated", "no payload follows the header")
+    declared = int.from_bytes(rest[1:BIN32_BYTES], "big")
+    if declared != len(rest) - BIN32_BYTES:
+        raise Undecodable("truncated", f"{len(rest) - BIN32_BYTES} of {declared} payload bytes")
+    return rest[BIN32_BYTES:]
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(each) for each in problem['loc'])}: {problem['msg']}"
