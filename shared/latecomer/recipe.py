@@ -4,14 +4,13 @@ What a federation has to agree on is published with version 0 and read from the 
 a data owner's own file need only say where the data is.
 """
 
-import difflib
 import json
-import reprlib
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.errors import BadConfiguration
@@ -20,6 +19,7 @@ from latecomer.interactions.schema import Columns
 from latecomer.interactions.selection import Selection
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store.port import Head
+from latecomer.validation import problems
 
 
 class _Section(BaseModel):
@@ -82,7 +82,7 @@ class Adagrad(_Section):
 
 Optimizer = Sgd | AdamW | Adagrad
 
-OPTIMIZERS: dict[str | int, type[_Section]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
+OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
 
 
 class Aggregation(_Section):
@@ -147,9 +147,17 @@ class FleetWorker(Selection):
 
 
 class Fleet(_Section):
-    """Who takes part in a scene."""
+    """Who takes part in a scene; no two by the same name."""
 
     workers: tuple[FleetWorker, ...] = ()
+
+    @field_validator("workers")
+    @classmethod
+    def _no_name_twice(cls, workers: tuple[FleetWorker, ...]) -> tuple[FleetWorker, ...]:
+        for name, count in Counter(each.name for each in workers).items():
+            if count > 1:
+                raise ValueError(f"{count} workers are called {name!r}")
+        return workers
 
     def names(self) -> list[str]:
         """Every worker that a queue is declared for."""
@@ -247,72 +255,4 @@ def _checked(body: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(body)
     except ValidationError as error:
-        problems = "; ".join(_problem(each) for each in error.errors(include_url=False))
-        raise BadConfiguration(f"{where}: {problems}") from error
-
-
-#: What pydantic calls types, as a person who writes TOML would.
-TYPES = {
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "tuple_type": "a list",
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-}
-
-#: What patterns ask for, by the key; every other one is a name.
-PATTERNS = {"shard": "a part like '2/6'", "cohort": "a part like '1/3'"}
-A_NAME = "1 to 40 lower-case letters, digits and inner hyphens"
-
-
-def _problem(error: Any) -> str:
-    path, kind = _path(error["loc"]), error["type"]
-    match kind:
-        case "extra_forbidden":
-            allowed = _allowed(error["loc"][:-1])
-            close = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
-            meant = f" (did you mean {close[0]!r}?)" if close else ""
-            return f"{path}: unknown key{meant}, allowed: {', '.join(allowed)}"
-        case "missing":
-            return f"{path}: required"
-        case "union_tag_not_found":
-            return f"{path}.name: required, one of {', '.join(map(repr, OPTIMIZERS))}"
-        case "union_tag_invalid":
-            names = ", ".join(map(repr, OPTIMIZERS))
-            return f"{path}.name: must be one of {names}, got {error['ctx']['tag']!r}"
-        case "string_pattern_mismatch":
-            rule = f"must be {PATTERNS.get(error['loc'][-1], A_NAME)}"
-        case _ if kind in TYPES:
-            rule = f"must be {TYPES[kind]}"
-        case _:
-            rule = error["msg"].replace("Input should be", "must be")
-    return f"{path}: {rule}, got {reprlib.repr(error['input'])}"
-
-
-def _path(place: tuple[str | int, ...]) -> str:
-    """As written in the file, which names an optimiser inside its table and not in a path."""
-    inner = [str(part) for part in place[:-1] if part not in OPTIMIZERS]
-    return ".".join([*inner, str(place[-1])])
-
-
-def _allowed(place: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section at ``place``; a union's branch is in it by its tag."""
-    section: Any = Recipe
-    for part in place:
-        section = _inner(section, part)
-    return sorted(section.model_fields)
-
-
-def _inner(section: Any, part: str | int) -> Any:
-    if isinstance(part, int):
-        return section
-    if part in OPTIMIZERS:
-        return OPTIMIZERS[part]
-    annotation = section.model_fields[part].annotation
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    models = [each for each in candidates if hasattr(each, "model_fields")]
-    return models[0] if models else section
+        raise BadConfiguration(f"{where}: {problems(error, Recipe, OPTIMIZERS)}") from error

@@ -351,13 +351,6 @@ def test_what_runs_here_is_not_root_and_writes_only_where_it_may(
     assert "Read-only file system" in result.stdout
 
 
-def test_a_new_image_of_ours_restarts_neither_broker_nor_store(stack: Stack) -> None:
-    servers = ("rabbitmq", "store")
-    before = stack.compose("ps", "-q", *servers)
-    stack.up("--force-recreate", "--no-deps", "init", "aggregator-a", "aggregator-b", *CITIES)
-    assert stack.compose("ps", "-q", *servers) == before
-
-
 def test_a_worker_sees_no_passwords_but_its_own(stack: Stack) -> None:
     found = stack.compose("exec", "-T", "beijing", "find", "/run/secrets", "-type", "f")
     assert sorted(found.split()) == [

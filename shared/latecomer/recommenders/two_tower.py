@@ -26,6 +26,7 @@ from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
+from latecomer.validation import first_problem
 
 Ids = npt.NDArray[np.int64]
 
@@ -241,6 +242,4 @@ def _checked(plan: Plan) -> TwoTowerTraining:
     try:
         return TwoTowerTraining.model_validate(dict(plan))
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in problem["loc"])
-        raise BadConfiguration(f"training.{path}: {problem['msg']}") from error
+        raise BadConfiguration(f"training.{first_problem(error)}") from error

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from latecomer.errors import Undecodable
 from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
 from latecomer.tensors import digest
+from latecomer.validation import first_problem
 from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
 from latecomer.wire.payload import (
     MAX_PAYLOAD_BYTES,
@@ -77,7 +78,7 @@ def decode_round(body: bytes) -> RoundStarted:
     try:
         return RoundStarted.model_validate(header)
     except ValidationError as error:
-        raise Undecodable("bad_header", _first(error)) from error
+        raise Undecodable("bad_header", first_problem(error)) from error
 
 
 def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpdate:
@@ -119,7 +120,7 @@ def open_update(body: bytes | memoryview) -> SealedUpdate:
         event = UpdateHeader.model_validate(header)
         payload = Payload.model_validate(header.get("payload"))
     except ValidationError as error:
-        raise Undecodable("bad_header", _first(error)) from error
+        raise Undecodable("bad_header", first_problem(error)) from error
     inline = _inline(view[end:]) if payload.at == "inline" else None
     if inline is not None and len(inline) != payload.size:
         raise Undecodable("truncated", f"{len(inline)} of {payload.size} payload bytes")
@@ -155,8 +156,3 @@ def _inline(rest: memoryview) -> memoryview:
     if declared != len(rest) - BIN32_BYTES:
         raise Undecodable("truncated", f"{len(rest) - BIN32_BYTES} of {declared} payload bytes")
     return rest[BIN32_BYTES:]
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(each) for each in problem['loc'])}: {problem['msg']}"

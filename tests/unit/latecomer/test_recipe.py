@@ -82,6 +82,11 @@ def test_the_shipped_recipes_are_the_ones_we_know() -> None:
     assert {"retail", "three-cities"} <= {path.stem for path in SHIPPED}
 
 
+def test_two_workers_of_one_name_are_refused() -> None:
+    twice = changed(("fleet", "workers", 1, "name"), "north")
+    assert "2 workers are called 'north'" in problem(twice)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_recipe_comes_back_from_the_store(path: Path) -> None:
     shipped = load_recipe(path)

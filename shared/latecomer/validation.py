@@ -1,0 +1,104 @@
+"""What pydantic found wrong, as sentences for people: the key's path, and what is allowed there."""
+
+import difflib
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+Model = type[BaseModel]
+
+#: What pydantic calls types, as a person who writes TOML would.
+TYPES = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
+
+#: What patterns ask for, by the key; every other one is a name.
+PATTERNS = {"shard": "a part like '2/6'", "cohort": "a part like '1/3'"}
+A_NAME = "1 to 40 lower-case letters, digits and inner hyphens"
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first finding, briefly: for a log line about bytes that a machine wrote."""
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+
+
+def problems(error: ValidationError, root: Model, branches: Mapping[str, Model]) -> str:
+    """Every finding, for a person who wrote the file.
+
+    Args:
+        error: What validating the file as ``root`` raised.
+        root: The whole file's model.
+        branches: Models that a table's ``name`` chooses from, by that name.
+    """
+    page = _Page(root, branches)
+    return "; ".join(page.sentence(each) for each in error.errors(include_url=False))
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A kind of file, to look up what is allowed where."""
+
+    root: Model
+    branches: Mapping[str, Model]
+
+    def sentence(self, problem: Any) -> str:
+        path, kind = self._path(problem["loc"]), problem["type"]
+        match kind:
+            case "extra_forbidden":
+                return f"{path}: unknown key{self._instead(problem['loc'])}"
+            case "missing":
+                return f"{path}: required"
+            case "union_tag_not_found":
+                return f"{path}.name: required, one of {self._names()}"
+            case "union_tag_invalid":
+                return f"{path}.name: must be one of {self._names()}, got {problem['ctx']['tag']!r}"
+            case "string_pattern_mismatch":
+                rule = f"must be {PATTERNS.get(problem['loc'][-1], A_NAME)}"
+            case _ if kind in TYPES:
+                rule = f"must be {TYPES[kind]}"
+            case _:
+                rule = problem["msg"].replace("Input should be", "must be")
+        return f"{path}: {rule}, got {reprlib.repr(problem['input'])}"
+
+    def _names(self) -> str:
+        return ", ".join(map(repr, self.branches))
+
+    def _instead(self, place: tuple[str | int, ...]) -> str:
+        allowed = self._allowed(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), allowed, n=1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"{meant}, allowed: {', '.join(allowed)}"
+
+    def _path(self, place: tuple[str | int, ...]) -> str:
+        """As written in the file, which names a branch inside its table and not in a path."""
+        inner = [str(part) for part in place[:-1] if part not in self.branches]
+        return ".".join([*inner, str(place[-1])])
+
+    def _allowed(self, place: tuple[str | int, ...]) -> list[str]:
+        """The keys of the section at ``place``; a union's branch is in it by its tag."""
+        section = self.root
+        for part in place:
+            section = self._inner(section, part)
+        return sorted(section.model_fields)
+
+    def _inner(self, section: Model, part: str | int) -> Model:
+        if isinstance(part, int):
+            return section
+        if part in self.branches:
+            return self.branches[part]
+        annotation = section.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        models = [each for each in candidates if hasattr(each, "model_fields")]
+        return models[0] if models else section
