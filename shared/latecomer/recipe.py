@@ -90,7 +90,7 @@ class Aggregation(_Section):
 
     Attributes:
         mode: ``fedbuff`` steps every K updates or T seconds; ``fedasync`` is K = 1; ``sync`` waits
-            for every live worker (or T) and refuses what is not based on the head.
+            for all K workers of a round (or T) and refuses what is not based on the head.
         updates_per_version: K.
         max_wait_s: T, counted from the first update of a buffer.
         max_staleness: Updates that are further behind are refused.

@@ -7,7 +7,7 @@ after, the ledger recognises the redelivery and nothing counts twice.
 Memory is one model-sized accumulator, however many updates or workers there are.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +64,12 @@ class Buffer:
             weight = 1.0 if spec.kind is Kind.SUM else update.weight
             self._sum(spec).add(change, weight)
         self.folds.append(update)
-        self._held[update.update_id] = delivery
+        self._hold(update.update_id, delivery)
 
     def redelivered(self, update_id: str, delivery: Delivery) -> Delivery:
         """A held update came again: the commit will ack this delivery; returns the former one."""
-        former, self._held[update_id] = self._held[update_id], delivery
+        former = self._held[update_id]
+        self._hold(update_id, delivery)
         return former
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
@@ -91,6 +92,10 @@ class Buffer:
         self._held = {}
         self._sums = {}
         return held
+
+    def _hold(self, update_id: str, delivery: Delivery) -> None:
+        """Keep what an ack needs; the body is in the sums, and K bodies would be K models."""
+        self._held[update_id] = replace(delivery, body=b"")
 
     def _sum(self, spec: TensorSpec) -> _Accumulator:
         if spec.name not in self._sums:

@@ -16,8 +16,8 @@ from latecomer.errors import (
     BrokerUnreachable,
     Fenced,
     PublishRefused,
-    StagedMissing,
     StoreUnreachable,
+    Transient,
     VersionConflict,
 )
 from latecomer.events import UpdateHeader, UpdateSubmitted
@@ -78,7 +78,7 @@ class Coordinator:
         try:
             self._step(wait_s)
             self._backoff.reset()
-        except (StoreUnreachable, StagedMissing, BrokerUnreachable, PublishRefused) as error:
+        except Transient as error:
             pause_s = self._backoff.next_s()
             log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
             self._idle(pause_s)

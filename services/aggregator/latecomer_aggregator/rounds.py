@@ -1,7 +1,7 @@
 """Rounds: when a buffer is due, and telling everybody that a version is out.
 
 The three modes are one machine with other terms: ``fedasync`` is a buffer of one, ``sync`` is a
-buffer of everybody with nobody late, ``fedbuff`` lies between.
+barrier for K workers with nobody late, ``fedbuff`` lies between.
 """
 
 from dataclasses import dataclass, field
@@ -41,13 +41,14 @@ class Roster:
 
 
 def updates_in_force(limits: Aggregation, live: int | None) -> int:
-    """K in force: min(K, live workers), for one worker has at most one place in a buffer."""
+    """K in force: min(K, live workers), for one worker has at most one place in a buffer.
+
+    A synchronous round waits for all of its K workers, or T: who is missing is waited for.
+    """
     if limits.mode == "fedasync":
         return 1
-    if limits.mode == "sync":
-        return max(1, live if live is not None else limits.updates_per_version)
     k = limits.updates_per_version
-    return max(1, k if live is None else min(k, live))
+    return k if live is None or limits.mode == "sync" else max(1, min(k, live))
 
 
 def prefetch(limits: Aggregation) -> int:

@@ -129,7 +129,8 @@ class Agent:
             except Undecodable as error:
                 log.warning("round.undecodable", cause=str(error))
             else:
-                newest = max(newest or started, started, key=lambda each: each.version)
+                if started.federation == self._federation:
+                    newest = max(newest or started, started, key=lambda each: each.version)
             delivery = self._rounds.receive(0)
         return newest or self._round_of_head()
 

@@ -12,6 +12,9 @@ from latecomer_worker.state import Outgoing
 
 Sums = Mapping[str, Mapping[str, float]]
 
+#: Longer names do not fit a header sixteen times.
+MAX_REGION_CHARS = 80
+
 #: What the smallest regions are reported as together where there are more than a header takes.
 OTHER = "other"
 
@@ -42,11 +45,15 @@ def describe(
 
 def _reported(sums: Sums) -> Sums:
     """The largest regions as they are, the rest added up: sums of users may be pooled."""
-    if len(sums) <= MAX_REGIONS:
-        return sums
-    by_size = sorted(sums.keys() - {OTHER}, key=lambda region: (-sums[region]["users"], region))
-    kept = {region: sums[region] for region in by_size[: MAX_REGIONS - 1]}
+    named = sorted(
+        (region for region in sums if region != OTHER and len(region) <= MAX_REGION_CHARS),
+        key=lambda region: (-sums[region]["users"], region),
+    )
+    room = MAX_REGIONS if len(named) == len(sums) <= MAX_REGIONS else MAX_REGIONS - 1
+    kept = {region: sums[region] for region in named[:room]}
     rest = [sums[region] for region in sorted(sums.keys() - kept.keys())]
+    if not rest:
+        return kept
     return kept | {OTHER: {name: fsum(each[name] for each in rest) for name in rest[0]}}
 
 

@@ -23,9 +23,9 @@ def limits(mode: str, k: int = 10) -> Aggregation:
         ("fedasync", None, 1),
         ("fedasync", 500, 1),
         ("sync", None, 10),
-        ("sync", 3, 3),
-        ("sync", 500, 500),
-        ("sync", 0, 1),
+        ("sync", 3, 10),
+        ("sync", 500, 10),
+        ("sync", 0, 10),
     ],
 )
 def test_updates_in_force(mode: str, live: int | None, k: int) -> None:
