@@ -92,6 +92,10 @@ class StoreDenied(Permanent):
     exit_code = ExitCode.BAD_USAGE
 
 
+class DiskTrouble(Transient):
+    """The worker's own disk is full, locked or failing; what was done before is kept."""
+
+
 class NotInitialised(Transient):
     """The federation has no model yet."""
 

@@ -11,7 +11,7 @@ schema number that a reader does not know is refused by name (see ``wire``).
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from latecomer.tensors import Delta
 
@@ -25,7 +25,32 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 MAX_REGIONS = 16
 MAX_METRICS = 16
 
-Sums = Annotated[Mapping[str, FiniteFloat], Field(max_length=MAX_METRICS)]
+#: No sum over users of a metric is larger; it keeps means over a federation finite.
+MAX_SUM = 1e15
+
+#: The table's own name for all regions together.
+ALL_REGIONS = "all"
+
+
+def _of_users(sums: Mapping[str, float]) -> Mapping[str, float]:
+    if "users" not in sums or not all(abs(value) <= MAX_SUM for value in sums.values()):
+        raise ValueError("sums name `users`, and none is beyond 1e15")
+    return sums
+
+
+def _of_regions(sums: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[str, float]]:
+    if ALL_REGIONS in sums:
+        raise ValueError(f"no region is called {ALL_REGIONS!r}")
+    return sums
+
+
+Sums = Annotated[
+    Mapping[str, FiniteFloat], Field(max_length=MAX_METRICS), AfterValidator(_of_users)
+]
+
+RegionSums = Annotated[
+    Mapping[str, Sums], Field(max_length=MAX_REGIONS), AfterValidator(_of_regions)
+]
 
 
 #: Strict: in a message True is not 1, and "3" is not 3.
@@ -91,7 +116,7 @@ class UpdateHeader(_Event):
     layout: Digest
     examples: Whole = Field(gt=0, lt=2**53)
     steps: Whole = Field(ge=0, lt=2**53)
-    sums: Mapping[str, Sums] = Field(default_factory=dict, max_length=MAX_REGIONS)
+    sums: RegionSums = Field(default_factory=dict)
 
 
 class UpdateSubmitted(UpdateHeader):

@@ -21,6 +21,9 @@ from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store.port import Head
 from latecomer.validation import problems
 
+#: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
+MAX_UPDATES_PER_VERSION = 32_767
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,7 +107,7 @@ class Aggregation(_Section):
     """
 
     mode: Literal["fedbuff", "fedasync", "sync"] = "fedbuff"
-    updates_per_version: int = Field(10, ge=1, le=100_000)
+    updates_per_version: int = Field(10, ge=1, le=MAX_UPDATES_PER_VERSION)
     max_wait_s: float = Field(30.0, gt=0, le=300)
     max_staleness: int = Field(100, ge=0)
     staleness: Staleness = Staleness()

@@ -36,7 +36,9 @@ class AggregatorTelemetry:
             registry=self.registry,
         )
         self.commit_seconds = Histogram(
-            "latecomer_commit_seconds", "Server step to durable commit", registry=self.registry
+            "latecomer_commit_seconds",
+            "Publishing, until it is durable",
+            registry=self.registry,
         )
         self.buffered = Gauge(
             "latecomer_updates_buffered", "Updates waiting for a commit", registry=self.registry

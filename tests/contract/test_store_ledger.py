@@ -158,7 +158,7 @@ def test_the_fleet_table_shows_the_last_report(stores: Stores) -> None:
 def test_a_payload_waits_under_its_workers_name_and_expires(stores: Stores) -> None:
     name = stores.open().stage_payload("anna", memoryview(b"a large update"))
     assert name == digest(b"a large update")
-    assert stores.open().read_payload("anna", name) == b"a large update"
+    assert stores.open().read_payload("anna", name, 14) == b"a large update"
     assert stores.left_s(stores.keys.payload("anna", name)) is not None
 
 
@@ -166,7 +166,7 @@ def test_a_payload_of_one_worker_is_not_another_ones(stores: Stores) -> None:
     store = stores.open()
     name = store.stage_payload("anna", b"a large update")
     with pytest.raises(ChunkMissing, match=name):
-        store.read_payload("bert", name)
+        store.read_payload("bert", name, 14)
 
 
 def test_a_payload_that_is_not_what_its_digest_says_is_an_error(stores: Stores) -> None:
@@ -174,4 +174,4 @@ def test_a_payload_that_is_not_what_its_digest_says_is_an_error(stores: Stores) 
     name = store.stage_payload("anna", b"a large update")
     stores.raw.set(stores.keys.payload("anna", name), b"another update")
     with pytest.raises(ChunkMissing, match="damaged"):
-        store.read_payload("anna", name)
+        store.read_payload("anna", name, 14)

@@ -126,7 +126,7 @@ def test_who_runs_a_federation_can_read_all_about_it(logins: Logins, role: str) 
 @pytest.mark.parametrize("role", ["aggregator", "operator"])
 def test_who_runs_a_federation_can_read_staged_payloads(logins: Logins, role: str) -> None:
     name = logins.store("worker").stage_payload("anna", PAYLOAD)
-    assert logins.store(role).read_payload("anna", name) == PAYLOAD
+    assert logins.store(role).read_payload("anna", name, len(PAYLOAD)) == PAYLOAD
 
 
 def test_a_worker_fetches_versions(logins: Logins) -> None:
@@ -163,7 +163,7 @@ FORBIDDEN_TO_WORKERS: dict[str, Callable[[Logins, RedisStore], object]] = {
     "count": lambda _, store: store.count_duplicate(),
     "read the totals": lambda _, store: store.totals(),
     "read the fleet table": lambda _, store: store.fleet(),
-    "read a payload": lambda _, store: store.read_payload("anna", "0" * 32),
+    "read a payload": lambda _, store: store.read_payload("anna", "0" * 32, 1),
 }
 
 

@@ -17,7 +17,7 @@ from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
 from latecomer.tensors import Layout, check_delta, digest, finite, norm
 
-ReadPayload = Callable[[str, str], bytes]
+ReadPayload = Callable[[str, str, int], bytes]
 
 
 class Reason(StrEnum):
@@ -106,8 +106,10 @@ class Admission:
         header = sealed.header
         try:
             payload = sealed.inline
+            self._check_size(sealed)
             if payload is None:
-                payload = memoryview(read_payload(header.worker, sealed.payload.digest))
+                place = sealed.payload
+                payload = memoryview(read_payload(header.worker, place.digest, place.size))
             update = wire.read_update(sealed, payload, limit_bytes=self._limit_bytes())
             check_delta(self.layout, update.delta)
         except Undecodable as error:
@@ -118,6 +120,12 @@ class Admission:
             raise _refused(header, Reason.BAD_SHAPE, str(error)) from error
         self._check_values(update)
         return update
+
+    def _check_size(self, sealed: wire.SealedUpdate) -> None:
+        """Before anything is fetched or inflated: no honest payload is larger than its tensors."""
+        allowed = self._limit_bytes() + wire.ALIGNMENT_BYTES * len(sealed.tensors)
+        if sealed.payload.size > allowed:
+            raise Undecodable("too_large", f"{sealed.payload.size} bytes, allowed {allowed}")
 
     def staleness(self, header: UpdateHeader) -> int:
         """Versions between the base and the head."""

@@ -18,6 +18,7 @@ from latecomer.errors import (
     PublishRefused,
     StoreUnreachable,
     Transient,
+    Unroutable,
     VersionConflict,
 )
 from latecomer.events import UpdateHeader, UpdateSubmitted
@@ -102,7 +103,7 @@ class Coordinator:
             self._stand_down()
             self._idle(min(wait_s, self._leadership.pause_s))
             return
-        if self._term is not None and self._term.fence != lease.fence:
+        if self._term is not None and self._term.lease is not lease:
             log.warning("leadership.lapsed", fence=lease.fence)
             self._stand_down()
             return
@@ -138,7 +139,7 @@ class Coordinator:
             topology=self._topology,
         )
         now_s = self._clock.monotonic_s()
-        self._term = Term(published, recipe, updates, fence=lease.fence, now_s=now_s)
+        self._term = Term(published, recipe, updates, lease=lease, now_s=now_s)
         self._telemetry.leading.set(1)
         self._telemetry.version.set(published.version.number)
         log.info("leadership.taken", fence=lease.fence, version=str(published.version))
@@ -160,12 +161,14 @@ class Coordinator:
         if term.announced or self._clock.monotonic_s() < term.announce_from_s:
             return
         try:
-            if self._topology is not None:
+            if self._topology is not None and not term.declared:
                 self._broker.declare(self._topology)
+                term.declared = True
             message = rounds.announcement(term.recipe, term.published.head())
             self._publisher.publish(message, mandatory=False)
-        except (BrokerUnreachable, PublishRefused) as error:
+        except (BrokerUnreachable, PublishRefused, Unroutable) as error:
             log.warning("round.not_announced", cause=str(error))
+            term.declared = False
             term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
         else:
             term.announced = True

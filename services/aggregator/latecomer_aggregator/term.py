@@ -4,6 +4,7 @@ from collections import deque
 
 from latecomer.broker.port import Delivery, Subscription
 from latecomer.recipe import Recipe
+from latecomer.store.port import Lease
 from latecomer_aggregator import optimizer, rounds, staleness
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer
@@ -14,8 +15,9 @@ class Term:
     """One leader's term. Not thread-safe: one coordinator owns it.
 
     Attributes:
-        fence: Of the lease that the term began with; under another one somebody else may have led
-            in between.
+        lease: That the term began with. Under another one, be it of the same number after the
+            store was flushed, somebody else may have led in between.
+        declared: Whether exchanges and queues were declared since the last failure.
         inbox: Deliveries that wait to be considered: received, or parked before the last version.
         parked: Newer updates of workers that have their one place in the buffer already.
         reports: Per worker in the buffer, what the fleet table will show.
@@ -28,11 +30,12 @@ class Term:
         recipe: Recipe,
         updates: Subscription,
         *,
-        fence: int,
+        lease: Lease,
         now_s: float,
     ) -> None:
         limits = recipe.aggregation
-        self.fence = fence
+        self.lease = lease
+        self.declared = False
         self.recipe = recipe
         self.updates = updates
         self.optimizer = optimizer.build(limits.optimizer)

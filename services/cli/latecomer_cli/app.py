@@ -119,11 +119,11 @@ def init(
 
 
 @app.command()
-def aggregator(federation: Federation = None) -> None:
+def aggregator(federation: Federation = None, format_: FormatOption = Format.TABLE) -> None:
     """Aggregate updates into versions until told to stop; run two, one leads."""
     from latecomer_aggregator import app as service  # noqa: PLC0415 - only what a command needs
 
-    settings = _settings(federation=federation)
+    settings = _settings(federation=federation, log_format=_log_format(format_))
     _required(settings)
     with stop_signal() as stop:
         service.run(settings, stop)
@@ -150,17 +150,18 @@ def worker(
     from latecomer_cli import work  # noqa: PLC0415 - torch, as above
 
     chosen = load_recipe(recipe)
-    settings = _settings(federation=chosen.federation)
-    with stop_signal() as stop, work.named(settings, chosen, name, slots=slots) as entry:
-        plan = work.Work(settings, chosen, recipe.parent, entry, data)
+    settings = _settings(federation=chosen.federation, log_format=_log_format(format_))
+    with stop_signal() as stop:
         if dry_run:
             output = Output(format_)
-            body = plan.dry_run(stop)
+            entry = work.entry_of(chosen, name)
+            body = work.Work(settings, chosen, recipe.parent, entry, data).dry_run(stop)
             output.result(body)
             work.show_dry_run(output, body)
             output.next(f"latecomer worker {recipe} --name {entry.name}")
-        else:
-            plan.run(stop, once=once)
+            return
+        with work.named(settings, chosen, name, slots=slots) as entry:
+            work.Work(settings, chosen, recipe.parent, entry, data).run(stop, once=once)
 
 
 @app.command()
@@ -264,6 +265,11 @@ def _store(settings: Settings, client: str) -> Any:
     return connect.store(
         settings, federation=settings.federation, client=client, clock=SystemClock()
     )
+
+
+def _log_format(format_: Format) -> str | None:
+    """What runs for long prints nothing but its log: JSON means JSON lines."""
+    return "json" if format_ is Format.JSON else None
 
 
 def _required(settings: Settings) -> None:

@@ -127,7 +127,7 @@ def read(recipe: Recipe, folder: Path) -> Scene:
     catalogue = sites.read_catalogue(recipe, folder)
     interactions = sites.read_interactions(recipe, folder, catalogue)
     found = {
-        entry.name: sites.site(interactions, entry, catalogue)
+        entry.name: sites.site(interactions, entry, catalogue, label=entry.label)
         for entry in recipe.fleet.workers
         if entry.pace != "misbehaving"
     }

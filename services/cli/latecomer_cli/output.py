@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from latecomer.errors import LatecomerError
 
@@ -76,11 +77,12 @@ def complain(error: LatecomerError) -> None:
     sys.stderr.write(f"{cause}; {error.hint}\n" if error.hint else f"{cause}\n")
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
+    """As it is: what comes from elsewhere must not be read as markup."""
     match value:
         case None:
-            return "-"
+            return Text("-")
         case float():
-            return f"{value:.4f}"
+            return Text(f"{value:.4f}")
         case _:
-            return str(value)
+            return Text(str(value))

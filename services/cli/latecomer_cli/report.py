@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from latecomer import __version__
+from latecomer.errors import BadConfiguration
 from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
 from latecomer.evaluation.protocol import ALL, RankingResult, mean_of_sums
 from latecomer.evaluation.ranking import Floats
@@ -86,8 +87,14 @@ def build(
 
 def write(report: Mapping[str, Any], path: Path) -> None:
     """Write ``report.json``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot write the report {path}: {error.strerror}", hint="give another --report"
+        ) from error
 
 
 def show(output: Output, report: Mapping[str, Any], k: int) -> None:

@@ -9,7 +9,7 @@ from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import FleetWorker, Recipe
+from latecomer.recipe import Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 
@@ -46,10 +46,18 @@ def read_interactions(
     return interactions
 
 
-def site(interactions: Interactions, entry: FleetWorker | None, catalogue: Catalogue) -> Site:
-    """One worker's part; without an entry everything is its own."""
-    own = select(interactions, entry or Selection())
-    label = entry.label if entry else None
+def site(
+    interactions: Interactions,
+    selection: Selection | None,
+    catalogue: Catalogue,
+    *,
+    label: str | None,
+) -> Site:
+    """One worker's part; without a selection everything is its own.
+
+    ``label``, where given, is reported as the region of all its users.
+    """
+    own = select(interactions, selection or Selection())
     return Site(
         users=own.users,
         regions=(label,) * len(own.users) if label else own.regions,

@@ -1,6 +1,7 @@
 """One table of how a federation is: version, leader, updates, staleness, quality, fleet."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,12 @@ def quantiles(histogram: Mapping[int, int]) -> dict[str, int]:
 
 def quality(fleet: list[WorkerRecord]) -> dict[str, dict[str, float]]:
     """Metrics per region over the workers' newest reports, each of the version it had fetched."""
-    return mean_of_sums(json.loads(record.report)["sums"] for record in fleet if record.report)
+    reports = [json.loads(record.report)["sums"] for record in fleet if record.report]
+    names = Counter(frozenset(sums) for each in reports for sums in each.values())
+    usual = names.most_common(1)[0][0] if names else frozenset()
+    # Workers of other protocols cannot be averaged with the rest; nor must they spoil the table.
+    fitting = (each for each in reports if all(sums.keys() == usual for sums in each.values()))
+    return mean_of_sums(fitting)
 
 
 def show(output: Output, status: dict[str, Any]) -> None:

@@ -43,33 +43,34 @@ def entry_of(recipe: Recipe, name: str) -> FleetWorker:
 
 @contextmanager
 def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iterator[FleetWorker]:
-    """This process's entry in the recipe.
+    """This process's entry in the recipe, kept from others by a file lock while it runs.
 
-    With ``slots``, the first that no other process of this state folder has: kept by a file lock
-    for as long as it runs, and found again, with its state, by whoever starts next.
+    With ``slots``, the first of ``<name>-1``, ``<name>-2``, … that no other process of this state
+    folder has: found again, with its state, by whoever starts next.
 
     Raises:
-        BadConfiguration: There is no such worker, or every slot is taken.
+        BadConfiguration: There is no such worker, or it runs already.
     """
-    if not slots:
-        yield entry_of(recipe, name)
-        return
-    prefix = next((each for each in recipe.fleet.workers if each.name == name), None)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    for slot in range(1, (prefix.slots if prefix else 0) + 1):
-        with (settings.state_dir / f"{name}-{slot}.lock").open("w") as lock:
+    for entry in _slots(recipe, name) if slots else [entry_of(recipe, name)]:
+        with (settings.state_dir / f"{entry.name}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
             lock.write(f"{socket.gethostname()}\n")
             lock.flush()
-            yield entry_of(recipe, f"{name}-{slot}")
+            yield entry
             return
     raise BadConfiguration(
-        f"every slot of {name!r} is taken, or the recipe gives it none",
-        hint="raise `slots` of that worker in the recipe and run latecomer init again",
+        f"{name!r} runs already on {settings.state_dir}, in every slot that the recipe gives it",
+        hint="stop the other one, or set another LATECOMER_STATE_DIR",
     )
+
+
+def _slots(recipe: Recipe, name: str) -> list[FleetWorker]:
+    found = next((each for each in recipe.fleet.workers if each.name == name), None)
+    return [entry_of(recipe, f"{name}-{n}") for n in range(1, (found.slots if found else 0) + 1)]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Work:
         sums = trainer.sums(snapshot.model)
         trained = trainer.train(
             snapshot.model,
-            plan=self.recipe.training.model_dump(mode="json"),
+            plan=Recipe.from_bytes(snapshot.recipe).training.model_dump(mode="json"),
             rng=np.random.default_rng(),
             should_stop=stop.is_set,
         )
@@ -154,8 +155,9 @@ class Work:
         interactions = sites.read_interactions(
             self.recipe, self.folder, catalogue, source=self.data
         )
-        entry = None if self.data else self.entry
-        site = sites.site(interactions, entry, catalogue)
+        own = None if self.data else self.entry
+        label = self.entry.label if self.entry else None
+        site = sites.site(interactions, own, catalogue, label=label)
         return recommend.trainer(Recipe.from_bytes(snapshot.recipe), site, state)
 
     @contextmanager

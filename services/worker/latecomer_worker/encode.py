@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import fsum
 
 from latecomer import wire
-from latecomer.events import MAX_REGIONS, UpdateSubmitted
+from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
 from latecomer.recommenders.port import Trained
 from latecomer.tensors import difference
 from latecomer_worker.fetch import Snapshot
@@ -17,6 +17,9 @@ MAX_REGION_CHARS = 80
 
 #: What the smallest regions are reported as together where there are more than a header takes.
 OTHER = "other"
+
+#: Names that mean something of their own in a report.
+RESERVED = (OTHER, ALL_REGIONS)
 
 
 def describe(
@@ -46,7 +49,7 @@ def describe(
 def _reported(sums: Sums) -> Sums:
     """The largest regions as they are, the rest added up: sums of users may be pooled."""
     named = sorted(
-        (region for region in sums if region != OTHER and len(region) <= MAX_REGION_CHARS),
+        (region for region in sums if region not in RESERVED and len(region) <= MAX_REGION_CHARS),
         key=lambda region: (-sums[region]["users"], region),
     )
     room = MAX_REGIONS if len(named) == len(sums) <= MAX_REGIONS else MAX_REGIONS - 1

@@ -4,12 +4,14 @@ Chunks are files named by their content, so what is on disk is either right or d
 successful fetch the cache holds exactly one version.
 """
 
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from latecomer.errors import ChunkMissing
+from latecomer.errors import ChunkMissing, DiskTrouble
 from latecomer.events import Version
 from latecomer.store import chunks
 from latecomer.store.port import Manifest, ModelStore
@@ -19,6 +21,9 @@ log = structlog.get_logger()
 
 #: Asked for at a time: when a bad line breaks, all but the last few are on disk.
 CHUNKS_AT_A_TIME = 4
+
+#: Who has not finished a chunk after this long died over it.
+PARTIAL_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,28 @@ class ChunkCache:
 
     def put(self, name: str, data: bytes) -> None:
         """Keep a chunk; a crash leaves the whole file or none."""
-        partial = self._folder / f"{name}.partial"
-        partial.write_bytes(data)
-        partial.replace(self._folder / name)
+        partial = self._folder / f"{uuid.uuid4().hex}.partial"
+        try:
+            partial.write_bytes(data)
+            partial.replace(self._folder / name)
+        except OSError as error:
+            raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
     def keep_only(self, names: frozenset[str]) -> None:
-        """Delete what no longer belongs to the newest version."""
+        """Delete what no longer belongs to the newest version.
+
+        Another process of this device may be writing just now: its partial files stay.
+        """
         for path in self._folder.iterdir():
-            if path.name not in names:
+            if path.name not in names and not _being_written(path):
                 path.unlink(missing_ok=True)
+
+
+def _being_written(path: Path) -> bool:
+    try:
+        return path.suffix == ".partial" and time.time() - path.stat().st_mtime < PARTIAL_S
+    except FileNotFoundError:
+        return False
 
 
 def fetch(store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache) -> Snapshot:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from latecomer.errors import BadConfiguration
+from latecomer.errors import BadConfiguration, DiskTrouble
 from latecomer.tensors import Array
 
 _SCHEMA = """
@@ -44,6 +44,17 @@ class Outgoing:
     payload: bytes | None
 
 
+@contextmanager
+def _border() -> Iterator[None]:
+    """What a full, locked or failing disk raises ends here."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DiskTrouble(
+            f"the worker's state file: {error}", hint="is the disk of LATECOMER_STATE_DIR full?"
+        ) from error
+
+
 class WorkerState:
     """The file. Writes are atomic inside ``transaction``; used by one thread at a time.
 
@@ -69,46 +80,48 @@ class WorkerState:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of the writes inside happen, or none."""
-        self._db.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def put_outgoing(self, outgoing: Outgoing, *, created_s: float) -> None:
         """Queue an update; its id is never queued twice."""
-        self._db.execute(
+        self._execute(
             "INSERT INTO outbox (update_id, body, payload, created_s) VALUES (?, ?, ?, ?)",
             (outgoing.update_id, outgoing.body, outgoing.payload, created_s),
         )
 
     def next_outgoing(self) -> Outgoing | None:
         """The oldest update that is not confirmed."""
-        row = self._db.execute(
+        row = self._execute(
             "SELECT update_id, body, payload FROM outbox ORDER BY seq LIMIT 1"
         ).fetchone()
         return None if row is None else Outgoing(*row)
 
     def delete_outgoing(self, update_id: str) -> None:
         """The broker has it now."""
-        self._db.execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+        self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
 
     def outgoing(self) -> int:
         """How many updates wait."""
-        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        return int(self._execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     def save_private(self, users: Sequence[str], private: Mapping[str, Array]) -> None:
         """Keep each user's slice of every array of shape (users, …)."""
-        self._db.executemany(
-            "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)",
-            (
-                (user, name, values.tobytes())
-                for name, array in private.items()
-                for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True)
-            ),
+        slices = (
+            (user, name, values.tobytes())
+            for name, array in private.items()
+            for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True)
         )
+        with _border():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)", slices
+            )
 
     def load_private(self, users: Sequence[str], private: dict[str, Array]) -> None:
         """Overwrite, in ``private``, the slices of the users that are kept here.
@@ -116,7 +129,7 @@ class WorkerState:
         A slice of another size (the model's dimension changed) is left as it is.
         """
         rows = {user: row for row, user in enumerate(users)}
-        for user, name, value in self._db.execute("SELECT user, name, value FROM private"):
+        for user, name, value in self._execute("SELECT user, name, value FROM private"):
             if user not in rows or name not in private:
                 continue
             target = private[name][rows[user]]
@@ -125,18 +138,22 @@ class WorkerState:
 
     def forget_private(self) -> None:
         """A new lineage of models began: vectors of the former one mean nothing in it."""
-        self._db.execute("DELETE FROM private")
+        self._execute("DELETE FROM private")
 
     def fact(self, name: str) -> Any:
         """A remembered fact, None if there is none."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        row = self._execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def remember(self, name: str, value: object) -> None:
         """Remember a fact, as JSON."""
-        self._db.execute(
+        self._execute(
             "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value))
         )
+
+    def _execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        with _border():
+            return self._db.execute(statement, arguments)
 
     def close(self) -> None:
         """Close the file."""

@@ -290,11 +290,11 @@ class ModelStore(Protocol):
         """Leave an update's payload that is too large for a message; returns its digest."""
         ...
 
-    def read_payload(self, worker: str, payload_digest: str) -> bytes:
-        """A payload left by ``worker``.
+    def read_payload(self, worker: str, payload_digest: str, size_bytes: int) -> bytes:
+        """A payload left by ``worker``; never reads more than was announced.
 
         Raises:
-            ChunkMissing: It expired or was never there.
+            ChunkMissing: It expired, was never there, or is another one.
         """
         ...
 

@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
-from latecomer.tensors import TensorDelta, digest
+from latecomer.tensors import Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator.admission import HOSTILE, Admission, Reason, Refused
 from scenes import EPOCH, FEDERATION, LAYOUT, delivery_of, make_update, net, rows
 
@@ -20,7 +21,7 @@ def admission(**limits: Any) -> Admission:
     return Admission(FEDERATION, HEAD, LAYOUT, Aggregation.model_validate(limits))
 
 
-def nothing_staged(worker: str, name: str) -> bytes:
+def nothing_staged(worker: str, name: str, size_bytes: int) -> bytes:
     raise ChunkMissing(f"payload {name} of {worker} is gone")
 
 
@@ -250,33 +251,53 @@ def test_what_some_queue_threw_away_before_is_not_honest() -> None:
     assert verdict.hostile
 
 
+SMALLER = (TensorSpec("net", Kind.DENSE, (2,)),)
+
+#: A model whose update is too large for a message.
+WIDE = Layout((TensorSpec("net", Kind.DENSE, (wire.MAX_INLINE_BYTES // 4 + 1,)),))
+
+
 def staged() -> tuple[Delivery, bytes]:
-    """An update too large for a message, and its payload; its layout is as large."""
-    encoded = wire.encode_update(honest(delta=net(*np.ones(wire.MAX_INLINE_BYTES // 4 + 1))))
+    """An update of the wide model, and its payload."""
+    update = honest(layout=WIDE.digest, delta=net(*np.ones(WIDE.size)))
+    encoded = wire.encode_update(update)
     assert encoded.detached is not None
     return delivery_of(honest(), body=encoded.body), encoded.detached
 
 
+def wide(**limits: Any) -> Admission:
+    return Admission(FEDERATION, HEAD, WIDE, Aggregation.model_validate(limits))
+
+
 def test_a_payload_that_is_not_in_the_store_is_missing() -> None:
     delivery, _ = staged()
-    verdict = refused(delivery)
-    assert verdict.reason == Reason.PAYLOAD_MISSING
-    assert not verdict.hostile
+    rules = wide()
+    with pytest.raises(Refused) as verdict:
+        rules.read(rules.open(delivery), nothing_staged)
+    assert verdict.value.reason == Reason.PAYLOAD_MISSING
+    assert not verdict.value.hostile
 
 
-def test_a_payload_is_read_under_the_name_of_its_worker() -> None:
+def test_a_payload_is_read_under_the_name_of_its_worker_and_no_further_than_announced() -> None:
     delivery, payload = staged()
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, int]] = []
 
-    def read_payload(worker: str, name: str) -> bytes:
-        asked.append((worker, name))
+    def read_payload(worker: str, name: str, size_bytes: int) -> bytes:
+        asked.append((worker, name, size_bytes))
         return payload
 
-    rules = admission()
+    rules = wide()
+    update = rules.read(rules.open(delivery), read_payload)
+    assert asked == [("w1", digest(payload), len(payload))]
+    assert update.delta["net"].values.sum() == WIDE.size
+
+
+def test_a_payload_larger_than_the_model_is_not_even_fetched() -> None:
+    delivery, _ = staged()
+    rules = Admission(FEDERATION, HEAD, replace(WIDE, tensors=SMALLER), Aggregation())
     with pytest.raises(Refused) as verdict:
-        rules.read(rules.open(delivery), read_payload)
-    assert asked == [("w1", digest(payload))]
-    assert "bytes of tensors, allowed" in verdict.value.detail
+        rules.read(replace(rules, layout=WIDE).open(delivery), nothing_staged)
+    assert verdict.value.reason == Reason.UNDECODABLE
 
 
 def test_only_what_no_correct_worker_sends_is_hostile() -> None:

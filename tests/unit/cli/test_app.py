@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from deployment import write_scene
-from latecomer.errors import ExitCode
-from latecomer_cli import app
+from latecomer.config import load_settings
+from latecomer.errors import BadConfiguration, ExitCode
+from latecomer.recipe import load_recipe
+from latecomer_cli import app, work
 from latecomer_worker.trainer import Trainer
 
 #: Nothing listens on the discard port of a test machine.
@@ -136,3 +138,17 @@ def test_a_worker_that_fails_ends_the_demo_with_4(
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["--version"]) == ExitCode.OK
     assert capsys.readouterr().out.startswith("latecomer ")
+
+
+def test_a_worker_runs_once_per_state_folder(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(state_dir=tmp_path / "state")
+    recipe = load_recipe(scene)
+    with (
+        work.named(settings, recipe, "guest-a", slots=False) as entry,
+        pytest.raises(BadConfiguration, match="runs already"),
+        work.named(settings, recipe, "guest-a", slots=False),
+    ):
+        pytest.fail("the second one got the name too")
+    assert entry.name == "guest-a"

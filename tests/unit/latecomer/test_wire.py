@@ -169,9 +169,9 @@ worker_names = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", fullmatch=
 counts = st.integers(0, 2**63)
 versions = st.builds(Version, counts, counts)
 sums = st.dictionaries(
-    st.text(max_size=8),
-    st.dictionaries(
-        st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False), max_size=4
+    st.text(max_size=8).filter(lambda region: region != "all"),
+    st.dictionaries(st.text(max_size=8), st.floats(-1e15, 1e15), max_size=4).map(
+        lambda means: means | {"users": 3.0}
     ),
     max_size=3,
 )
@@ -417,7 +417,8 @@ def test_a_header_above_8_kb_is_refused() -> None:
 
 def test_a_header_above_8_kb_is_not_written() -> None:
     regions = {
-        f"{'region' * 20} {n}": {f"some metric {m}": 0.5 for m in range(16)} for n in range(16)
+        f"{'region' * 80} {n}": {"users": 1.0} | {f"some metric {m}": 0.5 for m in range(15)}
+        for n in range(16)
     }
     with pytest.raises(MessageTooLarge, match="a header of"):
         encode_update(an_update(sums=regions))
@@ -524,8 +525,11 @@ def test_keys_that_a_newer_release_adds_are_ignored() -> None:
         ("steps", False),
         ("sums", {"everywhere": {"users": math.nan}}),
         ("sums", {"everywhere": {"users": math.inf}}),
-        ("sums", {str(n): {} for n in range(17)}),
-        ("sums", {"everywhere": {str(n): 0.0 for n in range(17)}}),
+        ("sums", {"everywhere": {"ndcg@10": 0.5}}),
+        ("sums", {"everywhere": {"users": 1e16}}),
+        ("sums", {"all": {"users": 1.0}}),
+        ("sums", {str(n): {"users": 1.0} for n in range(17)}),
+        ("sums", {"everywhere": {"users": 1.0} | {str(n): 0.0 for n in range(16)}}),
         ("payload", None),
         ("payload", {"at": "elsewhere", "bytes": 0, "digest": MANIFEST}),
         ("payload", {"at": "store", "bytes": -1, "digest": MANIFEST}),

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_a_damaged_file_is_as_good_as_none(
     np.testing.assert_array_equal(snapshot.model["net"], scene.model()["net"])
 
 
+def test_what_another_process_is_writing_stays(scene: Federation, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "abc.partial").write_bytes(b"half a chunk")
+    fetched(scene.store, scene, folder)
+    assert (folder / "abc.partial").exists()
+
+
 def test_the_cache_holds_one_version(scene: Federation, folder: Path) -> None:
     store = CountingStore(scene)
     coordinator = scene.coordinator()
@@ -120,7 +128,9 @@ def test_the_cache_holds_one_version(scene: Federation, folder: Path) -> None:
         fetched(store, scene, folder)
         scene.send(make_update(seq=seq, delta=net(1.0, 1.0)))
         step(coordinator)
-    (folder / "abc.partial").write_bytes(b"from a crash")
+    crashed = folder / "abc.partial"
+    crashed.write_bytes(b"from a crash, long ago")
+    os.utime(crashed, (0, 0))
     manifest = fetched(store, scene, folder).manifest
     needed = {name for names in manifest.model.values() for name in names}
     assert {path.name for path in folder.iterdir()} == needed | {
