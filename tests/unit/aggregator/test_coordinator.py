@@ -780,6 +780,24 @@ def test_totals_staleness_and_fleet_say_what_the_manifests_say() -> None:
 # Replay.
 
 
+def test_a_store_flushed_and_founded_again_ends_the_term_although_its_fences_repeat() -> None:
+    scene = Federation(mode="fedasync")
+    scene.found()
+    coordinator = scene.coordinator()
+    step(coordinator)
+    before = scene.store.holder()
+    embedded(scene.redis).flushall()
+    scene.found(epoch=EPOCH + 1)
+    scene.clock.advance(LEASE_S)
+    step(coordinator, 2)
+    assert scene.store.holder() == before
+    scene.send(make_update("w1", base=Version(EPOCH + 1, 0)))
+    step(coordinator, 2)
+    head = scene.store.head()
+    assert head is not None
+    assert head.version == Version(EPOCH + 1, 1)
+
+
 @pytest.mark.parametrize(
     "rule",
     [
