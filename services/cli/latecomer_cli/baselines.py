@@ -10,6 +10,7 @@ from latecomer.evaluation.ranking import Ids
 from latecomer.interactions.splits import Target
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
+from latecomer_cli.recommend import protocol_of
 from latecomer_worker.site import Site
 
 
@@ -42,8 +43,7 @@ def local_only(recipe: Recipe, site: Site, items: int, *, passes: int, seed: int
     )
     known = site.split.known("test")
     score = model_family.scorer(trained.model, trained.private, known)
-    protocol = RankingProtocol(recipe.evaluation.k, recipe.evaluation.candidates, recipe.seed)
-    return protocol.evaluate(score, known, site.split.test)
+    return protocol_of(recipe).evaluate(score, known, site.split.test)
 
 
 def held_out(site: Site, target: Target) -> Ids:

@@ -25,9 +25,8 @@ from latecomer.store.port import ModelStore
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer_aggregator import app as aggregator_app
-from latecomer_cli import federation
+from latecomer_cli import federation, recommend
 from latecomer_cli.fleet import SLOWNESS, IntermittentBroker, Misbehaving, PacedTrainer
-from latecomer_cli.recommend import protocol_of
 from latecomer_worker import app as worker_app
 from latecomer_worker.agent import Agent
 from latecomer_worker.fetch import ChunkCache
@@ -113,9 +112,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
     def trainer(self, name: str) -> Trainer:
         """The family over a device's site and private state, as it is now."""
         device = self.devices[name]
-        return Trainer(
-            family(self._recipe.model), device.site, protocol_of(self._recipe), device.state
-        )
+        return recommend.trainer(self._recipe, device.site, device.state)
 
     def _start_device(self, entry: FleetWorker, folder: Path, *, seed: int) -> None:
         state = WorkerState(folder / f"{entry.name}.sqlite")
@@ -146,7 +143,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         return PacedTrainer(
             family(self._recipe.model),
             device.site,
-            protocol_of(self._recipe),
+            recommend.protocol_of(self._recipe),
             device.state,
             seconds=self._recipe.demo.round_s * (SLOWNESS if slow else 1.0),
             wait=self._stop.wait,

@@ -24,6 +24,7 @@ from latecomer.evaluation.candidates import (
     known_mask,
 )
 from latecomer.evaluation.ranking import Floats, Ids, Scores, of_held_out, rank_of, top_k
+from latecomer.events import ALL_REGIONS
 
 #: Users (B,) to scores (B, I); higher is better, and I is the same for all users.
 Score = Callable[[Ids], Scores]
@@ -33,7 +34,7 @@ Sums = Mapping[str, Mapping[str, float]]
 Candidates = Literal["full", "sampled-99"]
 
 #: The region that stands for all of them.
-ALL = "all"
+ALL = ALL_REGIONS
 #: In the target array: nothing of this user is held out.
 NOT_TESTED = -1
 #: As published: the positive competes with 99 others.

@@ -32,19 +32,23 @@ def known(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def shares(train: History, items: int) -> npt.NDArray[np.float64]:
+    """(I,) each item's share of the training history."""
+    counts = np.bincount(train.items, minlength=items)
+    return np.asarray(counts / max(1, len(train.items)))
+
+
 def log_inclusion(
-    train: History, items: int, negatives: int, targets: int
+    share: npt.NDArray[np.float64], *, negatives: int, targets: int
 ) -> npt.NDArray[np.float32]:
     """(I,) log of the probability that an item is among a batch's candidates.
 
-    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's share of the training history: drawn as
-    a negative or present as one of T targets. Subtracted from logits it makes a sampled softmax an
-    unbiased one (Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural
+    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's ``share`` of the training history: drawn
+    as a negative or present as one of T targets. Subtracted from logits it makes a sampled softmax
+    an unbiased one (Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural
     modeling", section 3).
     """
-    counts = np.bincount(train.items, minlength=items)
-    share = counts / max(1, len(train.items))
-    missed = (1.0 - min(1.0, negatives / items)) * (1.0 - share) ** targets
+    missed = (1.0 - min(1.0, negatives / len(share))) * (1.0 - share) ** targets
     return np.log1p(-np.minimum(missed, 1.0 - 1e-9)).astype(np.float32)
 
 

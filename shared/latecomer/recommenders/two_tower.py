@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplu
 
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
-from latecomer.interactions.negatives import candidates, known, log_inclusion
+from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
@@ -135,6 +135,7 @@ class _Run:
         self._settings = settings
         self._training = training
         self._history = history
+        self._shares = shares(history, len(model[BIAS]))  # (I,)
         self._factors = _tensor(model[FACTORS].copy()).requires_grad_()  # (I, D)
         self._bias = _tensor(model[BIAS].copy()).requires_grad_()  # (I, 1)
         self._vectors = _tensor(private[VECTOR].copy())  # (U, D)
@@ -172,7 +173,7 @@ class _Run:
             return _bpr(logits, _tensor(place), _tensor(masked))
         if self._training.popularity_correction:
             inclusion = log_inclusion(
-                self._history, items, self._training.negatives, len(targets.item)
+                self._shares, negatives=self._training.negatives, targets=len(targets.item)
             )[offered]
             logits = logits - self._training.popularity_correction * _tensor(inclusion)
         return cross_entropy(logits, _tensor(place))

@@ -9,6 +9,7 @@ from latecomer.interactions.negatives import (
     known,
     log_inclusion,
     ranges,
+    shares,
 )
 from latecomer.interactions.schema import Interactions
 from latecomer.interactions.splits import History, temporal_split
@@ -56,7 +57,7 @@ def test_known_is_the_membership_matrix(train: History) -> None:
 
 def test_inclusion_probabilities_are_those_of_the_formula() -> None:
     # Item 0 is two thirds of the history, item 1 one third, item 2 never seen.
-    logs = log_inclusion(history([0, 1], [0]), 3, negatives=1, targets=2)
+    logs = log_inclusion(shares(history([0, 1], [0]), 3), negatives=1, targets=2)
     miss = 2 / 3
     expected = [1 - miss * (1 / 3) ** 2, 1 - miss * (2 / 3) ** 2, 1 - miss]
     np.testing.assert_allclose(np.exp(logs), expected, rtol=1e-6)
@@ -67,7 +68,7 @@ def test_inclusion_probabilities_are_how_often_candidates_appear() -> None:
     seen = np.zeros(8)
     for _ in range(20_000):
         seen[candidates(rng.choice(train.items, 3), 8, 2, rng)] += 1
-    expected = np.exp(log_inclusion(train, 8, negatives=2, targets=3))
+    expected = np.exp(log_inclusion(shares(train, 8), negatives=2, targets=3))
     np.testing.assert_allclose(seen / 20_000, expected, atol=0.02)
 
 
