@@ -1,1 +1,1 @@
-"""The production coordinator and agent under a virtual clock: to measure fleets and prove faults."""
+"""The production coordinator and agent under a virtual clock: fleets measured, faults proved."""
