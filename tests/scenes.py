@@ -12,7 +12,7 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.memory.broker import MemorySubscription
-from latecomer.broker.port import Delivery, Message, Subscription
+from latecomer.broker.port import Delivery, Message, Publisher, Subscription
 from latecomer.clock import ManualClock
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.events import UpdateSubmitted, Version
@@ -31,7 +31,8 @@ from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import federation
 from latecomer_worker.agent import Agent
 from latecomer_worker.fetch import ChunkCache, Snapshot
-from latecomer_worker.outbox import Outbox
+from latecomer_worker.outbox import Limits, Outbox
+from latecomer_worker.rounds import Rounds
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
@@ -39,6 +40,8 @@ from latecomer_worker.trainer import Trainer
 FEDERATION = "shop"
 EPOCH = 7
 LEASE_S = 30.0
+DAY_S = 86_400.0
+ROOMY = Limits(max_bytes=2**30, max_age_s=7 * DAY_S)
 CATALOGUE = b'{"items":[],"descriptions":[]}'
 
 ITEMS = 40
@@ -287,6 +290,26 @@ def make_site(interactions: Interactions) -> Site:
     )
 
 
+def make_outbox(
+    scene: Federation,
+    state: WorkerState,
+    publisher: Publisher,
+    *,
+    worker: str = "w1",
+    limits: Limits = ROOMY,
+) -> Outbox:
+    return Outbox(
+        state,
+        publisher,
+        scene.store,
+        federation=FEDERATION,
+        worker=worker,
+        clock=scene.clock,
+        backoff=Backoff(first_s=0.5, ceiling_s=10.0, rng=random.Random(1)),
+        limits=limits,
+    )
+
+
 class Device:
     """A worker's process on a device; ``restart`` is what its files survive.
 
@@ -312,27 +335,35 @@ class Device:
         self._start()
 
     def restart(self) -> None:
-        self._rounds.close()
+        self._announcements.close()
         self.state.close()
         self._start()
 
     def _start(self) -> None:
         scene, worker = self._scene, self._worker
         self._boots += 1
-        self._rounds = scene.listen(worker)
+        self._announcements = scene.listen(worker)
         self.state = WorkerState(self._folder / "state.sqlite")
+        cache = ChunkCache(self._folder / "chunks")
+        self.rounds = Rounds(
+            federation=FEDERATION,
+            announcements=self._announcements,
+            store=scene.store,
+            state=self.state,
+            cache=cache,
+            clock=scene.clock,
+            alone_every_s=DAY_S,
+        )
         login = scene.login(worker)
         self.agent = Agent(
             federation=FEDERATION,
             worker=worker,
             boot=f"boot{self._boots}",
-            rounds=self._rounds,
+            rounds=self.rounds,
             store=scene.store,
-            outbox=Outbox(
-                self.state, login.publisher(), scene.store, federation=FEDERATION, worker=worker
-            ),
+            outbox=make_outbox(scene, self.state, login.publisher(), worker=worker),
             state=self.state,
-            cache=ChunkCache(self._folder / "chunks"),
+            cache=cache,
             open_site=self._open,
             clock=scene.clock,
             rng=np.random.default_rng(self._boots),

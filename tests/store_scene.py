@@ -103,9 +103,13 @@ def fold(update_id: str, *, staleness: int = 0) -> Fold:
     return Fold(update_id, worker, Version(1, 0), staleness, weight=1.0, examples=10)
 
 
-def refusal(update_id: str, reason: str = "stale", detail: str = "17 > 16") -> Refusal:
-    """An update's refusal; the worker is what comes before the colon."""
-    return Refusal(update_id, update_id.partition(":")[0], reason, detail)
+def refuse(
+    store: RedisStore, update_id: str, reason: str = "stale", detail: str = "17 > 16"
+) -> bool:
+    """As the leader does; the worker is what comes before the colon."""
+    return store.refuse(
+        lead(store), Refusal(update_id, update_id.partition(":")[0], reason, detail)
+    )
 
 
 def commit_of(

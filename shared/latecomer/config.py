@@ -30,6 +30,11 @@ class Settings(BaseSettings):
         retention_s: How long a superseded version can still be fetched; at least the longest time
             that a worker may take from an announcement to the end of its download.
         lease_s: A leader that is silent for this long loses the right to commit.
+        outbox_max_bytes: A worker keeps at most this much for a broker that is away; the oldest
+            updates go first.
+        outbox_max_age_s: Updates that waited for longer are given up; the ledger remembers ids for
+            14 days, and an id must not outlive that.
+        alone_every_s: Without a store, a worker trains again on the version that it has.
     """
 
     model_config = SettingsConfigDict(
@@ -54,6 +59,9 @@ class Settings(BaseSettings):
     heartbeat_s: int = Field(30, ge=1, le=600)
     retention_s: float = Field(7200.0, gt=0)
     lease_s: float = Field(8.0, ge=1.0, le=120.0)
+    outbox_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024)
+    outbox_max_age_s: float = Field(7 * 24 * 3600.0, gt=0, le=13 * 24 * 3600.0)
+    alone_every_s: float = Field(24 * 3600.0, gt=0)
 
     def broker_login(self) -> str:
         """The broker's URL with user and password in it."""

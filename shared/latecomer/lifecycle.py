@@ -6,6 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
+
+
+class Stop(Protocol):
+    """Whether to stop, and a pause that ends early if so: a ``threading.Event``, or virtual."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, or for so many seconds; whether it is set."""
+        ...
 
 
 @contextmanager

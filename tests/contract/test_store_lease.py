@@ -6,7 +6,7 @@ import pytest
 
 from latecomer.errors import Fenced
 from latecomer.events import Version
-from latecomer.store.port import Lease
+from latecomer.store.port import Lease, Refusal
 from server import eventually
 from store_scene import (
     LEASE_S,
@@ -72,6 +72,17 @@ def test_a_renewed_lease_lives_on(stores: Stores) -> None:
     left_s = stores.left_s(stores.keys.lease)
     assert left_s is not None
     assert left_s > LEASE_S - 60
+
+
+def test_who_lost_the_lease_condemns_no_update(stores: Stores) -> None:
+    """It judges by a head that has moved on: to it, what is right is from the future."""
+    store = stores.open()
+    lost = lead(store, "anna")
+    store.release(lost)
+    lead(store, "bert")
+    with pytest.raises(Fenced, match="bert holds it now"):
+        store.refuse(lost, Refusal("carl:b:1", "carl", "future_version", ""))
+    assert store.verdicts(["carl:b:1"]) == {}
 
 
 def test_a_lost_lease_is_neither_renewed_nor_released(stores: Stores) -> None:

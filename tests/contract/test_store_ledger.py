@@ -8,14 +8,14 @@ from latecomer.errors import ChunkMissing, VersionConflict
 from latecomer.events import Version
 from latecomer.store.port import Totals, Verdict, WorkerRecord
 from latecomer.tensors import digest
-from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refusal
+from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refuse
 
 pytest_plugins = ["store_plugin"]
 
 
 def test_an_unknown_update_has_no_verdict(stores: Stores) -> None:
     store = stores.open()
-    assert store.verdict("anna:b:1") is None
+    assert store.verdicts(["anna:b:1"]) == {}
     assert store.applied(["anna:b:1"]) == frozenset()
     assert store.applied([]) == frozenset()
 
@@ -24,39 +24,39 @@ def test_a_folded_update_is_in_the_ledger(stores: Stores) -> None:
     store = stores.open()
     publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1")))
     assert store.applied(["anna:b:1", "anna:b:2", "bert:b:1"]) == {"anna:b:1", "bert:b:1"}
-    assert store.verdict("anna:b:1") == Verdict(folded=True)
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=True)}
 
 
 def test_a_refused_update_is_in_the_ledger_with_its_reason(stores: Stores) -> None:
     store = stores.open()
-    assert store.refuse(refusal("anna:b:1", "stale"))
+    assert refuse(store, "anna:b:1", "stale")
     assert store.applied(["anna:b:1"]) == {"anna:b:1"}
-    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=False, reason="stale")}
 
 
 def test_a_refusal_is_recorded_once_and_the_first_reason_stands(stores: Stores) -> None:
     store = stores.open()
-    assert store.refuse(refusal("anna:b:1", "stale"))
-    assert not store.refuse(refusal("anna:b:1", "not-finite"))
-    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+    assert refuse(store, "anna:b:1", "stale")
+    assert not refuse(store, "anna:b:1", "not-finite")
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=False, reason="stale")}
     assert store.totals().refused == {"stale": 1}
 
 
 def test_a_folded_update_cannot_be_refused_any_more(stores: Stores) -> None:
     store = stores.open()
     publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"),))
-    assert not store.refuse(refusal("anna:b:1"))
-    assert store.verdict("anna:b:1") == Verdict(folded=True)
+    assert not refuse(store, "anna:b:1")
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=True)}
     assert store.totals().refused == {}
 
 
 def test_a_refused_update_cannot_be_folded_any_more(stores: Stores) -> None:
     store = stores.open()
-    store.refuse(refusal("anna:b:1"))
+    refuse(store, "anna:b:1")
     with pytest.raises(VersionConflict, match="anna:b:1 had its verdict before"):
         publish(store, lead(store), 0, b"v0..", folds=(fold("bert:b:1"), fold("anna:b:1")))
     assert store.head() is None
-    assert store.verdict("bert:b:1") is None
+    assert store.verdicts(["bert:b:1"]) == {}
 
 
 def test_no_update_is_folded_into_two_versions(stores: Stores) -> None:
@@ -89,13 +89,13 @@ def test_folded_updates_are_remembered_for_the_ledgers_window(stores: Stores) ->
 
 def test_refused_updates_are_remembered_for_the_ledgers_window(stores: Stores) -> None:
     store = stores.open()
-    store.refuse(refusal("anna:b:1"))
+    refuse(store, "anna:b:1")
     stores.clock.advance(LEDGER_WINDOW_S)
-    store.refuse(refusal("anna:b:2"))
-    assert store.verdict("anna:b:1") == Verdict(folded=False, reason="stale")
+    refuse(store, "anna:b:2")
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=False, reason="stale")}
     stores.clock.advance(1)
-    store.refuse(refusal("anna:b:3"))
-    assert store.verdict("anna:b:1") is None
+    refuse(store, "anna:b:3")
+    assert store.verdicts(["anna:b:1"]) == {}
     assert store.totals().refused == {"stale": 3}
 
 
@@ -108,9 +108,9 @@ def test_nothing_was_counted_in_an_empty_store(stores: Stores) -> None:
 def test_totals_count_folds_refusals_by_reason_and_duplicates(stores: Stores) -> None:
     store = stores.open()
     publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1")))
-    store.refuse(refusal("anna:b:2", "stale"))
-    store.refuse(refusal("anna:b:3", "stale"))
-    store.refuse(refusal("bert:b:2", "not-finite"))
+    refuse(store, "anna:b:2", "stale")
+    refuse(store, "anna:b:3", "stale")
+    refuse(store, "bert:b:2", "not-finite")
     store.count_duplicate()
     store.count_duplicate()
     totals = stores.open().totals()
@@ -140,8 +140,8 @@ def test_the_fleet_table_shows_folds_and_when_each_worker_was_seen(stores: Store
 
 def test_the_fleet_table_shows_the_last_refusal(stores: Stores) -> None:
     store = stores.open()
-    store.refuse(refusal("anna:b:1", "stale", "17 > 16"))
-    store.refuse(refusal("anna:b:2", "not-finite", "tensor 'items': NaN"))
+    refuse(store, "anna:b:1", "stale", "17 > 16")
+    refuse(store, "anna:b:2", "not-finite", "tensor 'items': NaN")
     assert store.fleet() == [
         WorkerRecord("anna", 0, 2, 1_000_000.0, None, "not-finite: tensor 'items': NaN", "")
     ]

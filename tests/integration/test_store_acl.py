@@ -15,10 +15,10 @@ import redis
 from latecomer.clock import ManualClock
 from latecomer.errors import StoreDenied
 from latecomer.events import Version
-from latecomer.store.port import Verdict
+from latecomer.store.port import Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
 from server import LocalRedis
-from store_scene import Stores, commit_of, fold, lead, named, publish, refusal
+from store_scene import Stores, commit_of, fold, lead, named, publish, refuse
 
 pytest_plugins = ["store_plugin"]
 
@@ -88,7 +88,7 @@ def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
     assert store.renew(lease, 60)
     superseded = frozenset({"1.0", *named(b"v0..")})
     publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2"),), superseded=superseded)
-    assert store.refuse(refusal("anna:b:3"))
+    assert refuse(store, "anna:b:3")
     store.count_duplicate()
     store.release(lease)
     assert store.holder() is None
@@ -96,10 +96,10 @@ def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
 
 def test_the_aggregator_forgets_old_refusals(logins: Logins) -> None:
     store = logins.store("aggregator")
-    store.refuse(refusal("anna:b:2"))
+    refuse(store, "anna:b:2")
     logins.stores.clock.advance(30 * 24 * 3600)
-    store.refuse(refusal("anna:b:3"))
-    assert store.verdict("anna:b:2") is None
+    refuse(store, "anna:b:3")
+    assert store.verdicts(["anna:b:2"]) == {}
 
 
 def test_the_aggregator_stages_again_and_survives_forgotten_scripts(logins: Logins) -> None:
@@ -138,10 +138,10 @@ def test_a_worker_fetches_versions(logins: Logins) -> None:
 
 
 def test_a_worker_learns_what_became_of_its_updates(logins: Logins) -> None:
-    logins.admin.refuse(refusal("anna:b:2", "stale"))
+    refuse(logins.admin, "anna:b:2", "stale")
     store = logins.store("worker")
-    assert store.verdict("anna:b:1") == Verdict(folded=True)
-    assert store.verdict("anna:b:2") == Verdict(folded=False, reason="stale")
+    assert store.verdicts(["anna:b:1"]) == {"anna:b:1": Verdict(folded=True)}
+    assert store.verdicts(["anna:b:2"]) == {"anna:b:2": Verdict(folded=False, reason="stale")}
     assert store.applied(["anna:b:1", "anna:b:3"]) == {"anna:b:1"}
 
 
@@ -159,7 +159,9 @@ FORBIDDEN_TO_WORKERS: dict[str, Callable[[Logins, RedisStore], object]] = {
     "write chunks": lambda _, store: store.stage(named(b"evil")),
     "take the lease": lambda _, store: store.acquire("eve", 60),
     "read the lease": lambda _, store: store.holder(),
-    "refuse": lambda _, store: store.refuse(refusal("anna:b:9")),
+    "refuse": lambda logins, store: store.refuse(
+        logins.lease, Refusal("anna:b:9", "anna", "stale", "")
+    ),
     "count": lambda _, store: store.count_duplicate(),
     "read the totals": lambda _, store: store.totals(),
     "read the fleet table": lambda _, store: store.fleet(),

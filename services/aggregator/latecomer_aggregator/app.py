@@ -2,7 +2,6 @@
 
 import random
 import socket
-import threading
 import uuid
 
 import structlog
@@ -11,7 +10,7 @@ from latecomer import connect
 from latecomer.broker.port import Broker
 from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
-from latecomer.lifecycle import Backoff
+from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
 from latecomer_aggregator.coordinator import Coordinator
@@ -35,13 +34,14 @@ def build(
     broker: Broker,
     store: ModelStore,
     clock: Clock,
-    stop: threading.Event,
+    stop: Stop,
     telemetry: AggregatorTelemetry,
     lease_s: float,
     declare: bool = True,
     owner: str | None = None,
+    seed: int | None = None,
 ) -> Coordinator:
-    """A coordinator over these adapters; production and embedded runs differ in nothing else."""
+    """A coordinator over these adapters; nothing else differs between real and simulated runs."""
     name = owner or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     return Coordinator(
         federation=federation,
@@ -50,13 +50,13 @@ def build(
         leadership=Leadership(store, clock, owner=name, lease_s=lease_s),
         clock=clock,
         telemetry=telemetry,
-        backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random()),
+        backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random(seed)),
         idle=stop.wait,
         declare=declare,
     )
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(settings: Settings, stop: Stop) -> None:
     """Aggregate until ``stop`` is set, then hand over.
 
     Raises:

@@ -209,9 +209,8 @@ class Coordinator:
 
     def _refuse(self, term: Term, delivery: Delivery, refusal: Refused) -> None:
         """Record the verdict once, then let the broker forget the update or bury it."""
-        new = self._store.refuse(
-            Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
-        )
+        verdict = Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
+        new = self._store.refuse(term.lease, verdict)
         if not new and not refusal.hostile:
             self._duplicate(term, refusal.update_id, delivery)
             return

@@ -11,6 +11,9 @@ from latecomer.store.port import Lease, ModelStore
 #: Renewed three times per lease, so that one lost reply does not cost the leadership.
 RENEWALS_PER_LEASE = 3
 
+#: A standby asks this often, so that a leader that resigns leaves no gap.
+STANDBY_ASKS_S = 1.0
+
 
 class Leadership:
     """This aggregator's claim on a federation. Not thread-safe."""
@@ -51,4 +54,5 @@ class Leadership:
     @property
     def pause_s(self) -> float:
         """Time between two questions to the store."""
-        return self._lease_s / RENEWALS_PER_LEASE
+        renewal_s = self._lease_s / RENEWALS_PER_LEASE
+        return renewal_s if self._lease else min(renewal_s, STANDBY_ASKS_S)

@@ -71,9 +71,17 @@ class Term:
         return max(0.0, self.first_fold_s + self.recipe.aggregation.max_wait_s - now_s)
 
     def due(self, now_s: float) -> bool:
-        """K updates or T seconds."""
-        full = len(self.buffer) >= self.updates_in_force(now_s)
+        """K updates or T seconds, or nothing else can come in."""
+        full = len(self.buffer) >= self.updates_in_force(now_s) or self._crowded()
         return bool(len(self.buffer)) and (full or not self.patience_s(now_s))
+
+    def _crowded(self) -> bool:
+        """Whether everything that may be held un-acked is held.
+
+        Who returns with a full outbox parks it here, and nobody else gets in before a version.
+        """
+        held = len(self.buffer) + len(self.parked) + len(self.inbox)
+        return held >= rounds.prefetch(self.recipe.aggregation)
 
     def park(self, update_id: str, delivery: Delivery) -> None:
         """Let an update wait for the next version; of two copies, the newer delivery."""

@@ -1,8 +1,51 @@
 """``latecomer bench …``: one command per benchmark; each prints a table, or JSON for machines."""
 
+from typing import Annotated
+
 import typer
+
+from latecomer.errors import LatecomerError
+from latecomer_cli.output import Format, Output, watched
 
 app = typer.Typer(
     help="Measure, side by side in one run; seeds, versions and machine are stated.",
     no_args_is_help=True,
 )
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+
+
+class PromiseBroken(LatecomerError):
+    """A benchmark found what must never happen."""
+
+
+@app.command()
+def faults(
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs.")] = 300,
+    first: Annotated[int, typer.Option(min=0, help="The first seed; one replays exactly.")] = 0,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Deployments in virtual time, each through the faults of its seed: is anything ever lost?"""
+    from latecomer_bench import faults as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    with watched(output, "seeds") as progress:
+        report = bench.measure(range(first, first + seeds), progress)
+    output.result(report)
+    output.table(
+        f"{seeds} seeds from {first}, {report['faults']} faults, in virtual time",
+        (*bench.COUNTS, "median recovery, s", "planted bugs caught"),
+        [
+            (
+                *(report[name] for name in bench.COUNTS),
+                str(report["median_recovery_s"]),
+                f"{report['planted_caught']}/{report['planted_total']}",
+            )
+        ],
+    )
+    if not bench.kept(report):
+        raise PromiseBroken(
+            f"promises were broken: seeds {sorted(report['violations'])}, plants "
+            f"{[name for name, seed in report['planted'].items() if seed is None]} not caught",
+            hint="latecomer bench faults --seeds 1 --first SEED --format json replays one",
+        )

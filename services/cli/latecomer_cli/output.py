@@ -6,11 +6,13 @@ to try last.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -59,6 +61,15 @@ class Output:
     def next(self, command: str) -> None:
         """What to try next, as the last line."""
         self.say(f"next: {command}")
+
+
+@contextmanager
+def watched(output: Output, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for people at a terminal; give it (done, all)."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not (output.for_people and console.is_terminal)) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def render(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -2,33 +2,58 @@
 
 Send what waits, listen, fetch, evaluate, train, save, send. Training runs in the caller's thread;
 the broker's connections have threads of their own, so that ten minutes of training do not cost a
-heartbeat.
+heartbeat. Without a broker updates wait in the outbox; without a store, or where nothing becomes of
+an update, the version that is here is trained on again, now and then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import structlog
 
-from latecomer import wire
-from latecomer.broker.port import Subscription
 from latecomer.clock import Clock
-from latecomer.errors import Transient, Undecodable
-from latecomer.events import RoundStarted, UpdateSubmitted, Version
+from latecomer.errors import StoreUnreachable, Transient
+from latecomer.events import UpdateSubmitted
 from latecomer.lifecycle import Backoff
-from latecomer.recipe import Recipe, round_of
-from latecomer.recommenders.port import Trained
-from latecomer.store.port import Manifest, ModelStore
+from latecomer.recommenders.port import Plan, Trained
+from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
+from latecomer.tensors import Array, State
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.outbox import Outbox
+from latecomer_worker.rounds import Rounds
 from latecomer_worker.state import WorkerState
-from latecomer_worker.trainer import Trainer
 
 log = structlog.get_logger()
 
-#: Announcements are hints and may be lost; the head itself is looked at this often.
-POLL_HEAD_S = 60.0
+#: Verdicts are looked for this often, and so many at a time.
+VERDICTS_EVERY_S = 10.0
+VERDICTS_AT_A_TIME = 100
+
+
+class Trainer(Protocol):
+    """Local learning over one site: see ``trainer.Trainer``."""
+
+    def sums(self, model: State) -> encode.Sums:
+        """Per region, the metric sums of a model that an update reports."""
+        ...
+
+    def train(
+        self,
+        model: State,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """Train on copies; nothing is kept until ``keep``."""
+        ...
+
+    def keep(self, private: Mapping[str, Array], state: WorkerState) -> None:
+        """Keep the private state; called inside the transaction that saves the update."""
+        ...
+
 
 #: Makes the trainer for a snapshot's catalogue and recipe: reads the worker's own data.
 OpenSite = Callable[[Snapshot], Trainer]
@@ -49,7 +74,7 @@ class Agent:
         federation: str,
         worker: str,
         boot: str,
-        rounds: Subscription,
+        rounds: Rounds,
         store: ModelStore,
         outbox: Outbox,
         state: WorkerState,
@@ -77,7 +102,7 @@ class Agent:
         self._idle = idle
         self._trainer: Trainer | None = None
         self._catalogue = ""
-        self._looked_s = float("-inf")
+        self._asked_s = float("-inf")
         self._sequence = 0
 
     def step(self, wait_s: float) -> bool:
@@ -90,8 +115,7 @@ class Agent:
             took_part = self._step(wait_s)
             self._backoff.reset()
         except Transient as error:
-            # An announcement that was acked is gone: what it told of is found at the head.
-            self._looked_s = float("-inf")
+            self._rounds.missed()
             pause_s = self._backoff.next_s()
             log.warning("worker.waits", cause=str(error), pause_s=round(pause_s, 2))
             self._idle(pause_s)
@@ -99,13 +123,13 @@ class Agent:
         return took_part
 
     def _step(self, wait_s: float) -> bool:
-        self._outbox.send()
-        started = self._newest_round(wait_s)
-        if started is None or not self._is_news(started.version):
+        self._outbox.offer()
+        self._ask_for_verdicts()
+        started = self._rounds.next(wait_s)
+        if started is None:
             return False
         self._idle(self._rng.uniform(0.0, started.spread_s))
         snapshot = fetch(self._store, started.version, started.manifest, self._cache)
-        self._look_at_verdict()
         trainer = self._trainer_for(snapshot)
         sums = trainer.sums(snapshot.model)
         trained = trainer.train(
@@ -114,48 +138,13 @@ class Agent:
         if self._should_stop() or not trained.examples:
             return False
         self._save(trainer, snapshot, trained, sums)
-        self._outbox.send()
+        self._outbox.offer()
         return True
-
-    def _newest_round(self, wait_s: float) -> RoundStarted | None:
-        """The newest announcement, or what the head says if none came for a while."""
-        newest: RoundStarted | None = None
-        delivery = self._rounds.receive(wait_s)
-        while delivery is not None:
-            # Acked on receipt: the announcement is a hint, and a newer one makes it worthless.
-            self._rounds.ack(delivery)
-            try:
-                started = wire.decode_round(delivery.body)
-            except Undecodable as error:
-                log.warning("round.undecodable", cause=str(error))
-            else:
-                if started.federation == self._federation:
-                    newest = max(newest or started, started, key=lambda each: each.version)
-            delivery = self._rounds.receive(0)
-        return newest or self._round_of_head()
-
-    def _round_of_head(self) -> RoundStarted | None:
-        if self._clock.monotonic_s() - self._looked_s < POLL_HEAD_S:
-            return None
-        head = self._store.head()
-        self._looked_s = self._clock.monotonic_s()
-        if head is None or not self._is_news(head.version):
-            return None
-        manifest = self._store.manifest(head.version)
-        return round_of(self._recipe(manifest), head)
-
-    def _recipe(self, manifest: Manifest) -> Recipe:
-        return Recipe.from_bytes(self._store.read([manifest.recipe])[manifest.recipe])
-
-    def _is_news(self, version: Version) -> bool:
-        """Whether nothing was learned from this version yet; another epoch always is."""
-        last = self._state.fact("last_version")
-        return last is None or version[0] != last[0] or version[1] > last[1]
 
     def _trainer_for(self, snapshot: Snapshot) -> Trainer:
         """The trainer over this worker's data; a new catalogue means to read the data again."""
-        last = self._state.fact("last_version")
-        if last is not None and last[0] != snapshot.version.epoch:
+        last = self._rounds.last_version()
+        if last is not None and last.epoch != snapshot.version.epoch:
             self._state.forget_private()
             self._trainer = None
         if self._trainer is None or self._catalogue != snapshot.manifest.catalogue:
@@ -177,22 +166,29 @@ class Agent:
             sums=sums,
         )
         with self._state.transaction():
-            self._state.put_outgoing(encode.encode(update), created_s=self._clock.now_s())
+            self._outbox.put(encode.encode(update))
             trainer.keep(trained.private, self._state)
-            self._state.remember("last_version", snapshot.version)
-            self._state.remember("last_update", update.update_id)
+            self._rounds.trained(snapshot)
             self._state.remember("quality", sums)
         self._log(update, trained)
 
-    def _look_at_verdict(self) -> None:
-        """Tell the owner, once, if the last update was refused, and why."""
-        last = self._state.fact("last_update")
-        verdict = self._store.verdict(last) if last else None
-        if verdict is None:
+    def _ask_for_verdicts(self) -> None:
+        """Tell the owner, once per update, what became of it."""
+        if self._clock.monotonic_s() - self._asked_s < VERDICTS_EVERY_S:
             return
-        if not verdict.folded:
-            log.warning("update.refused", update_id=last, reason=verdict.reason)
-        self._state.remember("last_update", None)
+        self._asked_s = self._clock.monotonic_s()
+        awaited = self._state.awaited(limit=VERDICTS_AT_A_TIME)
+        try:
+            verdicts = self._store.verdicts(awaited) if awaited else {}
+        except StoreUnreachable:
+            # It will be known when the store is back; whoever needs the store now will say so.
+            return
+        for update_id, verdict in verdicts.items():
+            if verdict.folded:
+                log.info("update.folded", update_id=update_id)
+            else:
+                log.warning("update.refused", update_id=update_id, reason=verdict.reason)
+        self._state.settle(list(verdicts), sent_before_s=self._clock.now_s() - LEDGER_WINDOW_S)
 
     def _log(self, update: UpdateSubmitted, trained: Trained) -> None:
         log.info(

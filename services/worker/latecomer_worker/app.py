@@ -1,7 +1,6 @@
 """The worker's composition root: the only place here that names adapters."""
 
 import random
-import threading
 import uuid
 
 import numpy as np
@@ -12,11 +11,12 @@ from latecomer.broker.port import Broker
 from latecomer.broker.topology import rounds_queue, worker_topology
 from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
-from latecomer.lifecycle import Backoff
+from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
 from latecomer_worker.agent import Agent, OpenSite
 from latecomer_worker.fetch import ChunkCache
-from latecomer_worker.outbox import Outbox
+from latecomer_worker.outbox import Limits, Outbox
+from latecomer_worker.rounds import Rounds
 from latecomer_worker.state import WorkerState
 
 log = structlog.get_logger()
@@ -26,6 +26,15 @@ STEP_S = 1.0
 
 #: With a server away, ask again after at most this long.
 CEILING_S = 10.0
+
+#: A publish that is not confirmed by then is tried again later; training goes on meanwhile.
+CONFIRM_TIMEOUT_S = 10.0
+
+#: Days of a busy device; well within what the ledger remembers.
+OUTBOX = Limits(max_bytes=256 * 1024 * 1024, max_age_s=7 * 24 * 3600.0)
+
+#: A device without network trains on what it has once a day.
+ALONE_EVERY_S = 24 * 3600.0
 
 
 def build(
@@ -38,31 +47,59 @@ def build(
     cache: ChunkCache,
     open_site: OpenSite,
     clock: Clock,
-    stop: threading.Event,
+    stop: Stop,
+    limits: Limits = OUTBOX,
+    alone_every_s: float = ALONE_EVERY_S,
+    boot: str | None = None,
     seed: int | None = None,
     declare: bool = True,
 ) -> Agent:
-    """An agent over these adapters; production and embedded runs differ in nothing else."""
+    """An agent over these adapters; nothing else differs between real and simulated runs.
+
+    ``boot`` names this start of the process in update ids and must never be used twice.
+    """
     topology = worker_topology(federation, worker)
-    rounds = broker.subscribe(
-        rounds_queue(worker), prefetch=1, topology=topology if declare else None
+    rounds = Rounds(
+        federation=federation,
+        announcements=broker.subscribe(
+            rounds_queue(worker), prefetch=1, topology=topology if declare else None
+        ),
+        store=store,
+        state=state,
+        cache=cache,
+        clock=clock,
+        alone_every_s=alone_every_s,
+    )
+    outbox = Outbox(
+        state,
+        broker.publisher(),
+        store,
+        federation=federation,
+        worker=worker,
+        clock=clock,
+        backoff=_backoff(seed),
+        limits=limits,
     )
     return Agent(
         federation=federation,
         worker=worker,
-        boot=uuid.uuid4().hex[:12],
+        boot=boot or uuid.uuid4().hex[:12],
         rounds=rounds,
         store=store,
-        outbox=Outbox(state, broker.publisher(), store, federation=federation, worker=worker),
+        outbox=outbox,
         state=state,
         cache=cache,
         open_site=open_site,
         clock=clock,
         rng=np.random.default_rng(seed),
-        backoff=Backoff(first_s=0.5, ceiling_s=CEILING_S, rng=random.Random(seed)),
+        backoff=_backoff(seed),
         should_stop=stop.is_set,
         idle=stop.wait,
     )
+
+
+def _backoff(seed: int | None) -> Backoff:
+    return Backoff(first_s=0.5, ceiling_s=CEILING_S, rng=random.Random(seed))
 
 
 def run(
@@ -72,7 +109,7 @@ def run(
     state: WorkerState,
     cache: ChunkCache,
     open_site: OpenSite,
-    stop: threading.Event,
+    stop: Stop,
     once: bool,
 ) -> None:
     """Take part in rounds until ``stop`` is set, or in one only.
@@ -82,7 +119,7 @@ def run(
     """
     clock = SystemClock()
     client = f"latecomer-worker-{worker}"
-    broker = connect.broker(settings, client=client)
+    broker = connect.broker(settings, client=client, confirm_timeout_s=CONFIRM_TIMEOUT_S)
     store = connect.store(settings, federation=settings.federation, client=client, clock=clock)
     agent = build(
         federation=settings.federation,
@@ -94,12 +131,16 @@ def run(
         open_site=open_site,
         clock=clock,
         stop=stop,
+        limits=Limits(settings.outbox_max_bytes, settings.outbox_max_age_s),
+        alone_every_s=settings.alone_every_s,
         declare=settings.declare_topology,
     )
     log.info("worker.started", worker=worker, outbox=state.outgoing())
+    took_part = False
     try:
         while not stop.is_set():
-            if agent.step(STEP_S) and once:
+            took_part = agent.step(STEP_S) or took_part
+            if once and took_part and not state.outgoing():
                 break
     finally:
         # The outbox is on disk: whatever is not confirmed by now is sent at the next start.

@@ -83,15 +83,13 @@ def _being_written(path: Path) -> bool:
 
 
 def fetch(store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache) -> Snapshot:
-    """Bring a version here.
+    """Bring a version here; what is in the cache is not asked for, and all of it may be.
 
     Raises:
         ChunkMissing: It was superseded and has expired, or it is not what was announced.
         StoreUnreachable: What was downloaded so far is kept.
     """
-    manifest = store.manifest(version)
-    if manifest.digest != expected_digest:
-        raise ChunkMissing(f"the manifest of {version} is not the one that was announced")
+    manifest = _manifest(store, version, expected_digest, cache)
     needed = _needed(manifest)
     blobs = {name: data for name in needed if (data := cache.get(name)) is not None}
     missing = sorted(needed - blobs.keys())
@@ -99,7 +97,7 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
         for name, data in store.read(missing[start : start + CHUNKS_AT_A_TIME]).items():
             cache.put(name, data)
             blobs[name] = data
-    cache.keep_only(needed)
+    cache.keep_only(needed | {expected_digest})
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,
@@ -107,6 +105,19 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
         blobs[manifest.recipe],
         blobs[manifest.catalogue],
     )
+
+
+def _manifest(
+    store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache
+) -> Manifest:
+    held = cache.get(expected_digest)
+    if held is not None:
+        return Manifest.from_bytes(held)
+    manifest = store.manifest(version)
+    if manifest.digest != expected_digest:
+        raise ChunkMissing(f"the manifest of {version} is not the one that was announced")
+    cache.put(expected_digest, manifest.to_bytes())
+    return manifest
 
 
 def _needed(manifest: Manifest) -> frozenset[str]:

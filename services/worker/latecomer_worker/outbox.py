@@ -4,19 +4,39 @@ An update's id is fixed when it is written into the outbox. Whatever happens bet
 confirm, it is published again under the same id, and the aggregator counts it once.
 """
 
+from dataclasses import dataclass
+
 import structlog
 
 from latecomer.broker import topology
 from latecomer.broker.port import Message, Publisher
-from latecomer.errors import MessageTooLarge
+from latecomer.clock import Clock
+from latecomer.errors import MessageTooLarge, Transient
+from latecomer.lifecycle import Backoff
 from latecomer.store.port import ModelStore
 from latecomer_worker.state import Outgoing, WorkerState
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an outbox may hold.
+
+    The rule, where it holds more: what is older than ``max_age_s`` goes first, then the oldest,
+    until the rest fits ``max_bytes``. The newest is worth most and always stays.
+    """
+
+    max_bytes: int
+    max_age_s: float
+
+
 class Outbox:
-    """The updates of one worker that wait for their confirm."""
+    """The updates of one worker that wait for their confirm.
+
+    Args:
+        backoff: Between two attempts at a broker that is away.
+    """
 
     def __init__(
         self,
@@ -26,12 +46,45 @@ class Outbox:
         *,
         federation: str,
         worker: str,
+        clock: Clock,
+        backoff: Backoff,
+        limits: Limits,
     ) -> None:
         self._state = state
         self._publisher = publisher
         self._store = store
         self._federation = federation
         self._worker = worker
+        self._clock = clock
+        self._backoff = backoff
+        self._limits = limits
+        self._try_from_s = float("-inf")
+
+    def put(self, outgoing: Outgoing) -> None:
+        """Queue an update, inside the caller's transaction; make room for it if need be."""
+        self._state.put_outgoing(outgoing, created_s=self._clock.now_s())
+        self._trim()
+
+    def offer(self) -> None:
+        """Send what waits, unless the broker was found away a moment ago.
+
+        What it cannot take now stays: a broker that is away must not keep a device from training.
+        """
+        if self._clock.monotonic_s() < self._try_from_s:
+            return
+        try:
+            self.send()
+        except Transient as error:
+            pause_s = self._backoff.next_s()
+            self._try_from_s = self._clock.monotonic_s() + pause_s
+            log.warning(
+                "outbox.waits",
+                cause=str(error),
+                updates=self._state.outgoing(),
+                pause_s=round(pause_s, 2),
+            )
+        else:
+            self._backoff.reset()
 
     def send(self) -> int:
         """Publish everything that waits, oldest first; returns how many were confirmed.
@@ -40,11 +93,23 @@ class Outbox:
             BrokerUnreachable, PublishRefused, Unroutable, StoreUnreachable: What was not
                 confirmed stays in the outbox.
         """
+        self._trim()
         sent = 0
         while (outgoing := self._state.next_outgoing()) is not None:
-            sent += self._publish(outgoing)
-            self._state.delete_outgoing(outgoing.update_id)
+            if self._publish(outgoing):
+                self._state.confirm_outgoing(outgoing.update_id, now_s=self._clock.now_s())
+                sent += 1
+            else:
+                self._state.delete_outgoing(outgoing.update_id)
         return sent
+
+    def _trim(self) -> None:
+        dropped = self._state.drop_outgoing(
+            created_before_s=self._clock.now_s() - self._limits.max_age_s,
+            keep_bytes=self._limits.max_bytes,
+        )
+        for update_id in dropped:
+            log.warning("update.dropped", update_id=update_id, cause="too old, or no room for it")
 
     def _publish(self, outgoing: Outgoing) -> bool:
         """Whether the broker confirmed it; False if no broker ever will."""

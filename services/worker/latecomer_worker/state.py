@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     payload BLOB,
     created_s REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS awaited (update_id TEXT PRIMARY KEY, sent_s REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS private (
     user TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -103,9 +104,47 @@ class WorkerState:
         ).fetchone()
         return None if row is None else Outgoing(*row)
 
+    def confirm_outgoing(self, update_id: str, *, now_s: float) -> None:
+        """The broker has it now; what becomes of it will be asked later."""
+        with self.transaction():
+            self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+            self._execute("INSERT OR REPLACE INTO awaited VALUES (?, ?)", (update_id, now_s))
+
     def delete_outgoing(self, update_id: str) -> None:
-        """The broker has it now."""
+        """No broker will ever take it."""
         self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+
+    def drop_outgoing(self, *, created_before_s: float, keep_bytes: int) -> list[str]:
+        """Give up what is too old, then the oldest until the rest fits; the newest always stays.
+
+        Returns the ids, oldest first.
+        """
+        rows = self._execute(
+            "SELECT update_id, created_s, length(body) + coalesce(length(payload), 0) "
+            "FROM outbox ORDER BY seq DESC"
+        ).fetchall()
+        dropped, kept_bytes = [], 0
+        for place, (update_id, created_s, size_bytes) in enumerate(rows):
+            kept_bytes += size_bytes
+            if place and (created_s < created_before_s or kept_bytes > keep_bytes):
+                dropped.append(update_id)
+        for update_id in dropped:
+            self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+        return dropped[::-1]
+
+    def awaited(self, *, limit: int) -> list[str]:
+        """Ids of confirmed updates whose verdict is not known here yet, oldest first."""
+        rows = self._execute(
+            "SELECT update_id FROM awaited ORDER BY sent_s, update_id LIMIT ?", (limit,)
+        )
+        return [update_id for (update_id,) in rows]
+
+    def settle(self, update_ids: Sequence[str], *, sent_before_s: float) -> None:
+        """These have their verdict; those sent before ``sent_before_s`` will never get one."""
+        with self.transaction():
+            for update_id in update_ids:
+                self._execute("DELETE FROM awaited WHERE update_id = ?", (update_id,))
+            self._execute("DELETE FROM awaited WHERE sent_s < ?", (sent_before_s,))
 
     def outgoing(self) -> int:
         """How many updates wait."""

@@ -4,8 +4,9 @@ The laws, which one contract suite checks on every server:
 
 * A version is visible completely or not at all: ``commit`` moves the head, the ledger and the
   counters in one step, or nothing.
-* Only the holder of the current lease commits: the fencing token is checked inside that step, so a
-  paused aggregator that wakes up after its lease passed on cannot move the head.
+* Only the holder of the current lease commits or refuses: the fencing token is checked inside that
+  step, so a paused aggregator that wakes up after its lease passed on can neither move the head nor
+  condemn an update.
 * The head never goes back, and inside an epoch its number goes up by exactly one.
 * Repeating a commit (same ``commit_id``) after a lost reply changes nothing and succeeds.
 * Chunks are named by their content; whoever reads one gets those bytes or an error.
@@ -18,6 +19,9 @@ from typing import Protocol
 
 from latecomer.events import Version
 from latecomer.tensors import Layout, digest
+
+#: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
+LEDGER_WINDOW_S = 14 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an update: folded, or refused with a reason; unknown updates have none."""
+    """What became of an update: folded, or refused with a reason."""
 
     folded: bool
     reason: str = ""
@@ -250,16 +254,20 @@ class ModelStore(Protocol):
         """Which of these were folded or refused already."""
         ...
 
-    def refuse(self, refusal: Refusal) -> bool:
-        """Record a refusal once; False if this update already had its verdict."""
+    def refuse(self, lease: Lease, refusal: Refusal) -> bool:
+        """Record a refusal once; False if this update already had its verdict.
+
+        Raises:
+            Fenced: The lease is over: who judges by an old head must not condemn an update.
+        """
         ...
 
     def count_duplicate(self) -> None:
         """One more redelivery that had no effect."""
         ...
 
-    def verdict(self, update_id: str) -> Verdict | None:
-        """What became of an update; None while unknown (or too long ago)."""
+    def verdicts(self, update_ids: Iterable[str]) -> dict[str, Verdict]:
+        """What became of these updates; those of which nothing is known (any more) are left out."""
         ...
 
     def acquire(self, owner: str, ttl_s: float) -> Lease | None:
@@ -287,7 +295,10 @@ class ModelStore(Protocol):
         ...
 
     def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
-        """Leave an update's payload that is too large for a message; returns its digest."""
+        """Leave an update's payload that is too large for a message; returns its digest.
+
+        A broken upload goes on where it stopped: what is there already is not sent again.
+        """
         ...
 
     def read_payload(self, worker: str, payload_digest: str, size_bytes: int) -> bytes:

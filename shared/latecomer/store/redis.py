@@ -6,6 +6,7 @@ script. Nothing that counts is raised outside of one, because commands may be re
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from latecomer.clock import Clock
@@ -14,6 +15,7 @@ from latecomer.events import Version
 from latecomer.store import tables
 from latecomer.store.keys import Keys
 from latecomer.store.port import (
+    LEDGER_WINDOW_S,
     Commit,
     Head,
     Lease,
@@ -23,10 +25,10 @@ from latecomer.store.port import (
     Verdict,
     WorkerRecord,
 )
-from latecomer.store.server import Client, Server, connect, embedded, text
+from latecomer.store.server import Client, Server, connect, embedded, embedded_server, text
 from latecomer.tensors import digest
 
-__all__ = ["RedisStore", "connect", "embedded"]
+__all__ = ["RedisStore", "connect", "embedded", "embedded_server"]
 
 #: Staged chunks that no commit keeps are forgotten after this; a commit takes seconds.
 STAGED_S = 900
@@ -34,8 +36,8 @@ STAGED_S = 900
 #: A payload waits for the aggregator at most this long.
 PAYLOAD_S = 24 * 3600
 
-#: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
-LEDGER_WINDOW_S = 14 * 24 * 3600.0
+#: What a broken upload loses at most.
+PIECE_BYTES = 1024 * 1024
 
 #: A reader that asks for everything at once fills the server's output buffer: a few MiB at a time.
 CHUNKS_IN_FLIGHT = 4
@@ -131,50 +133,42 @@ class RedisStore:
 
     def applied(self, update_ids: Iterable[str]) -> frozenset[str]:
         """See ``ModelStore``."""
-        ids = list(update_ids)
-        if not ids:
-            return frozenset()
-        with self._server.border():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.zmscore(self._keys.applied, ids)
-            pipe.hmget(self._keys.refused, ids)
-            folded, refused = pipe.execute()
-        verdicts = zip(ids, folded, refused, strict=True)
-        return frozenset(id_ for id_, at, why in verdicts if at is not None or why is not None)
+        return frozenset(self.verdicts(update_ids))
 
-    def refuse(self, refusal: Refusal) -> bool:
+    def refuse(self, lease: Lease, refusal: Refusal) -> bool:
         """See ``ModelStore``."""
         keys, now_ms = self._keys, self._now_ms()
-        return bool(
-            self._server.run(
-                "refuse",
-                [keys.applied, keys.refused, keys.refused_at, keys.totals, keys.fleet],
-                [
-                    refusal.update_id,
-                    refusal.worker,
-                    refusal.reason,
-                    refusal.detail,
-                    now_ms,
-                    now_ms - self._window_ms,
-                ],
-            )
+        outcome, *holder = self._server.run(
+            "refuse",
+            [keys.lease, keys.applied, keys.refused, keys.refused_at, keys.totals, keys.fleet],
+            [lease.owner, lease.fence, *astuple(refusal), now_ms, now_ms - self._window_ms],
         )
+        if text(outcome) == "fenced":
+            raise _fenced(lease, text(holder[0]))
+        return text(outcome) == "ok"
 
     def count_duplicate(self) -> None:
         """See ``ModelStore``. A lost reply may count one twice: it is a figure, not a fact."""
         with self._server.border():
             self._redis.hincrby(self._keys.totals, "duplicates", 1)
 
-    def verdict(self, update_id: str) -> Verdict | None:
+    def verdicts(self, update_ids: Iterable[str]) -> dict[str, Verdict]:
         """See ``ModelStore``."""
+        ids = list(update_ids)
+        if not ids:
+            return {}
         with self._server.border():
             pipe = self._redis.pipeline(transaction=False)
-            pipe.zscore(self._keys.applied, update_id)
-            pipe.hget(self._keys.refused, update_id)
-            folded_at, reason = pipe.execute()
-        if folded_at is not None:
-            return Verdict(folded=True)
-        return None if reason is None else Verdict(folded=False, reason=text(reason))
+            pipe.zmscore(self._keys.applied, ids)
+            pipe.hmget(self._keys.refused, ids)
+            folded, refused = pipe.execute()
+        found = {}
+        for id_, folded_at, reason in zip(ids, folded, refused, strict=True):
+            if folded_at is not None:
+                found[id_] = Verdict(folded=True)
+            elif reason is not None:
+                found[id_] = Verdict(folded=False, reason=text(reason))
+        return found
 
     def acquire(self, owner: str, ttl_s: float) -> Lease | None:
         """See ``ModelStore``."""
@@ -207,10 +201,20 @@ class RedisStore:
         return tables.fleet(self._server.texts(self._keys.fleet))
 
     def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
-        """See ``ModelStore``."""
+        """See ``ModelStore``.
+
+        Pieces are written at their place, so that one whose reply was lost may be written again.
+        """
         name = digest(payload)
+        key = self._keys.payload(worker, name)
         with self._server.border():
-            self._redis.set(self._keys.payload(worker, name), payload, ex=PAYLOAD_S)
+            done: Any = self._redis.strlen(key)
+        for start in range(done, len(payload), PIECE_BYTES):
+            with self._server.border():
+                pipe = self._redis.pipeline(transaction=False)
+                pipe.setrange(key, start, bytes(payload[start : start + PIECE_BYTES]))
+                pipe.expire(key, PAYLOAD_S)
+                pipe.execute()
         return name
 
     def read_payload(self, worker: str, payload_digest: str, size_bytes: int) -> bytes:
@@ -289,14 +293,17 @@ def _raise_unless_done(outcome: str, detail: list[str], commit: Commit) -> None:
         case "ok" | "repeated":
             return
         case "fenced":
-            holder = detail[0] or "nobody"
-            raise Fenced(f"the lease of {commit.lease.owner} is over; {holder} holds it now")
+            raise _fenced(commit.lease, detail[0])
         case "conflict":
             raise VersionConflict(f"the head is {detail[0] or 'none'}, not {commit.expected}")
         case "counted":
             raise VersionConflict(f"update {detail[0]} had its verdict before")
         case _:
             raise StagedMissing(f"staged chunk {detail[0]} has expired")
+
+
+def _fenced(lease: Lease, holder: str) -> Fenced:
+    return Fenced(f"the lease of {lease.owner} is over; {holder or 'nobody'} holds it now")
 
 
 def _check(name: str, data: bytes | None) -> bytes:

@@ -4,6 +4,7 @@ The only importer of redis and fakeredis: their exceptions end here. redis-py re
 whose reply was lost, so every script may be repeated without harm.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -15,6 +16,7 @@ from redis import exceptions
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from latecomer.clock import Clock
 from latecomer.config import without_password
 from latecomer.errors import BadConfiguration, StoreDenied, StoreUnreachable
 
@@ -56,6 +58,19 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
 def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
     """A client of a store inside this process, shared by all clients of one ``server``."""
     return fakeredis.FakeRedis(server=server or fakeredis.FakeServer())
+
+
+def embedded_server(clock: Clock) -> fakeredis.FakeServer:
+    """A server inside this process whose keys expire by ``clock``."""
+    server = fakeredis.FakeServer()
+    # fakeredis tells each database the machine's time before every command; ours know better.
+    clocked = type(
+        "ClockedDatabase",
+        (type(server.dbs[0]),),
+        {"time": property(lambda _: clock.now_s(), lambda _, __: None)},
+    )
+    server.dbs = defaultdict(lambda: clocked(server.lock))
+    return server
 
 
 class _RetryUnlessDenied(Retry):

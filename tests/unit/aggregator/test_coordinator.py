@@ -186,7 +186,9 @@ def test_a_synchronous_round_refuses_who_comes_late() -> None:
     scene.send(make_update("w1"), make_update("w2"), make_update("w3"))
     step(coordinator, 3)
     assert scene.number() == 1
-    assert scene.store.verdict("w3:boot:1") == Verdict(folded=False, reason="too_stale")
+    assert scene.store.verdicts(["w3:boot:1"]) == {
+        "w3:boot:1": Verdict(folded=False, reason="too_stale")
+    }
     assert scene.unacked() == scene.dead() == 0
 
 
@@ -330,7 +332,7 @@ def test_an_id_that_was_folded_is_not_refused_when_it_comes_again_too_late() -> 
         step(coordinator)
     scene.send(make_update("w1", 0))
     step(coordinator)
-    assert scene.store.verdict("w1:boot:0") == Verdict(folded=True)
+    assert scene.store.verdicts(["w1:boot:0"]) == {"w1:boot:0": Verdict(folded=True)}
     assert scene.store.totals().refused == {}
     assert scene.store.totals().duplicates == 1
 
@@ -613,6 +615,19 @@ def test_a_zombie_is_fenced_stands_down_and_nothing_is_lost(scene: Federation) -
     assert zombie._term is None
     assert scene.unacked() == scene.waiting() == 0
     assert scene.manifest().version == Version(EPOCH, 1)
+
+
+def test_a_zombie_condemns_no_update_of_its_successors_version(scene: Federation) -> None:
+    """To its old head the update is from the future; the successor is at that version."""
+    zombie, successor = scene.coordinator("a"), scene.coordinator("b")
+    step(zombie)
+    scene.lapse_lease(unnoticed=True)
+    step(successor)
+    scene.send(make_update("w1", base=Version(EPOCH, 1)))
+    step(zombie)
+    assert zombie._term is None
+    assert scene.store.verdicts(["w1:boot:1"]) == {}
+    assert scene.waiting() + scene.unacked() == 1
 
 
 def test_a_zombie_whose_commit_went_through_unheard_does_not_count_twice(

@@ -14,9 +14,11 @@ from latecomer.store.redis import embedded
 from latecomer.tensors import applied
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
-from latecomer_worker.agent import POLL_HEAD_S
+from latecomer_worker.agent import VERDICTS_EVERY_S
+from latecomer_worker.rounds import GRACE_S, POLL_HEAD_S
 from latecomer_worker.site import Site
 from scenes import (
+    DAY_S,
     FEDERATION,
     ITEM_CATALOGUE,
     Device,
@@ -91,6 +93,10 @@ def opened(delivery: Delivery) -> UpdateSubmitted:
     return wire.read_update(sealed, sealed.inline, limit_bytes=10**6)
 
 
+def last_version(device: Device) -> Version:
+    return Version(*device.state.fact("last_round")["version"])
+
+
 def private_of(device: Device) -> bytes:
     return b"".join(array.tobytes() for array in device.trainer()._private.values())
 
@@ -106,7 +112,7 @@ def test_a_device_takes_part_in_the_first_round_it_finds(scene: Federation, devi
     assert header.examples > 0
     assert header.steps == 12
     assert device.state.outgoing() == 0
-    assert device.state.fact("last_version") == list(head.version)
+    assert last_version(device) == head.version
 
 
 def test_an_update_is_trained_minus_base(scene: Federation, device: Device) -> None:
@@ -180,18 +186,96 @@ def test_training_goes_on_without_a_broker_and_the_update_is_sent_afterwards(
 ) -> None:
     inbox = Inbox(scene)
     scene.server.stop()
-    assert not device.step()
+    assert device.step()
     assert device.state.outgoing() == 1
     waiting = device.state.next_outgoing()
     assert waiting is not None
-    assert not device.step()
-    assert len(device.slept) == 3
 
     scene.server.start()
+    scene.clock.advance(10.0)
     device.step()
     (delivery,) = inbox.deliveries()
     assert (delivery.message_id, delivery.body) == (waiting.update_id, waiting.body)
     assert device.state.outgoing() == 0
+
+
+def test_an_alarm_at_the_broker_does_not_keep_a_device_from_the_next_rounds(
+    scene: Federation, device: Device
+) -> None:
+    """Publishers are blocked; what was confirmed before goes on becoming versions."""
+    coordinator = scene.coordinator()
+    for seq in range(3):
+        offer(scene, seq)
+        scene.server.raise_alarm()
+        step(coordinator, 2)
+        scene.clock.advance(POLL_HEAD_S)
+        assert device.step()
+        scene.server.clear_alarm()
+    assert device.state.outgoing() == 3
+
+
+def test_a_device_without_a_network_trains_once_a_day_and_gets_a_verdict_for_each_update(
+    tmp_path: Path,
+) -> None:
+    """Three days in the mountains: each of its own updates makes the next one staler."""
+    scene = Federation(mode="fedasync", max_staleness=1)
+    scene.found_items()
+    device = Device(scene, "w1", tmp_path)
+    coordinator = scene.coordinator()
+    assert device.step()
+    scene.redis.connected = False
+    scene.server.stop()
+    for _ in range(3):
+        scene.clock.advance(DAY_S - 60.0)
+        assert not device.step()
+        scene.clock.advance(60.0)
+        assert device.step()
+    assert device.state.outgoing() == 3
+
+    scene.redis.connected = True
+    scene.server.start()
+    scene.clock.advance(10.0)
+    device.step()
+    step(coordinator, 8)
+    scene.clock.advance(VERDICTS_EVERY_S)
+    with capture_logs() as logs:
+        device.step()
+    told = [
+        (each["event"], each["update_id"], each.get("reason"))
+        for each in logs
+        if each["event"] in {"update.folded", "update.refused"} and "staleness" not in each
+    ]
+    assert told == [
+        ("update.folded", "w1:boot1:1", None),
+        ("update.folded", "w1:boot1:2", None),
+        ("update.refused", "w1:boot1:3", "too_stale"),
+        ("update.refused", "w1:boot1:4", "too_stale"),
+    ]
+
+
+def test_where_nothing_becomes_of_an_update_it_is_tried_again_less_and_less_often(
+    scene: Federation, device: Device
+) -> None:
+    """Somebody deleted the queue with everybody's updates in it: no version would ever come."""
+    assert device.step()
+    scene.server.delete(topology.updates_queue(FEDERATION))
+    scene.login("operator").declare(topology.federation_topology(FEDERATION))
+    patience_s = scene.recipe.aggregation.max_wait_s + GRACE_S
+    trained_at = []
+    for second in range(int(8 * patience_s)):
+        scene.clock.advance(1.0)
+        if device.step():
+            trained_at.append(second + 1)
+    assert trained_at == [patience_s, 3 * patience_s, 7 * patience_s]
+
+
+def test_a_device_that_never_had_a_model_waits_for_the_store(
+    scene: Federation, device: Device
+) -> None:
+    scene.redis.connected = False
+    scene.clock.advance(10 * DAY_S)
+    assert not device.step()
+    assert len(device.slept) == 1
 
 
 def test_a_restart_sends_what_the_former_process_left_and_does_not_train_it_again(
@@ -203,12 +287,13 @@ def test_a_restart_sends_what_the_former_process_left_and_does_not_train_it_agai
     kept = private_of(device)
     device.restart()
     scene.server.start()
+    scene.clock.advance(10.0)
     assert not device.step()
     assert [header.update_id for header in inbox.headers()] == ["w1:boot1:1"]
     assert private_of(device) == kept
     nudge(scene, scene.coordinator(), 1)
     assert device.step()
-    assert device.state.fact("last_update") == "w1:boot2:1"
+    assert device.state.awaited(limit=9)[-1] == "w1:boot2:1"
 
 
 def test_private_state_and_update_are_saved_together_or_not_at_all(
@@ -226,7 +311,7 @@ def test_private_state_and_update_are_saved_together_or_not_at_all(
     with pytest.raises(Killed):
         device.step()
     assert device.state.outgoing() == 0
-    assert device.state.fact("last_version") is None
+    assert device.state.fact("last_round") is None
     assert private_of(device) == untrained
 
     device.restart()
@@ -247,7 +332,7 @@ def test_a_missed_announcement_is_found_by_looking_at_the_head(
     assert not device.step()
     scene.clock.advance(1)
     assert device.step()
-    assert Version(*device.state.fact("last_version")).number == 2
+    assert last_version(device).number == 2
 
 
 def test_a_round_that_could_not_be_fetched_is_found_again_as_soon_as_the_store_is_back(
@@ -268,11 +353,11 @@ def test_a_round_whose_version_expired_leads_to_the_head(scene: Federation, devi
     scene.coordinator()
     nudge(scene, scene.coordinator(), 1)
     embedded(scene.redis).delete(f"lc:{{{FEDERATION}}}:m:{old.version}")
-    device.agent._newest_round(0)
+    device.rounds.next(0)
     announce(scene, Head(old.version, old.digest, 0.0))
     assert not device.step()
     assert device.step()
-    assert Version(*device.state.fact("last_version")).number == 1
+    assert last_version(device).number == 1
 
 
 def test_another_epoch_forgets_private_state_and_starts_anew(
@@ -287,7 +372,7 @@ def test_another_epoch_forgets_private_state_and_starts_anew(
     device.on_open = lambda: started_with.append(private_of(device))
     assert device.step()
     assert started_with == [untrained]
-    assert Version(*device.state.fact("last_version")) == head.version
+    assert last_version(device) == head.version
 
 
 def test_a_device_that_comes_back_in_another_epoch_starts_from_no_private_state(
@@ -315,11 +400,11 @@ def test_a_round_that_is_stopped_between_batches_is_discarded(
     assert not device.step()
     assert inbox.deliveries() == []
     assert device.state.outgoing() == 0
-    assert device.state.fact("last_version") is None
+    assert device.state.fact("last_round") is None
     assert private_of(device) == untrained
 
 
-def test_a_refused_update_is_told_once(tmp_path: Path) -> None:
+def test_a_verdict_is_told_once_with_its_reason(tmp_path: Path) -> None:
     scene = Federation(mode="fedasync", max_update_norm=1e-3)
     scene.found_items()
     device = Device(scene, "w1", tmp_path)
@@ -328,6 +413,7 @@ def test_a_refused_update_is_told_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
         for seq in range(3):
             nudge(scene, coordinator, seq)
+            scene.clock.advance(VERDICTS_EVERY_S)
             assert device.step()
             assert not device.step()
     told = [
@@ -336,35 +422,23 @@ def test_a_refused_update_is_told_once(tmp_path: Path) -> None:
         if each["event"] == "update.refused" and each["log_level"] == "warning"
     ]
     assert told == [(f"w1:boot1:{seq}", "too_large_norm") for seq in (1, 2, 3)]
+    assert device.state.awaited(limit=10) == ["w1:boot1:4"]
 
 
-def test_a_refusal_is_not_told_again_after_a_round_that_came_to_nothing(tmp_path: Path) -> None:
-    scene = Federation(mode="fedasync", max_update_norm=1e-3)
-    scene.found_items()
-    device = Device(scene, "w1", tmp_path)
+def test_a_store_that_is_away_keeps_verdicts_for_later(scene: Federation, device: Device) -> None:
     coordinator = scene.coordinator()
     assert device.step()
-    device.stopping = lambda: True
-    with capture_logs() as logs:
-        for seq in range(3):
-            nudge(scene, coordinator, seq)
-            assert not device.step()
-    told = [
-        each
-        for each in logs
-        if each["event"] == "update.refused" and each["log_level"] == "warning"
-    ]
-    assert len(told) == 1
-
-
-def test_a_folded_update_is_no_news(scene: Federation, device: Device) -> None:
-    coordinator = scene.coordinator()
-    assert device.step()
-    with capture_logs() as logs:
-        nudge(scene, coordinator, 1)
-        step(coordinator, 2)
-        assert device.step()
-    assert "update.refused" not in {each["event"] for each in logs}
+    nudge(scene, coordinator, 1)
+    device.step()
+    awaited = device.state.awaited(limit=10)
+    scene.clock.advance(VERDICTS_EVERY_S)
+    scene.redis.connected = False
+    device.step()
+    assert device.state.awaited(limit=10) == awaited
+    scene.redis.connected = True
+    scene.clock.advance(VERDICTS_EVERY_S)
+    device.step()
+    assert set(device.state.awaited(limit=10)) < set(awaited)
 
 
 def test_an_announcement_that_is_no_round_is_passed_over(scene: Federation, device: Device) -> None:
@@ -441,5 +515,5 @@ def test_the_version_in_the_state_is_the_one_that_was_trained_on(
     for seq in range(3):
         nudge(scene, coordinator, seq)
         assert device.step()
-        assert Version(*device.state.fact("last_version")) == scene.manifest().version
+        assert last_version(device) == scene.manifest().version
         step(coordinator, 2)

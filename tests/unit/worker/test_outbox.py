@@ -8,11 +8,15 @@ from latecomer import wire
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Delivery, Message
 from latecomer.broker.topology import updates_queue
 from latecomer.errors import BrokerUnreachable, PublishRefused, StoreUnreachable, Unroutable
+from latecomer.store.redis import PIECE_BYTES, embedded
 from latecomer.tensors import digest
 from latecomer_worker.encode import encode
-from latecomer_worker.outbox import Outbox
+from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.state import Outgoing, WorkerState
-from scenes import FEDERATION, Federation, make_update, net
+from scenes import DAY_S, FEDERATION, ROOMY, Federation, make_outbox, make_update, net, step
+
+#: When a manual clock starts.
+START_S = 1_700_000_000.0
 
 
 class Confirms:
@@ -45,19 +49,19 @@ def state(tmp_path: Path) -> WorkerState:
     return WorkerState(tmp_path / "state.sqlite")
 
 
-def outbox_of(scene: Federation, state: WorkerState, publisher: Confirms | None = None) -> Outbox:
-    return Outbox(
-        state,
-        publisher or scene.login("w1").publisher(),
-        scene.store,
-        federation=FEDERATION,
-        worker="w1",
-    )
+def outbox_of(
+    scene: Federation,
+    state: WorkerState,
+    publisher: Confirms | None = None,
+    *,
+    limits: Limits = ROOMY,
+) -> Outbox:
+    return make_outbox(scene, state, publisher or scene.login("w1").publisher(), limits=limits)
 
 
 def queue(state: WorkerState, *seqs: int) -> None:
     for seq in seqs:
-        state.put_outgoing(encode(make_update("w1", seq)), created_s=float(seq))
+        state.put_outgoing(encode(make_update("w1", seq)), created_s=START_S + seq)
 
 
 def arrived(scene: Federation) -> list[Delivery]:
@@ -139,7 +143,7 @@ def test_what_no_queue_takes_stays(scene: Federation, state: WorkerState) -> Non
 def test_what_no_broker_will_ever_take_is_dropped_loudly_and_lets_the_next_one_pass(
     scene: Federation, state: WorkerState
 ) -> None:
-    state.put_outgoing(Outgoing("w1:boot:1", bytes(MAX_MESSAGE_BYTES + 1), None), created_s=0.0)
+    state.put_outgoing(Outgoing("w1:boot:1", bytes(MAX_MESSAGE_BYTES + 1), None), created_s=START_S)
     queue(state, 2)
     with capture_logs() as logs:
         assert outbox_of(scene, state).send() == 1
@@ -155,7 +159,7 @@ def test_a_payload_too_large_for_a_message_is_in_the_store_before_the_message_is
     delta = net(*np.ones(wire.MAX_INLINE_BYTES // 4 + 1))
     outgoing = encode(make_update("w1", delta=delta))
     assert outgoing.payload is not None
-    state.put_outgoing(outgoing, created_s=0.0)
+    state.put_outgoing(outgoing, created_s=START_S)
     scene.redis.connected = False
     with pytest.raises(StoreUnreachable):
         outbox_of(scene, state).send()
@@ -175,3 +179,78 @@ def test_a_payload_of_just_four_mib_travels_inside_the_message() -> None:
     outgoing = encode(make_update("w1", delta=net(*np.ones(wire.MAX_INLINE_BYTES // 4))))
     assert outgoing.payload is None
     assert len(outgoing.body) < MAX_MESSAGE_BYTES
+
+
+def test_what_is_offered_to_a_broker_that_is_away_waits_and_is_offered_again_after_a_pause(
+    scene: Federation, state: WorkerState
+) -> None:
+    queue(state, 1)
+    outbox = outbox_of(scene, state)
+    scene.server.stop()
+    with capture_logs() as logs:
+        outbox.offer()
+        outbox.offer()
+    assert [each["event"] for each in logs] == ["outbox.waits"]
+    assert 0 < logs[0]["pause_s"] <= 0.5
+    scene.server.start()
+    outbox.offer()
+    assert state.outgoing() == 1
+    scene.clock.advance(0.5)
+    outbox.offer()
+    assert state.outgoing() == 0
+
+
+def test_what_is_too_old_goes_first_then_the_oldest_and_the_newest_always_stays(
+    scene: Federation, state: WorkerState
+) -> None:
+    size = len(encode(make_update("w1", 1)).body)
+    limits = Limits(max_bytes=2 * size, max_age_s=DAY_S)
+    outbox = outbox_of(scene, state, limits=limits)
+    queue(state, 1)
+    scene.clock.advance(DAY_S + 2)
+    with capture_logs() as logs:
+        for seq in (2, 3, 4):
+            outbox.put(encode(make_update("w1", seq)))
+    dropped = [each["update_id"] for each in logs if each["event"] == "update.dropped"]
+    assert dropped == ["w1:boot:1", "w1:boot:2"]
+    assert outbox.send() == 2
+    assert [each.message_id for each in arrived(scene)] == ["w1:boot:3", "w1:boot:4"]
+
+
+def test_an_update_larger_than_the_whole_outbox_is_kept_while_it_is_the_newest(
+    scene: Federation, state: WorkerState
+) -> None:
+    outbox = outbox_of(scene, state, limits=Limits(max_bytes=1, max_age_s=DAY_S))
+    outbox.put(encode(make_update("w1", 1)))
+    assert state.outgoing() == 1
+
+
+def test_a_broken_upload_goes_on_where_it_stopped(scene: Federation, state: WorkerState) -> None:
+    """What is there already is not sent again: here a mark, which no upload would leave alone."""
+    delta = net(*np.arange(wire.MAX_INLINE_BYTES // 4 + 1, dtype=np.float32))
+    outgoing = encode(make_update("w1", delta=delta))
+    assert outgoing.payload is not None
+    client, there = embedded(scene.redis), 3 * PIECE_BYTES
+    key = f"lc:{{{FEDERATION}}}:u:w1:{digest(outgoing.payload)}"
+    client.set(key, b"mark" + outgoing.payload[4:there])
+    state.put_outgoing(outgoing, created_s=START_S)
+    outbox_of(scene, state).send()
+    assert client.get(key) == b"mark" + outgoing.payload[4:]
+    assert client.ttl(key) > 0
+
+
+def test_a_confirmed_update_is_awaited_until_its_verdict_is_known(
+    scene: Federation, state: WorkerState
+) -> None:
+    scene.found()
+    queue(state, 1, 2)
+    outbox_of(scene, state).send()
+    assert state.awaited(limit=10) == ["w1:boot:1", "w1:boot:2"]
+    coordinator = scene.coordinator()
+    step(coordinator)
+    scene.clock.advance(30.0)
+    step(coordinator)
+    state.settle(list(scene.store.verdicts(state.awaited(limit=10))), sent_before_s=0.0)
+    assert state.awaited(limit=10) == ["w1:boot:2"]
+    state.settle([], sent_before_s=scene.clock.now_s())
+    assert state.awaited(limit=10) == []

@@ -11,9 +11,8 @@ import pytest
 
 from latecomer.broker.topology import updates_queue
 from latecomer.errors import BadConfiguration
-from latecomer_worker.outbox import Outbox
 from latecomer_worker.state import Outgoing, WorkerState
-from scenes import FEDERATION, Federation
+from scenes import FEDERATION, Federation, make_outbox
 
 
 def outgoing(seq: int, body: bytes = b"body", payload: bytes | None = None) -> Outgoing:
@@ -165,7 +164,7 @@ def test_a_process_killed_after_the_transaction_leaves_its_update_to_the_next_on
     scene = Federation()
     state = WorkerState(path)
     login = scene.login("w1")
-    outbox = Outbox(state, login.publisher(), scene.store, federation=FEDERATION, worker="w1")
+    outbox = make_outbox(scene, state, login.publisher())
     assert state.fact("last_version") == [7, 0]
     assert outbox.send() == 1
     assert state.outgoing() == 0

@@ -54,7 +54,7 @@ class MemorySubscription:
     def receive(self, timeout_s: float) -> Delivery | None:
         """The next delivery, or None if none came in time."""
         with self._changed:
-            self._changed.wait_for(self._has_news, timeout_s)
+            self._changed.wait_for(self.has_news, timeout_s)
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
             return self._inbox.popleft() if self._inbox else None
@@ -122,7 +122,8 @@ class MemorySubscription:
         self._inbox.append(_delivery(item, tag, self._generation))
         self._changed.notify_all()
 
-    def _has_news(self) -> bool:
+    def has_news(self) -> bool:
+        """Whether ``receive`` would not have to wait."""
         return bool(self._inbox) or self._closed or self._refusal is not None
 
     def _settle(self, delivery: Delivery) -> Stored | None:

@@ -263,7 +263,9 @@ class MemoryServer:
 
     def _attach_waiting(self) -> None:
         for consumer in list(self._detached):
-            consumer.attach()
+            # One that declares attaches others on the way: nobody consumes twice.
+            if consumer in self._detached:
+                consumer.attach()
 
 
 def _frozen(message: Message) -> Message:

@@ -1,0 +1,173 @@
+"""The promises of the system, each as a function over the evidence of a run.
+
+A checker returns what it found wrong, as sentences; an empty list means that the promise was kept.
+Nothing here trusts the system's own bookkeeping alone: the cells of the audit model say what really
+arrived in it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
+from latecomer.store.port import Manifest
+from latecomer_aggregator import rounds, staleness
+from latecomer_simulator.evidence import Evidence
+from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured
+from latecomer_simulator.replay import replay
+from latecomer_simulator.tally import recoveries
+
+#: After any fault heals, a version must follow within this.
+RECOVERY_S = 30.0
+
+#: What a process may grow after its first minute, in a soak.
+GROWTH_BYTES = 24 * 1024 * 1024
+
+
+def every_confirmed_update_counts_once(evidence: Evidence) -> list[str]:
+    """1. Folded exactly once, or refused exactly once; and the model itself agrees."""
+    wrong = [
+        f"{update_id} was confirmed and has no verdict"
+        for update_id in sorted(evidence.acknowledged - evidence.verdicts.keys())
+    ]
+    for update_id, verdict in sorted(evidence.verdicts.items()):
+        times = evidence.folded[update_id]
+        if times != verdict.folded:
+            wrong.append(f"{update_id}: the ledger says {verdict}, and {times} versions hold it")
+    return wrong + [
+        f"{each.cell} of epoch {lineage.last.version.epoch} is {each.found:g}, "
+        f"and {each.expected:g} of its updates were folded"
+        for lineage in evidence.lineages
+        for each in evidence.differences(lineage)
+    ]
+
+
+def no_update_is_in_two_versions(evidence: Evidence) -> list[str]:
+    """2. Nor does the number of versions skip, repeat or go back."""
+    wrong = [
+        f"{update_id} is in {times} versions"
+        for update_id, times in sorted(evidence.folded.items())
+        if times > 1
+    ]
+    for lineage in evidence.lineages:
+        numbers = [each.version.number for each in lineage.manifests]
+        if numbers != list(range(len(numbers))):
+            wrong.append(f"epoch {lineage.first.version.epoch} has the versions {numbers}")
+        known = {each.version: each.digest for each in lineage.manifests}
+        for event, manifest in _committed(evidence.history):
+            if known.get(manifest.version, manifest.digest) != manifest.digest:
+                wrong.append(f"{event.process} committed another {manifest.version}")
+    return wrong
+
+
+def the_model_is_its_ledger_replayed(evidence: Evidence) -> list[str]:
+    """3. Bit for bit, from version 0 and the updates' own bytes."""
+    wrong = []
+    for lineage in evidence.lineages:
+        unknown = sorted({f.update_id for _, f in lineage.folds()} - evidence.updates.keys())
+        if unknown:
+            wrong.append(f"nobody sent {unknown}")
+            continue
+        model = replay(
+            evidence.recipe,
+            lineage.first.model,
+            lineage.first.optimizer,
+            lineage.manifests[1:],
+            evidence.updates,
+        )
+        wrong += [
+            f"{name} of {lineage.last.version} differs from its replay"
+            for name, array in model.items()
+            if array.tobytes() != lineage.last.model[name].tobytes()
+        ]
+    return wrong
+
+
+def weights_follow_staleness(evidence: Evidence) -> list[str]:
+    """4. Staleness = version at the fold - base version; weight = rule(staleness)."""
+    weigh = staleness.rule(evidence.recipe.aggregation.staleness)
+    wrong = []
+    for lineage in evidence.lineages:
+        for version, fold in lineage.folds():
+            update = evidence.updates.get(fold.update_id)
+            tau = version.number - 1 - (fold if update is None else update).base.number
+            if fold.staleness != tau or fold.weight != weigh(tau):
+                wrong.append(
+                    f"{fold.update_id} in {version}: staleness {fold.staleness} for {tau}, "
+                    f"weight {fold.weight} for {weigh(tau)}"
+                )
+    return wrong
+
+
+def zombies_never_move_the_head(evidence: Evidence) -> list[str]:
+    """5. Once a higher fence was given out, nothing is committed under a lower one."""
+    wrong, highest = [], 0
+    for event in evidence.history.events:
+        match event:
+            case Led(fence=fence):
+                highest = max(highest, fence)
+            case Faulted(fault="store flushed"):
+                highest = 0
+            case Committed(process=process, fence=fence) if fence < highest:
+                wrong.append(f"{process} committed under fence {fence} after {highest} was taken")
+    return wrong
+
+
+def memory_is_bounded(evidence: Evidence) -> list[str]:
+    """6. No more deliveries in hand than prefetched; no process grows after its first minute."""
+    allowed = rounds.prefetch(evidence.recipe.aggregation)
+    wrong = [
+        f"{each.process} held {each.deliveries} deliveries, allowed {allowed}"
+        for each in evidence.history.all(Held)
+        if each.deliveries > allowed
+    ]
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for each in evidence.history.all(Measured):
+        sizes[each.process].append(each.rss_bytes)
+    return wrong + [
+        f"{process} grew by {(max(found[-3:]) - min(found[:3])) >> 20} MiB"
+        for process, found in sorted(sizes.items())
+        if max(found[-3:]) - min(found[:3]) > GROWTH_BYTES
+    ]
+
+
+def progress_resumes_after_every_fault(evidence: Evidence) -> list[str]:
+    """7. A version follows within 30 s of the end of every fault."""
+    return [
+        f"{fault} healed, and no version came for {waited_s:.0f} s"
+        for fault, waited_s in recoveries(evidence.history)
+        if waited_s > RECOVERY_S
+    ]
+
+
+def a_worker_has_one_place_per_version(evidence: Evidence) -> list[str]:
+    """8. A newer update of the same worker waits for the next buffer."""
+    return [
+        f"{worker} has {places} places in {manifest.version}"
+        for lineage in evidence.lineages
+        for manifest in lineage.manifests
+        for worker, places in sorted(Counter(fold.worker for fold in manifest.folds).items())
+        if places > 1
+    ]
+
+
+Checker = Callable[[Evidence], list[str]]
+
+CHECKERS: tuple[Checker, ...] = (
+    every_confirmed_update_counts_once,
+    no_update_is_in_two_versions,
+    the_model_is_its_ledger_replayed,
+    weights_follow_staleness,
+    zombies_never_move_the_head,
+    memory_is_bounded,
+    progress_resumes_after_every_fault,
+    a_worker_has_one_place_per_version,
+)
+
+
+def violations(evidence: Evidence) -> dict[str, list[str]]:
+    """What every checker found wrong, by its name; those that found nothing are left out."""
+    found = {checker.__name__: checker(evidence) for checker in CHECKERS}
+    return {name: wrong for name, wrong in found.items() if wrong}
+
+
+def _committed(history: History) -> Iterator[tuple[Committed, Manifest]]:
+    return ((each, Manifest.from_bytes(each.manifest)) for each in history.all(Committed))

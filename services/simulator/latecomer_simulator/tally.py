@@ -1,0 +1,84 @@
+"""The words of the report: what became of the updates, and how soon things moved again."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from latecomer_simulator.evidence import Evidence
+from latecomer_simulator.history import Committed, Faulted, Healed, History, Sent
+
+
+def recoveries(history: History) -> list[tuple[str, float]]:
+    """Each fault, and how long after its end the next version came.
+
+    A fault that began before the version came is not blamed on the former one: the last to heal is.
+    """
+    waiting: dict[str, float] = {}
+    found = []
+    for event in history.events:
+        match event:
+            case Healed(at_s=at_s, fault=fault):
+                waiting[fault] = at_s
+            case Faulted():
+                waiting.clear()
+            case Committed(at_s=at_s):
+                found += [(fault, at_s - healed_s) for fault, healed_s in waiting.items()]
+                waiting.clear()
+    end_s = history.events[-1].at_s if history.events else 0.0
+    return found + [(fault, end_s - healed_s) for fault, healed_s in waiting.items()]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The words of the report, as RabbitMQ's own Jepsen suite uses them; counts of updates.
+
+    Attributes:
+        attempted: Put into an outbox and sent at least once.
+        acknowledged: Confirmed by the broker.
+        lost: Confirmed, and neither in the model nor refused.
+        duplicated: In the model more than once.
+        unexpected: In the model, though nobody sent them.
+        recovered: First sent in vain (no confirm, or a crash before it), and settled all the same.
+    """
+
+    attempted: int
+    acknowledged: int
+    lost: int
+    duplicated: int
+    unexpected: int
+    recovered: int
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.attempted + other.attempted,
+            self.acknowledged + other.acknowledged,
+            self.lost + other.lost,
+            self.duplicated + other.duplicated,
+            self.unexpected + other.unexpected,
+            self.recovered + other.recovered,
+        )
+
+
+NOTHING = Tally(0, 0, 0, 0, 0, 0)
+
+
+def tally(evidence: Evidence) -> Tally:
+    """Count what became of the updates, by the cells of the model and by the ledgers."""
+    sent = Counter(each.update_id for each in evidence.history.all(Sent))
+    differing = [
+        (each.found, each.expected)
+        for lineage in evidence.lineages
+        for each in evidence.differences(lineage)
+    ]
+    unsettled = evidence.acknowledged - evidence.verdicts.keys()
+    repeated = [update_id for update_id, times in evidence.folded.items() if times > 1]
+    return Tally(
+        attempted=len(sent),
+        acknowledged=len(evidence.acknowledged),
+        lost=len(unsettled) + sum(found < expected for found, expected in differing),
+        duplicated=len(repeated) + sum(found > expected > 0 for found, expected in differing),
+        unexpected=len(evidence.folded.keys() - sent.keys())
+        + sum(found > expected == 0 for found, expected in differing),
+        recovered=sum(
+            times > 1 and update_id in evidence.verdicts for update_id, times in sent.items()
+        ),
+    )

@@ -1,0 +1,191 @@
+"""Virtual time for production code: one process runs at a time, and time passes only between steps.
+
+Coordinator and agent are plain synchronous code. Each simulated process is a thread that holds the
+baton until it sleeps or waits; the timeline then picks, from a seed, who goes on. Nothing runs in
+parallel, so a seed replays exactly.
+"""
+
+import heapq
+import random
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Self
+
+from latecomer.clock import ManualClock
+
+#: Simulated processes need little stack; thousands of them fit.
+STACK_BYTES = 512 * 1024
+
+
+class Killed(BaseException):
+    """SIGKILL: unwinds a process's stack; nothing in between may stop it."""
+
+
+class Process:
+    """One simulated process: a thread that runs only while it holds the baton.
+
+    Attributes:
+        name: Of the process.
+        wakes_s: When it goes on at the latest.
+        frozen_until_s: Not before this, whatever it waits for (SIGSTOP).
+        failure: What ended it, if that was neither its own end nor ``Killed``.
+    """
+
+    def __init__(self, name: str, main: Callable[[], None], now_s: float) -> None:
+        self.name = name
+        self.wakes_s = now_s
+        self.frozen_until_s = now_s
+        self.failure: Exception | None = None
+        self.ended = False
+        self._ready: Callable[[], bool] = lambda: False
+        self._doomed = False
+        self._main = main
+        self._go, self._done = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def resume(self) -> None:
+        """Let it run until it suspends or ends; called by the timeline."""
+        self._go.release()
+        self._done.acquire()
+
+    def suspend(self, until_s: float, ready: Callable[[], bool]) -> None:
+        """Give the baton back; called by the process itself.
+
+        Raises:
+            Killed: Somebody killed it meanwhile.
+        """
+        self.wakes_s, self._ready = until_s, ready
+        self._done.release()
+        self._go.acquire()
+        if self._doomed:
+            raise Killed
+
+    def may_run(self, now_s: float) -> bool:
+        """Whether it has anything to do now."""
+        return now_s >= self.frozen_until_s and (now_s >= self.wakes_s or self._ready())
+
+    def kill(self) -> None:
+        """End it where it stands; called while it is suspended."""
+        self._doomed = True
+        self.resume()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._doomed:
+                self._main()
+        except Killed:
+            pass
+        except Exception as error:  # noqa: BLE001 - kept for whoever runs the timeline
+            self.failure = error
+        finally:
+            self.ended = True
+            self._done.release()
+
+
+class Timeline:
+    """Processes and timers under one clock. ``with`` ends what still runs."""
+
+    def __init__(self, seed: int) -> None:
+        self.clock = ManualClock()
+        self._rng = random.Random(seed)
+        self._processes: list[Process] = []
+        self._running: Process | None = None
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in list(self._processes):
+            self.kill(process)
+
+    def spawn(self, name: str, main: Callable[[], None]) -> Process:
+        """A process that begins as soon as it is its turn."""
+        former = threading.stack_size(STACK_BYTES)
+        try:
+            process = Process(name, main, self.clock.monotonic_s())
+        finally:
+            threading.stack_size(former)
+        self._processes.append(process)
+        return process
+
+    def at(self, when_s: float, action: Callable[[], None]) -> None:
+        """Do something between two steps, not before ``when_s``."""
+        heapq.heappush(self._timers, (when_s, next(self._order), action))
+
+    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Do something in ``delay_s``."""
+        self.at(self.clock.monotonic_s() + delay_s, action)
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run for so long; outside of any process nothing happens."""
+        self.wait(seconds, lambda: False)
+
+    def wait(self, seconds: float, ready: Callable[[], bool]) -> None:
+        """Let others run until ``ready()``, or for so long."""
+        if self._running is not None:
+            self._running.suspend(self.clock.monotonic_s() + seconds, ready)
+
+    def freeze(self, process: Process, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so long."""
+        process.frozen_until_s = self.clock.monotonic_s() + seconds
+
+    def kill(self, process: Process) -> None:
+        """SIGKILL, from outside of the process."""
+        if process in self._processes:
+            self._processes.remove(process)
+            if not process.ended:
+                process.kill()
+
+    def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let virtual time pass; True as soon as ``until()``, False if that never came.
+
+        Raises:
+            Exception: What a process failed with; the clock stands where it did.
+        """
+        end_s = self.clock.monotonic_s() + seconds
+        while not until():
+            runnable = [each for each in self._processes if each.may_run(self._now_s())]
+            if self._timers and self._timers[0][0] <= self._now_s():
+                heapq.heappop(self._timers)[2]()
+            elif runnable:
+                self._resume(self._rng.choice(runnable))
+            elif not self._advance(end_s):
+                return False
+        return True
+
+    def _now_s(self) -> float:
+        return self.clock.monotonic_s()
+
+    def _resume(self, process: Process) -> None:
+        self._running = process
+        try:
+            process.resume()
+        finally:
+            self._running = None
+        if process.ended and process in self._processes:
+            self._processes.remove(process)
+            if process.failure is not None:
+                raise process.failure
+
+    def _advance(self, end_s: float) -> bool:
+        """To the next moment at which anything can happen, if that is before ``end_s``."""
+        moments = [max(each.wakes_s, each.frozen_until_s) for each in self._processes]
+        # Who waits for a condition while frozen must be looked at when it thaws.
+        moments += [
+            each.frozen_until_s for each in self._processes if each.frozen_until_s > self._now_s()
+        ]
+        if self._timers:
+            moments.append(self._timers[0][0])
+        upcoming = min((each for each in moments if each > self._now_s()), default=float("inf"))
+        if upcoming > end_s:
+            self.clock.advance(max(0.0, end_s - self._now_s()))
+            return False
+        self.clock.advance(upcoming - self._now_s())
+        return True

@@ -1,0 +1,153 @@
+"""Which version to train on next: announced, found at the head, or the one that is here."""
+
+from typing import Any
+
+import structlog
+
+from latecomer import wire
+from latecomer.broker.port import Subscription
+from latecomer.clock import Clock
+from latecomer.errors import StoreUnreachable, Undecodable
+from latecomer.events import RoundStarted, Version
+from latecomer.recipe import Recipe, round_of
+from latecomer.store.port import Head, Manifest, ModelStore
+from latecomer_worker.fetch import ChunkCache, Snapshot
+from latecomer_worker.state import WorkerState
+
+log = structlog.get_logger()
+
+#: Announcements are hints and may be lost; the head itself is looked at this often.
+POLL_HEAD_S = 20.0
+
+#: An update must be part of a version this long after its recipe's T, or something went wrong.
+GRACE_S = 10.0
+
+#: More doublings of a patience are past any ceiling.
+MAX_DOUBLINGS = 30
+
+
+class Rounds:
+    """What one worker hears of rounds, and remembers of those that it took part in.
+
+    Args:
+        alone_every_s: Without a network, train again on the version that is here after this long.
+    """
+
+    def __init__(
+        self,
+        *,
+        federation: str,
+        announcements: Subscription,
+        store: ModelStore,
+        state: WorkerState,
+        cache: ChunkCache,
+        clock: Clock,
+        alone_every_s: float,
+    ) -> None:
+        self._federation = federation
+        self._announcements = announcements
+        self._store = store
+        self._state = state
+        self._cache = cache
+        self._clock = clock
+        self._alone_every_s = alone_every_s
+        self._looked_s = float("-inf")
+
+    def next(self, wait_s: float) -> RoundStarted | None:
+        """News, or the version that is here, if nothing became of it for long enough.
+
+        Raises:
+            StoreUnreachable: There may be news, and it is not yet time to go on without.
+        """
+        try:
+            newest = self._newest(wait_s)
+        except StoreUnreachable:
+            again = self._again(self._alone_every_s)
+            if again is None:
+                raise
+            return again
+        if newest is not None and self._is_news(newest.version):
+            return newest
+        return self._again(self._patience_s())
+
+    def missed(self) -> None:
+        """A round came to nothing, and its announcement was acked: what it told is at the head."""
+        self._looked_s = float("-inf")
+
+    def last_version(self) -> Version | None:
+        """The version that was last trained on."""
+        last = self._last()
+        return Version(*last["version"]) if last else None
+
+    def trained(self, snapshot: Snapshot) -> None:
+        """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
+        again = self.last_version() == snapshot.version
+        recipe = Recipe.from_bytes(snapshot.recipe)
+        last = {
+            "version": snapshot.version,
+            "manifest": snapshot.manifest.digest,
+            "trained_s": self._clock.now_s(),
+            "times": self._last()["times"] + 1 if again else 1,
+            "patience_s": recipe.aggregation.max_wait_s + GRACE_S,
+        }
+        self._state.remember("last_round", last)
+
+    def _newest(self, wait_s: float) -> RoundStarted | None:
+        """The newest announcement, or what the head says if none came for a while."""
+        newest: RoundStarted | None = None
+        delivery = self._announcements.receive(wait_s)
+        while delivery is not None:
+            # Acked on receipt: the announcement is a hint, and a newer one makes it worthless.
+            self._announcements.ack(delivery)
+            try:
+                started = wire.decode_round(delivery.body)
+            except Undecodable as error:
+                log.warning("round.undecodable", cause=str(error))
+            else:
+                if started.federation == self._federation:
+                    newest = max(newest or started, started, key=lambda each: each.version)
+            delivery = self._announcements.receive(0)
+        return newest or self._at_head()
+
+    def _at_head(self) -> RoundStarted | None:
+        if self._clock.monotonic_s() - self._looked_s < POLL_HEAD_S:
+            return None
+        head = self._store.head()
+        self._looked_s = self._clock.monotonic_s()
+        if head is None or not self._is_news(head.version):
+            return None
+        recipe = self._store.manifest(head.version).recipe
+        return round_of(Recipe.from_bytes(self._store.read([recipe])[recipe]), head)
+
+    def _is_news(self, version: Version) -> bool:
+        """Whether nothing was learned from this version yet; another epoch always is."""
+        last = self.last_version()
+        return last is None or version.epoch != last.epoch or version.number > last.number
+
+    def _again(self, after_s: float) -> RoundStarted | None:
+        """The round of the version that is on disk, if nothing was trained for so long."""
+        last = self._last()
+        if not last or self._clock.now_s() - last["trained_s"] < after_s:
+            return None
+        held = self._cache.get(last["manifest"])
+        recipe = held and self._cache.get(Manifest.from_bytes(held).recipe)
+        if not recipe:
+            return None
+        head = Head(Version(*last["version"]), last["manifest"], last["trained_s"])
+        return round_of(Recipe.from_bytes(recipe), head)
+
+    def _patience_s(self) -> float:
+        """How long to wait for an update's effect; longer each time that there was none.
+
+        A queue may have been deleted with everybody's update in it, and then nobody else would
+        bring the next version about. What is still in the outbox came to nothing yet.
+        """
+        last = self._last()
+        if not last or self._state.outgoing():
+            return self._alone_every_s
+        doublings = min(last["times"] - 1, MAX_DOUBLINGS)
+        patience_s: float = last["patience_s"] * 2.0**doublings
+        return min(self._alone_every_s, patience_s)
+
+    def _last(self) -> dict[str, Any]:
+        return self._state.fact("last_round") or {}
