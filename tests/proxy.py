@@ -95,9 +95,12 @@ class FaultProxy:
         """Present connections are reset, new ones refused."""
         self._do(self._refuse())
 
-    def heal(self) -> None:
-        """As if there had been no fault; who was left half open is reset."""
-        self._do(self._heal())
+    def heal(self, *, resets: bool = True) -> None:
+        """As if there had been no fault; who was left half open is reset.
+
+        Without ``resets`` they stay silent, as behind a firewall that forgot their connections.
+        """
+        self._do(self._heal(resets=resets))
 
     def _do(self, effect: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(effect, self._loop).result(EFFECT_DEADLINE_S)
@@ -154,9 +157,10 @@ class FaultProxy:
             await asyncio.wait([relay.task for relay in relays])
         return relays
 
-    async def _heal(self) -> None:
+    async def _heal(self, *, resets: bool) -> None:
         self._half_open = False
-        self._reset_zombies()
+        if resets:
+            self._reset_zombies()
         await self._cut(cut=False)
         self._sky.clear()
         if self._accepting.done():
