@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import pika
@@ -14,7 +15,7 @@ from latecomer.broker.rabbit import Backoff, RabbitBroker
 from latecomer.broker.topology import Binding, Exchange, Queue, Topology
 from latecomer.clock import ManualClock
 from latecomer.errors import Transient
-from server import Server, eventually
+from server import Resource, Server, eventually
 
 #: What any answer of a healthy broker may take on a busy machine.
 PATIENCE_S = 20.0
@@ -140,13 +141,12 @@ class RabbitScene:
         self._undo.pop()
         self._ours().thaw()
 
-    def raise_alarm(self) -> None:
-        self._undo.append(self.clear_alarm)
-        self._ours().control("set_vm_memory_high_watermark", "0")
+    def raise_alarm(self, resource: Resource = "memory") -> None:
+        self._undo.append(partial(self._ours().clear_alarm, resource))
+        self._ours().raise_alarm(resource)
 
     def clear_alarm(self) -> None:
-        self._undo.clear()
-        self._ours().control("set_vm_memory_high_watermark", "0.6")
+        self._undo.pop()()
 
     def delete_queue(self, name: str) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.server.url)) as connection:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,6 +31,15 @@ START_DEADLINE_S = 90.0
 
 #: A clean stop flushes; whoever takes longer is killed.
 STOP_DEADLINE_S = 30.0
+
+#: What a RabbitMQ may run out of; it then blocks who publishes, until it has enough again.
+Resource = Literal["memory", "disk"]
+
+#: What to tell rabbitmqctl so that a resource is short, and so that it is not.
+ALARMS: dict[Resource, tuple[str, str, str]] = {
+    "memory": ("set_vm_memory_high_watermark", "0", "0.6"),
+    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+}
 
 #: How often a deadline helper looks: often enough that nobody waits for it.
 POLL_S = 0.02
@@ -112,6 +121,21 @@ class Server:
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl against this server."""
         raise NotImplementedError
+
+    def raise_alarm(self, resource: Resource) -> None:
+        """Run short of a resource, until cleared or restarted (RabbitMQ only)."""
+        setting, short, _enough = ALARMS[resource]
+        self.control(setting, short)
+
+    def clear_alarm(self, resource: Resource) -> None:
+        """Have enough of a resource again (RabbitMQ only)."""
+        setting, _short, enough = ALARMS[resource]
+        self.control(setting, enough)
+
+    def flush(self) -> None:
+        """Forget everything, scripts apart, as one mistyped command does (Redis only)."""
+        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
+            client.flushall()
 
     def _address(self) -> str:
         raise NotImplementedError
