@@ -10,6 +10,15 @@ import servers
 from server import in_ci
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--chaos",
+        choices=("short", "full"),
+        default="short",
+        help="short: first crashes, a few faults; full: every crash twice, ten minutes of soak",
+    )
+
+
 def pytest_configure() -> None:
     # pika reports every refused connection on seven lines; tests refuse hundreds on purpose.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -141,6 +141,20 @@ class Undecodable(Permanent):
         self.reason = reason
 
 
+class UnknownSchema(Undecodable):
+    """A message of a release that this one does not understand; its sender did nothing wrong.
+
+    Args:
+        update_id: What the message calls itself, empty if it is not an update's id.
+        worker: Who it says it is from.
+    """
+
+    def __init__(self, detail: str, *, update_id: str, worker: str) -> None:
+        super().__init__("unknown_schema", detail)
+        self.update_id = update_id
+        self.worker = worker
+
+
 class LayoutMismatch(Permanent):
     """Tensors that do not fit the layout they claim."""
 

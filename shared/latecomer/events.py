@@ -18,6 +18,9 @@ from latecomer.tensors import Delta
 #: Names that appear in routing keys, queue names and permission patterns: no dots, no surprises.
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 
+#: ``<worker>:<boot>:<seq>``.
+UPDATE_ID_PATTERN = r"^[a-z0-9-]{1,40}:[0-9a-z]{1,40}:[0-9]{1,38}$"
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -111,7 +114,7 @@ class UpdateHeader(_Event):
     schema_version: int = Field(1, alias="schema")
     federation: Name
     worker: Name
-    update_id: str = Field(max_length=120, pattern=r"^[a-z0-9-]+:[0-9a-z]+:[0-9]+$")
+    update_id: str = Field(pattern=UPDATE_ID_PATTERN)
     base: Version
     layout: Digest
     examples: Whole = Field(gt=0, lt=2**53)

@@ -7,23 +7,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker_scene import (
-    PATIENCE_S,
     RabbitScene,
-    await_connected,
-    await_disconnected,
     message,
-    publish_numbers,
     publish_until_confirmed,
     queue_of,
     queue_topology,
-    take,
     take_ids,
 )
 from latecomer.broker.port import Broker, Publisher, Subscription
 from latecomer.broker.topology import Topology
-from latecomer.errors import PublishRefused, Transient
+from latecomer.errors import Transient
 from proxy import FaultProxy
-from server import Resource, eventually
+from server import eventually
 
 #: After a fault heals, everybody works again within this.
 HEALED_WITHIN_S = 30.0

@@ -5,6 +5,7 @@ life of the store) or hostile (no correct worker sends this): the latter goes to
 queue, where a person can look at it.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,8 +13,8 @@ from enum import StrEnum
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
-from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable
-from latecomer.events import UpdateHeader, UpdateSubmitted, Version
+from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
+from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
 from latecomer.tensors import Layout, check_delta, digest, finite, norm
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     FUTURE_VERSION = "future_version"
     WRONG_EPOCH = "wrong_epoch"
     LAYOUT_MISMATCH = "layout_mismatch"
+    UNKNOWN_SCHEMA = "unknown_schema"
     PAYLOAD_MISSING = "payload_missing"
     TOO_LARGE_NORM = "too_large_norm"
     UNDECODABLE = "undecodable"
@@ -89,6 +91,8 @@ class Admission:
         """
         try:
             sealed = wire.open_update(delivery.body)
+        except UnknownSchema as error:
+            raise self._refused_release(delivery, error) from error
         except Undecodable as error:
             raise _refused_bytes(delivery, Reason.UNDECODABLE, str(error)) from error
         if delivery.dead_lettered:
@@ -135,16 +139,26 @@ class Admission:
         if header.federation != self.federation:
             detail = f"for {header.federation!r}, this is {self.federation!r}"
             raise _refused_bytes(delivery, Reason.UNKNOWN_FEDERATION, detail)
-        expected_key = topology.update_key(self.federation, header.worker)
-        honest = delivery.routing_key == expected_key and header.update_id.startswith(
-            f"{header.worker}:"
-        )
-        if not honest or not self._login_fits(delivery.user_id, header.worker):
+        if not self._names_itself(delivery, header.worker, header.update_id):
             detail = (
                 f"login {delivery.user_id!r} sent {header.update_id!r} for worker "
                 f"{header.worker!r} with key {delivery.routing_key!r}"
             )
             raise _refused_bytes(delivery, Reason.FORGED_WORKER, detail)
+
+    def _refused_release(self, delivery: Delivery, error: UnknownSchema) -> Refused:
+        """An older or newer worker is told under the id that it knows, if it is who it says."""
+        detail = f"{error}; aggregator and worker must be upgraded to speak the same"
+        if self._names_itself(delivery, error.worker, error.update_id):
+            return Refused(Reason.UNKNOWN_SCHEMA, detail, error.update_id, error.worker)
+        return _refused_bytes(delivery, Reason.UNDECODABLE, detail)
+
+    def _names_itself(self, delivery: Delivery, worker: str, update_id: str) -> bool:
+        key = topology.update_key(self.federation, worker)
+        own = update_id.startswith(f"{worker}:") and re.match(UPDATE_ID_PATTERN, update_id)
+        return (
+            bool(own) and delivery.routing_key == key and self._login_fits(delivery.user_id, worker)
+        )
 
     def _login_fits(self, login: str | None, worker: str) -> bool:
         """A login speaks for the worker of its name, and for ``<login>-<anything>`` (devices)."""

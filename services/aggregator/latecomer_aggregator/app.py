@@ -3,6 +3,7 @@
 import random
 import socket
 import uuid
+from collections.abc import Callable
 
 import structlog
 
@@ -56,7 +57,13 @@ def build(
     )
 
 
-def run(settings: Settings, stop: Stop) -> None:
+def run(
+    settings: Settings,
+    stop: Stop,
+    *,
+    open_broker: Callable[..., Broker] = connect.broker,
+    open_store: Callable[..., ModelStore] = connect.store,
+) -> None:
     """Aggregate until ``stop`` is set, then hand over.
 
     Raises:
@@ -66,10 +73,10 @@ def run(settings: Settings, stop: Stop) -> None:
     telemetry = AggregatorTelemetry()
     pulse = Pulse(HANG_S)
     # A blocked announcement must not cost the lease: give up on it long before.
-    broker = connect.broker(
+    broker = open_broker(
         settings, client="latecomer-aggregator", confirm_timeout_s=settings.lease_s / 4
     )
-    store = connect.store(
+    store = open_store(
         settings, federation=settings.federation, client="latecomer-aggregator", clock=clock
     )
     endpoint = (

@@ -102,7 +102,7 @@ class AuditTrainer:
 
     worker: int
     state: WorkerState
-    train_for: Callable[[], None]
+    train_for: Callable[[], object]
     more: Callable[[int], bool]
 
     def sums(self, _model: State) -> dict[str, dict[str, float]]:

@@ -164,6 +164,10 @@ class Journal:
         """One more line."""
         self._file.write(_encoded(event) + self._NEWLINE)
 
+    def close(self) -> None:
+        """No more lines."""
+        self._file.close()
+
 
 def _encoded(event: Event) -> bytes:
     facts = {

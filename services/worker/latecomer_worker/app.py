@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 import structlog
@@ -111,6 +112,8 @@ def run(
     open_site: OpenSite,
     stop: Stop,
     once: bool,
+    open_broker: Callable[..., Broker] = connect.broker,
+    open_store: Callable[..., ModelStore] = connect.store,
 ) -> None:
     """Take part in rounds until ``stop`` is set, or in one only.
 
@@ -119,8 +122,8 @@ def run(
     """
     clock = SystemClock()
     client = f"latecomer-worker-{worker}"
-    broker = connect.broker(settings, client=client, confirm_timeout_s=CONFIRM_TIMEOUT_S)
-    store = connect.store(settings, federation=settings.federation, client=client, clock=clock)
+    broker = open_broker(settings, client=client, confirm_timeout_s=CONFIRM_TIMEOUT_S)
+    store = open_store(settings, federation=settings.federation, client=client, clock=clock)
     agent = build(
         federation=settings.federation,
         worker=worker,

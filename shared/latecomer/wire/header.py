@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from latecomer.errors import MessageTooLarge, Undecodable
+from latecomer.errors import MessageTooLarge, Undecodable, UnknownSchema
 
 #: The schema this code writes, and the only one it reads so far.
 SCHEMA = 1
@@ -69,8 +69,16 @@ def unpack(view: memoryview, kind: str) -> tuple[dict[str, Any], int]:
     if header.get("type") != kind:
         raise Undecodable("wrong_type", f"expected {kind!r}, got {str(header.get('type'))[:40]!r}")
     if not whole(header.get("schema")) or header["schema"] != SCHEMA:
-        raise Undecodable("unknown_schema", f"schema {header.get('schema')!r}, known: {SCHEMA}")
+        raise UnknownSchema(
+            f"schema {header.get('schema')!r}, known: {SCHEMA}",
+            update_id=_text(header.get("update_id")),
+            worker=_text(header.get("worker")),
+        )
     return header, unpacker.tell()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _deeper_than(levels: int, value: object) -> bool:

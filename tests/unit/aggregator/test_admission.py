@@ -2,6 +2,7 @@ import struct
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -309,3 +310,28 @@ def test_only_what_no_correct_worker_sends_is_hostile() -> None:
         Reason.PAYLOAD_MISSING,
         Reason.TOO_LARGE_NORM,
     }
+
+
+def of_schema(schema: int, **changes: str) -> Delivery:
+    """An honest update as a worker of another release would send it."""
+    delivery = delivery_of(honest())
+    header = msgpack.Unpacker(max_buffer_size=0)
+    header.feed(delivery.body)
+    fields = header.unpack() | {"schema": schema, **changes}
+    return replace(delivery, body=msgpack.packb(fields))
+
+
+@pytest.mark.parametrize("schema", [0, 2])
+def test_a_worker_of_another_release_is_told_so_under_its_own_id(schema: int) -> None:
+    verdict = refused(of_schema(schema))
+    assert (verdict.reason, verdict.hostile) == (Reason.UNKNOWN_SCHEMA, False)
+    assert (verdict.update_id, verdict.worker) == ("w1:boot:1", "w1")
+    assert f"schema {schema}, known: 1" in verdict.detail
+    assert "upgraded" in verdict.detail
+
+
+@pytest.mark.parametrize("claim", [{"worker": "w2"}, {"update_id": "w2:boot:1"}])
+def test_another_release_is_no_excuse_for_another_name(claim: dict[str, str]) -> None:
+    verdict = refused(of_schema(0, **claim))
+    assert (verdict.reason, verdict.worker) == (Reason.UNDECODABLE, "w1")
+    assert verdict.update_id.startswith("digest:")
