@@ -123,7 +123,10 @@ class Server:
         raise NotImplementedError
 
     def raise_alarm(self, resource: Resource) -> None:
-        """Run short of a resource, until cleared or restarted (RabbitMQ only)."""
+        """Run short of a resource, until cleared or restarted (RabbitMQ only).
+
+        The last publishers hear of it a moment after this returns.
+        """
         setting, short, _enough = ALARMS[resource]
         self.control(setting, short)
 

@@ -13,6 +13,7 @@ from broker_scene import (
     message,
     publish_numbers,
     publish_until_confirmed,
+    publish_until_refused,
     queue_of,
     queue_topology,
     take_ids,
@@ -174,6 +175,9 @@ def test_an_alarm_refuses_publishers_promptly_and_consuming_goes_on(
     line.subscription.close()
     publish_numbers(line.publisher, line.queue, range(2))
     rabbit.raise_alarm(resource)
+    # The broker tells its connections a moment after it told rabbitmqctl.
+    with pytest.raises((PublishRefused, BrokerUnreachable)):
+        publish_until_refused(line.publisher, line.queue)
     for _ in range(2):
         started_s = time.monotonic()
         with pytest.raises((PublishRefused, BrokerUnreachable)):
