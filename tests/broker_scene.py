@@ -228,7 +228,7 @@ def publish_numbers(publisher: Publisher, exchange: str, numbers: range) -> None
         publisher.publish(message(exchange, number))
 
 
-def publish_until_confirmed(publisher: Publisher, exchange: str, number: int) -> None:
+def publish_until_confirmed(publisher: Publisher, exchange: str, number: int | str) -> None:
     """Publish the same message again while the broker heals, as the outbox does."""
 
     def confirmed() -> bool:

@@ -38,7 +38,7 @@ Resource = Literal["memory", "disk"]
 #: What to tell rabbitmqctl so that a resource is short, and so that it is not.
 ALARMS: dict[Resource, tuple[str, str, str]] = {
     "memory": ("set_vm_memory_high_watermark", "0", "0.6"),
-    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+    "disk": ("set_disk_free_limit", "1000000GB", "50MB"),
 }
 
 #: How often a deadline helper looks: often enough that nobody waits for it.
@@ -123,7 +123,10 @@ class Server:
         raise NotImplementedError
 
     def raise_alarm(self, resource: Resource) -> None:
-        """Run short of a resource, until cleared or restarted (RabbitMQ only)."""
+        """Run short of a resource, until cleared or restarted (RabbitMQ only).
+
+        The last publishers hear of it a moment after this returns.
+        """
         setting, short, _enough = ALARMS[resource]
         self.control(setting, short)
 

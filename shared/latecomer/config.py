@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    heartbeat_s: int = Field(30, ge=1, le=600)
+    heartbeat_s: int = Field(8, ge=1, le=600)
     retention_s: float = Field(7200.0, gt=0)
     lease_s: float = Field(8.0, ge=1.0, le=120.0)
     outbox_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024)

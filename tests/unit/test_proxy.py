@@ -229,6 +229,20 @@ def test_half_open_the_server_sees_an_end_and_the_client_nothing_until_a_reset(
         assert exchange(later, b"pong") == b"pong"
 
 
+def test_healed_without_resets_the_half_open_stay_silent_and_new_ones_work(
+    proxy: FaultProxy, client: socket.socket
+) -> None:
+    assert exchange(client, b"ping") == b"ping"
+    proxy.half_open()
+    proxy.heal(resets=False)
+    with connect(proxy) as later:
+        assert exchange(later, b"pong") == b"pong"
+    assert_silent(client)
+    proxy.heal()
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
 def test_a_trickle_takes_its_time(proxy: FaultProxy, client: socket.socket) -> None:
     proxy.trickle(1000)
     body = random.Random(4).randbytes(500)

@@ -55,7 +55,8 @@ class RabbitBroker:
     Args:
         url: ``amqp://`` or ``amqps://`` with login, host and virtual host.
         client_name: What the server's management pages call our connections.
-        heartbeat_s: How often either side proves to be alive; handlers may take far longer.
+        heartbeat_s: How often either side proves to be alive; handlers may take far longer. A
+            silent connection is given up after this plus 5 s, or twice that: 8 keeps it below 30.
         blocked_timeout_s: How long an alarm may block a connection before it is given up.
         confirm_timeout_s: The longest that publish, declare and depth may take.
         backoff: How long to wait before connecting again.
@@ -67,7 +68,7 @@ class RabbitBroker:
         url: str,
         *,
         client_name: str,
-        heartbeat_s: int = 30,
+        heartbeat_s: int = 8,
         blocked_timeout_s: float = 60.0,
         confirm_timeout_s: float = 30.0,
         backoff: Backoff | None = None,

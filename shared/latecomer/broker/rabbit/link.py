@@ -65,6 +65,11 @@ __all__ = [
     "translate",
 ]
 
+#: A connection that is not open by then never will be: the path forgets, or the broker is frozen.
+#: RabbitMQ itself gives up on us after as long. With the longest pause between two attempts it is
+#: less than the 30 s in which everything has to work again.
+OPEN_DEADLINE_S = 10.0
+
 #: An alarmed or frozen broker never answers a close; after this we drop the socket.
 CLOSE_DEADLINE_S = 3.0
 
@@ -332,6 +337,7 @@ def parameters_of(
     """Connection parameters of an ``amqp://`` or ``amqps://`` address."""
     parameters = URLParameters(url)
     parameters.heartbeat = heartbeat_s
+    parameters.socket_timeout = parameters.stack_timeout = OPEN_DEADLINE_S
     parameters.blocked_connection_timeout = blocked_timeout_s
     parameters.client_properties = {"connection_name": client_name}
     return parameters
