@@ -205,7 +205,8 @@ class Ordeal:
         for name, process in self.processes.items():
             pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
             rss_bytes = pages * os.sysconf("SC_PAGE_SIZE")
-            self.journal.append(Measured(self.clock.monotonic_s(), name, rss_bytes))
+            pid = process.pid or 0
+            self.journal.append(Measured(self.clock.monotonic_s(), name, pid, rss_bytes))
 
     def come_to_rest(self, *, settled: bool = True) -> Evidence:
         """Train no more, wait until every confirmed update has its verdict, and take it down."""

@@ -93,9 +93,14 @@ def test_an_emptied_store_is_founded_again_in_another_epoch(
     pair: Pair, ordeal: Ordeal, chronicle: Chronicle
 ) -> None:
     """What workers still had of the former life is refused by name, and counts nowhere."""
-    ordeal.put_down()
     ordeal.fault("store flushed")
+    for aggregator in ("aggregator-a", "aggregator-b"):
+        # Nothing may be committed between the look at the last version and its loss.
+        ordeal.signal(aggregator, SIGSTOP)
+    ordeal.put_down()
     pair.store.flush()
+    for aggregator in ("aggregator-a", "aggregator-b"):
+        ordeal.signal(aggregator, SIGCONT)
     ordeal.found()
     ordeal.healed("store flushed")
     evidence = judged(ordeal, chronicle)

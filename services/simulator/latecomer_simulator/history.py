@@ -6,6 +6,7 @@ committed, refused. Nothing is concluded here.
 
 import base64
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -85,8 +86,9 @@ class Held(Event):
 
 @dataclass(frozen=True, slots=True)
 class Measured(Event):
-    """Resident memory of a process."""
+    """Resident memory of a process, at this start of it."""
 
+    pid: int
     rss_bytes: int
 
 
@@ -171,10 +173,15 @@ class Journal:
 
 def _encoded(event: Event) -> bytes:
     facts = {
-        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        name: _packed(value) if isinstance(value, bytes) else value
         for name, value in asdict(event).items()
     }
     return json.dumps({"kind": type(event).__name__, **facts}).encode()
+
+
+def _packed(value: bytes) -> str:
+    """As text; an update is mostly zeros, and a soak makes thousands."""
+    return base64.b64encode(zlib.compress(value, level=1)).decode()
 
 
 def _decoded(line: bytes) -> Event:
@@ -182,7 +189,7 @@ def _decoded(line: bytes) -> Event:
     kind = KINDS[facts.pop("kind")]
     for each in fields(kind):
         if each.type is bytes:
-            facts[each.name] = base64.b64decode(facts[each.name])
+            facts[each.name] = zlib.decompress(base64.b64decode(facts[each.name]))
     return kind(**facts)
 
 

@@ -18,8 +18,9 @@ from latecomer_simulator.tally import recoveries
 #: After any fault heals, a version must follow within this.
 RECOVERY_S = 30.0
 
-#: What a process may grow after its first minute, in a soak.
+#: What a process may grow after its first minute, in which it loads what it needs.
 GROWTH_BYTES = 24 * 1024 * 1024
+WARM_UP_S = 60.0
 
 
 def every_confirmed_update_counts_once(evidence: Evidence) -> list[str]:
@@ -119,13 +120,10 @@ def memory_is_bounded(evidence: Evidence) -> list[str]:
         for each in evidence.history.all(Held)
         if each.deliveries > allowed
     ]
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for each in evidence.history.all(Measured):
-        sizes[each.process].append(each.rss_bytes)
     return wrong + [
-        f"{process} grew by {(max(found[-3:]) - min(found[:3])) >> 20} MiB"
-        for process, found in sorted(sizes.items())
-        if max(found[-3:]) - min(found[:3]) > GROWTH_BYTES
+        f"{process} grew by {growth >> 20} MiB"
+        for process, growth in _growth(evidence.history)
+        if growth > GROWTH_BYTES
     ]
 
 
@@ -167,6 +165,17 @@ def violations(evidence: Evidence) -> dict[str, list[str]]:
     """What every checker found wrong, by its name; those that found nothing are left out."""
     found = {checker.__name__: checker(evidence) for checker in CHECKERS}
     return {name: wrong for name, wrong in found.items() if wrong}
+
+
+def _growth(history: History) -> Iterator[tuple[str, int]]:
+    """How much larger each process was at its end than after its first minute, in bytes."""
+    starts: dict[tuple[str, int], list[Measured]] = defaultdict(list)
+    for each in history.all(Measured):
+        starts[each.process, each.pid].append(each)
+    for (process, _), found in sorted(starts.items()):
+        warm = [each.rss_bytes for each in found if each.at_s - found[0].at_s >= WARM_UP_S]
+        if warm:
+            yield process, warm[-1] - warm[0]
 
 
 def _committed(history: History) -> Iterator[tuple[Committed, Manifest]]:
