@@ -7,7 +7,7 @@ VENV   ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check unit integration quality compose figures up down status install install-dev clean
+.PHONY: help demo test check unit integration quality chaos proof compose figures up down status install install-dev clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,14 @@ integration: $(VENV)/.installed-dev ## contract and integration tests over every
 
 quality: $(VENV)/.installed-dev ## the demo over three seeds (minutes)
 	$(BIN)/python -m pytest tests/quality
+
+chaos: $(VENV)/.installed-dev ## kill, break and empty everything on real servers (under 20 minutes)
+	$(BIN)/python -m pytest tests/chaos --chaos full
+
+proof: chaos ## and the same in virtual time; writes the README's table of faults
+	@mkdir -p runs/faults
+	$(BIN)/latecomer bench faults --seeds 1000 --format json > runs/faults/report.json
+	$(BIN)/python benchmarks/proof.py
 
 compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a Docker engine)
 	$(BIN)/python -m pytest tests/integration/test_compose.py
