@@ -64,7 +64,7 @@ class TensorSpec:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Layout:
         """Names the layout: the digest of its JSON form."""
         return digest(json.dumps(self.to_json(), separators=(",", ":")).encode())
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of parameters in all."""
         return sum(spec.size for spec in self.tensors)
