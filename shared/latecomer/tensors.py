@@ -210,7 +210,7 @@ def norm(delta: Delta) -> float:
     One pass tells both, because no square makes up for an infinite one. Squares are summed in
     float32; only where they leave its range, again in float64, where no float32's square does.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return math.sqrt(sum(_squares(change.values) for change in delta.values()))
 
 

@@ -156,7 +156,7 @@ def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) 
     if not sealed.payload.names(payload):
         raise Undecodable("bad_digest", "the payload is not the one the header names")
     delta = unpack_tensors(sealed.tensors, payload, limit_bytes=limit_bytes)
-    return UpdateSubmitted.model_construct(**dict(sealed.header), delta=delta)
+    return UpdateSubmitted.model_construct(**vars(sealed.header), delta=delta)
 
 
 def checksum(payload: bytes | memoryview) -> str:
