@@ -10,7 +10,7 @@ Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Losh
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +111,7 @@ class AdagradRule:
         _add(value, touched, lr * g / (np.sqrt(s) + epsilon))
 
 
-def _add(value: Array, touched: Touched, change: Array) -> None:
+def _add(value: Array, touched: Touched, change: npt.NDArray[np.floating[Any]]) -> None:
     """``value[touched] += change``, which for a slice would write the sum a second time."""
     if isinstance(touched, slice):
         part = value[touched]

@@ -2,6 +2,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from latecomer.tensors import (
     check_delta,
     difference,
     digest,
+    finite,
     norm,
 )
 
@@ -101,7 +103,7 @@ def test_a_tensor_that_became_nan_is_not_taken_for_unchanged() -> None:
     delta = difference(LAYOUT, LAYOUT.zeros(), trained)
     assert delta["table"].rows is not None
     assert delta["table"].rows.tolist() == [2]
-    assert math.isnan(norm(delta))
+    assert not finite(delta)
 
 
 def test_half_precision_deltas_are_added_in_single_precision() -> None:
@@ -218,11 +220,14 @@ def test_a_state_of_this_layout_passes() -> None:
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_one_value_that_is_no_number_makes_the_norm_none(poison: float, dtype: type) -> None:
-    values = np.ones((2, 2), dtype)
+def test_one_value_that_is_no_number_makes_a_delta_not_finite(
+    poison: float, dtype: npt.DTypeLike
+) -> None:
+    values: npt.NDArray[Any] = np.ones((2, 2), dtype)
     values[1, 1] = poison
     poisoned = TensorDelta(values, np.array([1, 3], np.uint32))
-    assert not math.isfinite(norm({"net": dense(2, 3), "table": poisoned}))
+    assert finite({"net": dense(2, 3), "table": rows(1, 3)})
+    assert not finite({"net": dense(2, 3), "table": poisoned})
 
 
 @pytest.mark.parametrize("place", [0, BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK])
@@ -237,7 +242,8 @@ def test_what_is_not_a_number_is_seen_beside_what_leaves_float32() -> None:
     assert math.isnan(norm({"net": TensorDelta(values)}))
 
 
-def test_nothing_has_no_length() -> None:
+def test_nothing_is_finite_and_has_no_length() -> None:
+    assert finite({})
     assert norm({}) == 0.0
     assert norm({"table": rows()}) == 0.0
 
@@ -254,8 +260,8 @@ def test_the_norm_of_values_near_the_largest_float_is_still_a_number() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_the_norm_of_a_large_tensor_is_that_of_all_its_blocks(dtype: type) -> None:
-    values = np.full(4 * BLOCK, 0.5, dtype)
+def test_the_norm_of_a_large_tensor_is_that_of_all_its_blocks(dtype: npt.DTypeLike) -> None:
+    values: npt.NDArray[Any] = np.full(4 * BLOCK, 0.5, dtype)
     assert norm({"net": TensorDelta(values)}) == math.sqrt(BLOCK)
 
 
