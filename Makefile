@@ -7,7 +7,7 @@ VENV   ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check unit integration quality chaos proof compose figures up down status install install-dev clean
+.PHONY: help demo test check unit integration quality chaos proof compose figures peers up down status install install-dev clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,6 +47,13 @@ compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a D
 
 figures: $(VENV)/.installed ## measure the README's table (minutes)
 	$(BIN)/python benchmarks/figures.py
+
+peers: benchmarks/peers/.installed ## what `latecomer bench` is compared with, in environments of their own
+
+benchmarks/peers/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv benchmarks/peers/.venv
+	benchmarks/peers/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
 
 up: ## the long-running deployment
 	docker compose up --build -d --wait

@@ -10,6 +10,7 @@ Numpy only: the aggregator has no torch.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,9 @@ State = Mapping[str, Array]
 
 #: 128 bits name a model's shape or a chunk without collisions, and fit a message header.
 DIGEST_BYTES = 16
+
+#: Values looked at in one go (1 MiB): few calls for a large tensor, and copies stay in the cache.
+BLOCK = 1 << 18
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -60,7 +64,7 @@ class TensorSpec:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Layout:
         """Names the layout: the digest of its JSON form."""
         return digest(json.dumps(self.to_json(), separators=(",", ":")).encode())
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of parameters in all."""
         return sum(spec.size for spec in self.tensors)
@@ -201,11 +205,29 @@ def _check_rows(
 
 
 def finite(delta: Delta) -> bool:
-    """Whether every value is a number: a sum is finite only if all its terms are."""
-    return all(bool(np.isfinite(change.values).all()) for change in delta.values())
+    """Whether every value is a number."""
+    return math.isfinite(norm(delta))
 
 
 def norm(delta: Delta) -> float:
-    """L2 norm over all values."""
-    squares = (np.square(change.values, dtype=np.float64).sum() for change in delta.values())
-    return float(np.sqrt(sum(squares)))
+    """L2 norm over all values; it is finite exactly if every value is.
+
+    One pass tells both, because no square makes up for an infinite one. Squares are summed in
+    float32; only where they leave its range, again in float64, where no float32's square does.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.sqrt(sum(_squares(change.values) for change in delta.values()))
+
+
+def _squares(values: npt.NDArray[np.float32] | npt.NDArray[np.float16]) -> float:
+    narrow = _squares_as(np.float32, values)
+    return narrow if math.isfinite(narrow) else _squares_as(np.float64, values)
+
+
+def _squares_as(
+    dtype: type[np.float32 | np.float64],
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float16],
+) -> float:
+    flat = values.reshape(-1)
+    blocks = (flat[at : at + BLOCK].astype(dtype, copy=False) for at in range(0, flat.size, BLOCK))
+    return sum(float(np.dot(block, block)) for block in blocks)

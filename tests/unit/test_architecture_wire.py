@@ -19,6 +19,7 @@ def test_the_hex_example_decodes_to_what_the_page_says() -> None:
     sealed = wire.open_update(body)
     assert len(body) == 456
     assert sealed.inline is not None
+    assert sealed.payload.xxh3 == "b2a57a951a79149a"
     update = wire.read_update(sealed, sealed.inline, limit_bytes=1000)
     assert (update.federation, update.worker, update.base) == ("toy", "w1", Version(7, 3))
     change = update.delta["item.factors"]

@@ -5,6 +5,7 @@ life of the store) or hostile (no correct worker sends this): the latter goes to
 queue, where a person can look at it.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
 from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
-from latecomer.tensors import Layout, check_delta, digest, finite, norm
+from latecomer.tensors import Layout, check_delta, digest, norm
 
 ReadPayload = Callable[[str, str, int], bytes]
 
@@ -184,10 +185,10 @@ class Admission:
             raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
 
     def _check_values(self, update: UpdateSubmitted) -> None:
-        if not finite(update.delta):
+        limit, length = self.limits.max_update_norm, norm(update.delta)
+        if not math.isfinite(length):
             raise _refused(update, Reason.NOT_FINITE, "a value is NaN or infinite")
-        limit = self.limits.max_update_norm
-        if (length := norm(update.delta)) > limit:
+        if length > limit:
             detail = f"L2 norm {length:.4g} exceeds the limit of {limit:.4g}"
             raise _refused(update, Reason.TOO_LARGE_NORM, detail)
 

@@ -4,7 +4,8 @@ The broker is the write-ahead log: a delivery stays un-acked until the version t
 durable. If this process dies before, the broker delivers again and nothing is lost; if it dies
 after, the ledger recognises the redelivery and nothing counts twice.
 
-Memory is one model-sized accumulator, however many updates or workers there are.
+Memory is one model-sized accumulator, however many updates or workers there are; time per update
+does not depend on their number either.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from latecomer.broker.port import Delivery
 from latecomer.store.port import Fold
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec
+from latecomer.tensors import BLOCK, Array, Delta, Kind, Layout, TensorDelta, TensorSpec
 
 
 @dataclass
@@ -24,9 +25,9 @@ class _Accumulator:
     total: Array
     contributors: npt.NDArray[np.int32] | None
 
-    def add(self, change: TensorDelta, weight: float) -> None:
+    def add(self, change: TensorDelta, weight: float, scratch: Array) -> None:
         if change.rows is None:
-            self.total += np.multiply(change.values, weight, dtype=np.float32)
+            _add_scaled(self.total, change.values, weight, scratch)
         else:
             assert self.contributors is not None, "check_delta admits rows for tables only"
             self.total[change.rows] += np.multiply(change.values, weight, dtype=np.float32)
@@ -44,7 +45,9 @@ class Buffer:
     layout: Layout
     folds: list[Fold] = field(default_factory=list)
     _held: dict[str, Delivery] = field(default_factory=dict)
+    _workers: set[str] = field(default_factory=set)
     _sums: dict[str, _Accumulator] = field(default_factory=dict)
+    _scratch: Array = field(default_factory=lambda: np.empty(BLOCK, np.float32))
 
     def __len__(self) -> int:
         return len(self.folds)
@@ -55,15 +58,16 @@ class Buffer:
 
     def holds_worker(self, worker: str) -> bool:
         """Whether this worker has its one place already."""
-        return any(fold.worker == worker for fold in self.folds)
+        return worker in self._workers
 
     def fold(self, update: Fold, delta: Delta, delivery: Delivery) -> None:
         """Add ``weight x delta``; ``sum`` tensors are added as they are, however stale."""
         for name, change in delta.items():
             spec = self.layout[name]
             weight = 1.0 if spec.kind is Kind.SUM else update.weight
-            self._sum(spec).add(change, weight)
+            self._sum(spec).add(change, weight, self._scratch)
         self.folds.append(update)
+        self._workers.add(update.worker)
         self._hold(update.update_id, delivery)
 
     def redelivered(self, update_id: str, delivery: Delivery) -> Delivery:
@@ -90,6 +94,7 @@ class Buffer:
         held = [self._held[fold.update_id] for fold in self.folds]
         self.folds = []
         self._held = {}
+        self._workers = set()
         self._sums = {}
         return held
 
@@ -105,6 +110,21 @@ class Buffer:
                 None if rows is None else np.zeros(rows, np.int32),
             )
         return self._sums[spec.name]
+
+
+def _add_scaled(
+    total: Array,
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float16],
+    weight: float,
+    scratch: Array,
+) -> None:
+    """``total += weight x values``; the product is only ever a block that stays in the cache."""
+    into, flat = total.reshape(-1), values.reshape(-1)
+    for at in range(0, into.size, BLOCK):
+        part = into[at : at + BLOCK]
+        product = scratch[: part.size]
+        np.multiply(flat[at : at + BLOCK], weight, out=product, dtype=np.float32)
+        part += product
 
 
 def _mean(spec: TensorSpec, sums: _Accumulator, divisor: int, row_floor: int) -> TensorDelta:

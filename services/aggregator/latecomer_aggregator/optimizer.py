@@ -10,7 +10,7 @@ Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Losh
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class SgdRule:
         if self._beta:
             g = self._beta * slots["momentum"][touched] + g
             slots["momentum"][touched] = g
-        value[touched] += self._lr * g
+        _add(value, touched, self._lr * g)
 
 
 class AdamWRule:
@@ -83,7 +83,7 @@ class AdamWRule:
         slots["steps"][touched], slots["mean"][touched], slots["variance"][touched] = t, m, v
         adapted = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + np.float32(rule.epsilon))
         decay = np.float32(rule.weight_decay) * value[touched]
-        value[touched] += np.float32(rule.learning_rate) * (adapted - decay)
+        _add(value, touched, np.float32(rule.learning_rate) * (adapted - decay))
 
 
 class AdagradRule:
@@ -108,7 +108,16 @@ class AdagradRule:
         s = slots["squares"][touched] + squares
         slots["squares"][touched] = s
         lr, epsilon = np.float32(self._settings.learning_rate), np.float32(self._settings.epsilon)
-        value[touched] += lr * g / (np.sqrt(s) + epsilon)
+        _add(value, touched, lr * g / (np.sqrt(s) + epsilon))
+
+
+def _add(value: Array, touched: Touched, change: npt.NDArray[np.floating[Any]]) -> None:
+    """``value[touched] += change``, which for a slice would write the sum a second time."""
+    if isinstance(touched, slice):
+        part = value[touched]
+        part += change
+    else:
+        value[touched] += change
 
 
 def build(settings: Optimizer) -> ServerOptimizer:
@@ -151,5 +160,6 @@ def step(
             continue
         touched: Touched = ALL if change.rows is None else change.rows
         slots = {slot: next_state[f"{name}/{slot}"] for slot, _ in optimizer.slots(spec)}
-        optimizer.move(next_model[name], slots, touched, change.values.astype(np.float32))
+        g = change.values.astype(np.float32, copy=False)
+        optimizer.move(next_model[name], slots, touched, g)
     return next_model, next_state

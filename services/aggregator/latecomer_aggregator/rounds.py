@@ -28,15 +28,15 @@ class Roster:
 
     def heard(self, worker: str, now_s: float) -> None:
         """An update of this worker arrived, admitted or not."""
-        self._heard_s[worker] = now_s
+        self._heard_s.pop(worker, None)
+        self._heard_s[worker] = now_s  # last: whoever was silent longest comes first
 
     def live(self, now_s: float) -> int | None:
         """How many are alive; None while that is not known yet."""
         if now_s - self.started_s < self.settle_s:
             return None
-        self._heard_s = {
-            worker: at for worker, at in self._heard_s.items() if now_s - at <= self.live_s
-        }
+        while self._heard_s and now_s - next(iter(self._heard_s.values())) > self.live_s:
+            del self._heard_s[next(iter(self._heard_s))]
         return len(self._heard_s)
 
 

@@ -1,6 +1,6 @@
 """``latecomer bench …``: one command per benchmark; each prints a table, or JSON for machines."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,3 +49,32 @@ def faults(
             f"{[name for name, seed in report['planted'].items() if seed is None]} not caught",
             hint="latecomer bench faults --seeds 1 --first SEED --format json replays one",
         )
+
+
+@app.command()
+def fold(
+    seed: Annotated[int, typer.Option(help="Of the deltas.")] = 1,
+    *,
+    sweep: Annotated[
+        bool, typer.Option(help="Models of 10k to 10M parameters, K of 1 to 100.")
+    ] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Updates per second of one core, from a message's bytes to the next version's arrays."""
+    from latecomer_bench import fold as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    body = bench.run(seed, sweep=sweep, say=output.say)
+    output.result(body)
+    _show_fold(output, body)
+
+
+def _show_fold(output: Output, body: dict[str, Any]) -> None:
+    machine, versions = body["machine"], body["versions"]
+    rows = body["rows"]
+    output.table("Folding, updates per second", tuple(rows[0]), (row.values() for row in rows))
+    output.say(
+        f"{machine['processor']}, {machine['clock']}; Python {machine['python']}, "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items())}; seed {body['seed']}"
+    )
+    output.say(f"duplicates: {body['dedupe']}; peer: {body['peer'] or 'none here; make peers'}")

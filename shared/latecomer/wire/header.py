@@ -20,6 +20,8 @@ MAX_DEPTH = 6
 #: No list in a header is longer, the tensor table included.
 MAX_TENSORS = 128
 
+CONTAINERS = (dict, list)
+
 #: Cache lines and SIMD loads; numpy then reports the views as aligned.
 ALIGNMENT_BYTES = 64
 
@@ -83,10 +85,11 @@ def _text(value: object) -> str:
 
 def _deeper_than(levels: int, value: object) -> bool:
     """Whether containers nest deeper; looks no further, as a nest can exhaust the stack."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper_than(levels - 1, each) for each in inner)
+    nests = [value] if isinstance(value, CONTAINERS) else []
+    for _ in range(levels):
+        inner = (each.values() if isinstance(each, dict) else each for each in nests)
+        nests = [each for row in inner for each in row if isinstance(each, CONTAINERS)]
+    return bool(nests)
 
 
 def whole(value: object) -> bool:

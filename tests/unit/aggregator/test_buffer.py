@@ -7,7 +7,7 @@ import pytest
 from latecomer.broker.port import Delivery
 from latecomer.events import Version
 from latecomer.store.port import Fold
-from latecomer.tensors import Array, Delta, TensorDelta
+from latecomer.tensors import BLOCK, Array, Delta, Kind, Layout, TensorDelta, TensorSpec
 from latecomer_aggregator.buffer import Buffer
 from latecomer_aggregator.staleness import polynomial
 from scenes import LAYOUT, delivery_of, make_update, net, rows
@@ -91,6 +91,15 @@ def test_half_precision_updates_are_added_in_full_precision() -> None:
     discounted = Buffer(LAYOUT)
     put(discounted, {"net": TensorDelta(np.ones(2, np.float16))}, weight=0.1)
     assert values_of(discounted.mean(1, row_floor=1), "net") == [float(np.float32(0.1))] * 2
+
+
+@pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, 2 * BLOCK + 1])
+def test_a_tensor_of_many_blocks_is_folded_to_its_end(size: int) -> None:
+    buffer = Buffer(Layout((TensorSpec("net", Kind.DENSE, (size,)),)))
+    values = np.arange(size, dtype=np.float32)
+    for number in range(2):
+        put(buffer, {"net": TensorDelta(values)}, worker=f"w{number}", weight=0.5)
+    np.testing.assert_array_equal(buffer.mean(1, row_floor=1)["net"].values, values)
 
 
 def test_what_nobody_touched_is_not_in_the_mean() -> None:

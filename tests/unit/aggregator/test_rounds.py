@@ -57,6 +57,15 @@ def test_one_worker_is_counted_once_however_often_it_is_heard() -> None:
     assert roster.live(5.0) == 1
 
 
+def test_who_is_heard_again_is_forgotten_after_those_who_were_not() -> None:
+    roster = Roster(live_s=60.0, settle_s=0.0, started_s=0.0)
+    for worker, now_s in (("w1", 0.0), ("w2", 1.0), ("w1", 50.0)):
+        roster.heard(worker, now_s)
+    assert roster.live(61.5) == 1
+    roster.heard("w2", 61.5)
+    assert roster.live(111.0) == 1
+
+
 @pytest.mark.parametrize(("k", "held"), [(1, 32), (16, 32), (50, 100)])
 def test_a_full_buffer_and_as_many_parked_fit_into_the_prefetch(k: int, held: int) -> None:
     assert prefetch(limits("fedbuff", k)) == held

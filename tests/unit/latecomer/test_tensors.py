@@ -2,6 +2,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from latecomer.errors import LayoutMismatch
 from latecomer.tensors import (
+    BLOCK,
     Array,
     Delta,
     Kind,
@@ -217,17 +219,33 @@ def test_a_state_of_this_layout_passes() -> None:
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
-def test_one_value_that_is_no_number_makes_a_delta_not_finite(poison: float) -> None:
-    clean = {"net": dense(2, 3), "table": rows(1, 3)}
-    assert finite(clean)
-    poisoned = rows(1, 3)
-    poisoned.values[1, 1] = poison
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_one_value_that_is_no_number_makes_a_delta_not_finite(
+    poison: float, dtype: npt.DTypeLike
+) -> None:
+    values: npt.NDArray[Any] = np.ones((2, 2), dtype)
+    values[1, 1] = poison
+    poisoned = TensorDelta(values, np.array([1, 3], np.uint32))
+    assert finite({"net": dense(2, 3), "table": rows(1, 3)})
     assert not finite({"net": dense(2, 3), "table": poisoned})
+
+
+@pytest.mark.parametrize("place", [0, BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK])
+def test_no_place_hides_a_value_that_is_no_number(place: int) -> None:
+    values = np.zeros(2 * BLOCK + 1, np.float32)
+    values[place] = math.nan
+    assert math.isnan(norm({"net": TensorDelta(values)}))
+
+
+def test_what_is_not_a_number_is_seen_beside_what_leaves_float32() -> None:
+    values = np.array([3e38, 3e38, math.nan], np.float32)
+    assert math.isnan(norm({"net": TensorDelta(values)}))
 
 
 def test_nothing_is_finite_and_has_no_length() -> None:
     assert finite({})
     assert norm({}) == 0.0
+    assert norm({"table": rows()}) == 0.0
 
 
 def test_the_norm_is_over_all_values_of_all_tensors() -> None:
@@ -239,6 +257,12 @@ def test_the_norm_is_over_all_values_of_all_tensors() -> None:
 def test_the_norm_of_values_near_the_largest_float_is_still_a_number() -> None:
     huge = TensorDelta(np.full(4, 1e38, np.float32))
     assert norm({"gram": huge}) == pytest.approx(2e38)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_norm_of_a_large_tensor_is_that_of_all_its_blocks(dtype: npt.DTypeLike) -> None:
+    values: npt.NDArray[Any] = np.full(4 * BLOCK, 0.5, dtype)
+    assert norm({"net": TensorDelta(values)}) == math.sqrt(BLOCK)
 
 
 def test_a_digest_is_blake2b_of_128_bits() -> None:

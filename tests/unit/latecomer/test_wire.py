@@ -696,6 +696,55 @@ def test_a_wrong_digest_is_refused() -> None:
     assert reason(forged(header, b"\x01" + bytes(63))) == "bad_digest"
 
 
+#: XXH3-64 of nothing and of 64 zeros, as the reference implementation prints them.
+XXH3_OF_NOTHING = "2d06800538d394c2"
+XXH3_OF_64_ZEROS = "2ffb6918c12c256e"
+
+
+def checked(payload: bytes, **place: object) -> bytes:
+    """An honest envelope whose ``payload`` says more than it must."""
+    header = plain_header(payload, [])
+    return forged({**header, "payload": header["payload"] | place}, payload)
+
+
+def test_a_checksum_is_xxh3_of_64_bits_with_seed_0() -> None:
+    assert decoded(checked(b"", xxh3=XXH3_OF_NOTHING)).delta == {}
+    assert decoded(checked(bytes(64), xxh3=XXH3_OF_64_ZEROS)).delta == {}
+
+
+def test_a_wrong_checksum_is_refused_whatever_the_digest() -> None:
+    assert reason(checked(bytes(64), xxh3=XXH3_OF_NOTHING)) == "bad_digest"
+
+
+def test_whoever_sends_no_checksum_is_checked_by_the_digest() -> None:
+    assert decoded(checked(bytes(64), xxh3=None)).delta == {}
+    assert reason(checked(bytes(64), xxh3=None, digest=MANIFEST)) == "bad_digest"
+
+
+def test_where_there_is_a_checksum_the_digest_is_but_a_name() -> None:
+    assert decoded(checked(bytes(64), xxh3=XXH3_OF_64_ZEROS, digest=MANIFEST)).delta == {}
+
+
+def test_a_staged_payload_is_checked_by_its_digest_whatever_else_is_said() -> None:
+    staged = plain_header(bytes(64), [])
+    place = {"at": "store", "xxh3": XXH3_OF_64_ZEROS, "digest": MANIFEST}
+    sealed = open_update(bytes(msgpack.packb({**staged, "payload": staged["payload"] | place})))
+    assert (
+        refusal(lambda: read_update(sealed, memoryview(bytes(64)), limit_bytes=64)) == "bad_digest"
+    )
+
+
+@pytest.mark.parametrize("xxh3", ["", "2D06800538D394C2", XXH3_OF_NOTHING * 2, 7, True, []])
+def test_a_checksum_of_another_form_is_refused(xxh3: object) -> None:
+    assert reason(checked(b"", xxh3=xxh3)) == "bad_header"
+
+
+def test_only_inline_payloads_are_written_with_a_checksum() -> None:
+    wide = TensorDelta(np.ones(MAX_INLINE_BYTES // 4 + 1, np.float32))
+    assert open_update(encode_update(an_update({"wide": wide})).body).payload.xxh3 is None
+    assert open_update(encode_update(an_update()).body).payload.xxh3 == XXH3_OF_NOTHING
+
+
 # Compressed bytes are measured before they are inflated.
 
 
