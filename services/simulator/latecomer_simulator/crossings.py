@@ -7,7 +7,7 @@ ends, which may pause, kill, or do nothing. Production code knows nothing of it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from latecomer.broker.port import Broker, Delivery, Message, Publisher, Subscription
@@ -103,7 +103,6 @@ class Crossings:
     clock: Clock
     record: Record
     reached: Callable[[str], None]
-    _held: set[tuple[int, int]] = field(default_factory=set)
     _most_held: int = 0
 
     def store(self, store: ModelStore) -> ModelStore:
@@ -134,17 +133,11 @@ class Crossings:
         yield
         self.reached(f"{name}:after")
 
-    def received(self, delivery: Delivery) -> None:
-        """A delivery is held until it is settled; of a lost connection, none is."""
-        self._held = {each for each in self._held if each[0] == delivery.generation}
-        self._held.add((delivery.generation, delivery.tag))
-        if len(self._held) > self._most_held:
-            self._most_held = len(self._held)
-            self.note(Held, deliveries=self._most_held)
-
-    def settled(self, delivery: Delivery) -> None:
-        """It was acked or rejected."""
-        self._held.discard((delivery.generation, delivery.tag))
+    def held(self, deliveries: int) -> None:
+        """So many are un-acked now; only a new maximum is worth a line."""
+        if deliveries > self._most_held:
+            self._most_held = deliveries
+            self.note(Held, deliveries=deliveries)
 
     def _acquired(self, lease: Lease | None, *_: object) -> None:
         if lease is not None:
@@ -224,25 +217,34 @@ class _WatchedPublisher:
 
 
 class _WatchedSubscription(_Watched):
+    """A delivery is held until it is settled; of a lost connection, none is."""
+
     def __init__(self, crossings: Crossings, subscription: Subscription) -> None:
         super().__init__(crossings, subscription, {})
+        # Its own: the next subscription counts generations and tags from 1 again.
+        self._held: set[tuple[int, int]] = set()
 
     def receive(self, timeout_s: float) -> Delivery | None:
         delivery: Delivery | None = self._port.receive(timeout_s)
         if delivery is not None:
-            self._crossings.received(delivery)
+            self._held = {each for each in self._held if each[0] == delivery.generation}
+            self._held.add((delivery.generation, delivery.tag))
+            self._crossings.held(len(self._held))
             self._crossings.reached("receive:after")
         return delivery
 
     def ack(self, delivery: Delivery) -> None:
         with self._crossings.crossing("ack"):
             self._port.ack(delivery)
-            self._crossings.settled(delivery)
+            self._settled(delivery)
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         with self._crossings.crossing("reject"):
             self._port.reject(delivery, requeue=requeue)
-            self._crossings.settled(delivery)
+            self._settled(delivery)
+
+    def _settled(self, delivery: Delivery) -> None:
+        self._held.discard((delivery.generation, delivery.tag))
 
 
 class _WatchedState(_Watched):

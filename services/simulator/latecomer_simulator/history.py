@@ -161,6 +161,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         # Unbuffered: a line has left the process when ``append`` returns.
         self._file = path.open("ab", buffering=0)
+        # What a kill cut short would spoil the first line of who goes on.
+        self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, event: Event) -> None:
         """One more line."""

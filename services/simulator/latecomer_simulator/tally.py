@@ -1,8 +1,11 @@
 """The words of the report: what became of the updates, and how soon things moved again."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from latecomer_simulator import audit
+from latecomer_simulator.audit import Cell
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import Committed, Faulted, Healed, History, Sent
 
@@ -64,21 +67,26 @@ NOTHING = Tally(0, 0, 0, 0, 0, 0)
 def tally(evidence: Evidence) -> Tally:
     """Count what became of the updates, by the cells of the model and by the ledgers."""
     sent = Counter(each.update_id for each in evidence.history.all(Sent))
-    differing = [
-        (each.found, each.expected)
-        for lineage in evidence.lineages
-        for each in evidence.differences(lineage)
-    ]
+    differing = [each for lineage in evidence.lineages for each in evidence.differences(lineage)]
     unsettled = evidence.acknowledged - evidence.verdicts.keys()
-    repeated = [update_id for update_id, times in evidence.folded.items() if times > 1]
+    repeated = {update_id for update_id, times in evidence.folded.items() if times > 1}
+    missing = {each.cell for each in differing if each.found < each.expected}
+    too_many = {each.cell for each in differing if each.found > each.expected > 0}
+    unexpected = {each.cell for each in differing if each.found > each.expected == 0}
     return Tally(
         attempted=len(sent),
         acknowledged=len(evidence.acknowledged),
-        lost=len(unsettled) + sum(found < expected for found, expected in differing),
-        duplicated=len(repeated) + sum(found > expected > 0 for found, expected in differing),
-        unexpected=len(evidence.folded.keys() - sent.keys())
-        + sum(found > expected == 0 for found, expected in differing),
+        # Ledger and model say the same of most updates that went wrong: each counts once.
+        lost=len(_marks(evidence, unsettled) | missing),
+        duplicated=len(_marks(evidence, repeated) | too_many),
+        unexpected=max(len(evidence.folded.keys() - sent.keys()), len(unexpected)),
         recovered=sum(
             times > 1 and update_id in evidence.verdicts for update_id, times in sent.items()
         ),
     )
+
+
+def _marks(evidence: Evidence, update_ids: Iterable[str]) -> set[Cell | str]:
+    """The cells of these updates; one that nobody put into an outbox stands for itself."""
+    updates = evidence.updates
+    return {audit.cell_of(updates[each]) if each in updates else each for each in update_ids}
