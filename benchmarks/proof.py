@@ -1,15 +1,14 @@
 """Writes the README's table of faults from what `make proof` measured.
 
-`latecomer bench faults --format json` and `make chaos` leave their reports under ``runs``; nothing is
-measured here.
+`latecomer bench faults --format json` and `make chaos` leave their reports under ``runs``; nothing
+is measured here.
 """
 
 import json
 from typing import Any
 
-from latecomer_bench.faults import COUNTS
-
 import readme
+from latecomer_bench.faults import COUNTS
 
 BEGIN, END = "<!-- proof: made by `make proof` -->", "<!-- end of proof -->"
 
@@ -27,13 +26,12 @@ def table(simulated: dict[str, Any], real: dict[str, Any]) -> list[str]:
         cells = [found["runs"], *(found[count] for count in COUNTS)]
         cells += [found["median_recovery_s"], found["longest_recovery_s"]]
         lines.append(f"| {name} | {' | '.join(_cell(each) for each in cells)} |")
-    lines += [
-        "",
+    facts = (
         f"{real['date']}, on {real['servers']}, Python {real['python']}. Simulated: "
         f"{simulated['seeds']} seeds with {simulated['faults']} faults in virtual time; "
-        f"{simulated['planted_caught']} of {simulated['planted_total']} planted bugs were caught.",
-    ]
-    return lines
+        f"{simulated['planted_caught']} of {simulated['planted_total']} planted bugs were caught."
+    )
+    return [*lines, "", facts]
 
 
 def _cell(value: float | None) -> str:

@@ -307,6 +307,7 @@ def test_only_what_no_correct_worker_sends_is_hostile() -> None:
         Reason.FUTURE_VERSION,
         Reason.WRONG_EPOCH,
         Reason.LAYOUT_MISMATCH,
+        Reason.UNKNOWN_SCHEMA,
         Reason.PAYLOAD_MISSING,
         Reason.TOO_LARGE_NORM,
     }

@@ -37,7 +37,7 @@ EVENTS: list[Event] = [
     Committed(6.0, "aggregator-a", 7, EVERY_BYTE[::-1]),
     Refused(7.0, "aggregator-a", "w1:boot:1", "too_stale"),
     Held(8.0, "aggregator-a", 32),
-    Measured(9.0, "aggregator-a", 2**40),
+    Measured(9.0, "aggregator-a", 4711, 2**40),
     Faulted(10.0, "world", 'a "quoted"\nfault, größer'),
     Healed(11.0, "world", "killed"),
     Ended(12.25, "world"),
