@@ -108,7 +108,10 @@ def faulted(at_s: float, fault: str = "alarm") -> Faulted:
         ([committed(1), Ended(9, "world")], []),
         ([faulted(1), healed(3), committed(7), committed(8)], [("alarm", 4)]),
         ([faulted(1), committed(2), healed(3), committed(4)], [("alarm", 1)]),
-        ([faulted(1), healed(3), faulted(5), healed(6), committed(7)], [("alarm", 1)]),
+        (
+            [faulted(1), healed(3), faulted(5, "noise"), healed(6, "noise"), committed(7)],
+            [("noise", 1)],
+        ),
         (
             [faulted(1), faulted(1, "noise"), healed(2), healed(3, "noise"), committed(5)],
             [("alarm", 3), ("noise", 2)],
