@@ -16,7 +16,7 @@ needs (Karimireddy et al. 2019, Assumption A); and the same delta always gives t
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,18 @@ LADDER = (
     Loss("int4"),
     *(Loss("ternary", top_rows) for top_rows in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03)),
 )
+
+
+def ladder(start: Loss) -> tuple[Loss, ...]:
+    """``start``, and all that is more lossy, in order."""
+    formats: tuple[Values, ...] = get_args(Values)
+    place = formats.index(start.values)
+    below = [
+        each
+        for each in LADDER
+        if formats.index(each.values) >= place and each.top_rows <= start.top_rows
+    ]
+    return tuple(dict.fromkeys((start, *below)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +137,7 @@ def added(change: TensorDelta, left: TensorDelta | None) -> TensorDelta:
         return TensorDelta(values, change.rows)
     if change.rows is None or left.rows is None:
         return TensorDelta(values + left.values, change.rows)
-    _, here, there = np.intersect1d(
-        change.rows, left.rows, assume_unique=True, return_indices=True
-    )
+    _, here, there = np.intersect1d(change.rows, left.rows, assume_unique=True, return_indices=True)
     values[here] += left.values[there]
     return TensorDelta(values, change.rows)
 
