@@ -71,7 +71,8 @@ def packed(codes: npt.NDArray[np.int8], base: int) -> bytes:
     digits = np.zeros((packed_bytes(codes.size, base), DIGITS[base]), np.uint8)
     digits.reshape(-1)[: codes.size] = codes.reshape(-1) + np.int8(base // 2)
     weights = (base ** np.arange(DIGITS[base])).astype(np.uint8)
-    return (digits * weights).sum(axis=1, dtype=np.uint8).tobytes()
+    found: Bytes = (digits * weights).sum(axis=1, dtype=np.uint8)
+    return found.tobytes()
 
 
 def unpacked(raw: bytes, count: int, base: int, name: str) -> npt.NDArray[np.int8]:
