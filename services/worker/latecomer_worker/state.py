@@ -190,7 +190,7 @@ class WorkerState:
         self._execute("DELETE FROM residual")
         for name, left in residual.items():
             rows = None if left.rows is None else left.rows.astype("<u4").tobytes()
-            values = np.ascontiguousarray(left.values, "<f4")
+            values = np.asarray(left.values, "<f4")
             self._execute(
                 "INSERT INTO residual VALUES (?, ?, ?, ?)",
                 (name, json.dumps(values.shape), rows, values.tobytes()),
