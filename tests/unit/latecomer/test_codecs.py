@@ -195,16 +195,16 @@ def test_over_many_rounds_what_arrived_is_within_one_step_of_what_was_learned(
     learned = np.zeros((9, WIDTH))
     arrived = np.zeros((9, WIDTH))
     left: Delta = NOTHING
+    steps = np.zeros((9, 1))
     for _ in range(200):
-        delta = table([0, 4, 8], rng.standard_normal((3, WIDTH)))
+        delta = table([0, 4, 8], rng.standard_normal((3, WIDTH), np.float32))
         done = coded(LAYOUT, delta, left, Loss(format_))
         left = done.residual
         learned += whole(delta)
         arrived += whole(done.delta)
         change = done.delta["table"]
         assert isinstance(change, CodedDelta)
-    steps = np.zeros((9, 1))
-    steps[change.rows] = change.scales[:, None]
+        steps[change.rows] = change.scales[:, None]
     # Half a step by rounding; the scale's own rounding and 200 float32 sums are in the rest.
     assert (np.abs(learned - arrived) <= 0.51 * steps + 1e-4).all()
 
