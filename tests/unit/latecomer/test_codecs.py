@@ -79,11 +79,14 @@ def test_narrow_rows_share_a_scale_by_blocks_of_equal_size() -> None:
     assert codes[65, 0] == 64
 
 
-def test_a_scale_stays_finite_and_a_code_in_range_however_large_or_small_the_values() -> None:
-    for peak in (1e38, 7e6, 1e-7, 1e-40):
-        codes, scales = quantised(np.array([peak, -peak], np.float32), 127)
+@pytest.mark.parametrize("levels", [127, 7, 1])
+def test_a_scale_stays_finite_and_a_code_in_range_however_large_or_small_the_values(
+    levels: int,
+) -> None:
+    for peak in (1e38, 7e6, 6.2e-7, 1e-7, 1e-40):
+        codes, scales = quantised(np.array([peak, -peak], np.float32), levels)
         assert np.isfinite(scales).all()
-        assert np.abs(codes.astype(int)).max() <= 127
+        assert np.abs(codes.astype(int)).max() <= levels
 
 
 def test_nothing_quantises_to_nothing() -> None:
