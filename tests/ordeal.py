@@ -201,8 +201,11 @@ class Ordeal:
         publisher.close()
 
     def measure(self) -> None:
-        """Note how much memory each process takes."""
+        """Note how much memory each process takes; none may have ended by itself."""
         for name, process in self.processes.items():
+            if process.exitcode is not None:
+                log = (self.folder / f"{name}.log").read_text().splitlines()[-5:]
+                raise AssertionError(f"{name} ended with {process.exitcode}: {log}")
             pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
             rss_bytes = pages * os.sysconf("SC_PAGE_SIZE")
             pid = process.pid or 0

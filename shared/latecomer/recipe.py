@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from latecomer.broker.topology import EVERYONE
+from latecomer.codecs import LEVELS, Loss, Values
 from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.interactions.schema import Columns
@@ -20,6 +21,7 @@ from latecomer.interactions.selection import Selection
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store.port import Head
 from latecomer.validation import problems
+from latecomer.wire import Codec
 
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767
@@ -125,6 +127,38 @@ class Aggregation(_Section):
         return 0 if self.mode == "sync" else self.max_staleness
 
 
+class Compression(_Section):
+    """What an update may lose on its way, and how it is written; see ``latecomer.codecs``.
+
+    By default nothing is lost and nothing is compressed: decoding is then a look at the message.
+
+    Attributes:
+        values: The format of values. ``int8``, ``int4`` and ``ternary`` are codes of 255, 15 and 3
+            levels with a float16 scale per row of a table, or per 128 values; they are always in
+            zstd frames, and what they leave out is added to the worker's next update.
+        top_rows: Of the touched rows of a table, this part travels, those that changed the most;
+            the others wait until they are touched again.
+        zstd: Whether floats and rows are in zstd frames as well.
+        budget_bytes: Instead of one format, the least lossy one with which a payload is no larger,
+            starting from ``values`` and ``top_rows``; the most lossy one where none is.
+    """
+
+    values: Values = "float32"
+    top_rows: float = Field(1.0, gt=0, le=1)
+    zstd: bool = False
+    budget_bytes: int | None = Field(None, ge=1)
+
+    @property
+    def loss(self) -> Loss:
+        """What may be lost without a budget."""
+        return Loss(self.values, self.top_rows)
+
+    @property
+    def codec(self) -> Codec:
+        """How the wire is to write it."""
+        return "zstd" if self.zstd or self.values in LEVELS or self.budget_bytes else "raw"
+
+
 class Evaluation(_Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``."""
 
@@ -208,6 +242,7 @@ class Recipe(_Section):
     model: TwoTowerModel
     training: TwoTowerTraining
     aggregation: Aggregation = Aggregation()
+    compression: Compression = Compression()
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()

@@ -8,6 +8,8 @@ import pytest
 
 from latecomer import wire
 from latecomer.events import RoundStarted, UpdateHeader, Version
+from latecomer.wire import frames
+from latecomer.wire.payload import BASES, GAPS
 from latecomer_aggregator.admission import Reason
 
 PAGE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -26,6 +28,18 @@ def test_the_hex_example_decodes_to_what_the_page_says() -> None:
     assert change.rows is not None
     np.testing.assert_array_equal(change.rows, [2])
     np.testing.assert_array_equal(change.values, [[0.5, -1.0]])
+
+
+def test_the_small_examples_of_gaps_and_digits_are_true() -> None:
+    rows = bytes.fromhex(re.findall(r"frame, `([0-9a-f ]+)`", PAGE)[0])
+    codes = bytes.fromhex(re.findall(r"`base3` are `([0-9a-f ]+)`", PAGE)[0])
+    assert frames.rows_from_gaps(rows, "a").tolist() == [5, 6, 65_542]
+    assert frames.unpacked(codes, 6, 3, "a").tolist() == [-1, 0, 1, 1, -1, 1]
+
+
+@pytest.mark.parametrize("codec", ["raw", "zstd", GAPS, *BASES])
+def test_every_codec_is_on_the_page(codec: str) -> None:
+    assert f"| `{codec}` |" in PAGE
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -1,10 +1,13 @@
 """``latecomer bench …``: one command per benchmark; each prints a table, or JSON for machines."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from latecomer import logs
 from latecomer.errors import LatecomerError
+from latecomer.recipe import load_recipe
 from latecomer_cli.output import Format, Output, watched
 
 app = typer.Typer(
@@ -78,3 +81,37 @@ def _show_fold(output: Output, body: dict[str, Any]) -> None:
         f"{', '.join(f'{name} {number}' for name, number in versions.items())}; seed {body['seed']}"
     )
     output.say(f"duplicates: {body['dedupe']}; peer: {body['peer'] or 'none here; make peers'}")
+
+
+@app.command()
+def codec(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
+    seeds: Annotated[int, typer.Option(min=2, help="How many runs of each codec.")] = 3,
+    versions: Annotated[
+        int | None, typer.Option(min=11, help="Instead of as many as the recipe's demo makes.")
+    ] = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Bytes per update, and what they cost: one deterministic federation per codec and seed."""
+    from latecomer_bench import codec as bench  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import demo  # noqa: PLC0415 - as above
+
+    output = Output(format_)
+    logs.configure(level="error", style="console")
+    scene = demo.read(load_recipe(recipe), recipe.parent)
+    with watched(output, "runs") as progress:
+        report = bench.measure(
+            bench.Scene(scene.recipe, scene.sites, len(scene.catalogue)),
+            range(1, seeds + 1),
+            versions or scene.recipe.demo.versions,
+            progress,
+        )
+    output.result(report)
+    columns = ("codec", "bytes", "ratio", "ndcg", "ndcg_loss", "ndcg_loss_low", "ndcg_loss_high")
+    output.table(
+        f"{recipe}, {report['versions']} versions, seeds 1 to {seeds}; a full float32 model has "
+        f"{report['dense_bytes']:,} bytes\n{report['machine']}, Python {report['python']}, "
+        f"numpy {report['numpy']}, torch {report['torch']}",
+        columns,
+        [[row[name] for name in columns] for row in report["rows"]],
+    )

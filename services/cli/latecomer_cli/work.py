@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from latecomer import connect
+from latecomer import connect, wire
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, NotInitialised
@@ -103,13 +103,14 @@ class Work:
         snapshot = self._head()
         with self._state() as state:
             trainer = self._trainer(snapshot, state)
-        sums = trainer.sums(snapshot.model)
-        trained = trainer.train(
-            snapshot.model,
-            plan=Recipe.from_bytes(snapshot.recipe).training.model_dump(mode="json"),
-            rng=np.random.default_rng(),
-            should_stop=stop.is_set,
-        )
+            sums = trainer.sums(snapshot.model)
+            trained = trainer.train(
+                snapshot.model,
+                plan=Recipe.from_bytes(snapshot.recipe).training.model_dump(mode="json"),
+                rng=np.random.default_rng(),
+                should_stop=stop.is_set,
+            )
+            coded = encode.coded(snapshot, trained, state)
         update = encode.describe(
             snapshot,
             trained,
@@ -117,8 +118,9 @@ class Work:
             worker=self.entry.name,
             update_id=f"{self.entry.name}:dryrun:0",
             sums=sums,
+            delta=coded.delta,
         )
-        return _described(update)
+        return _described(update, encode.codec_of(snapshot))
 
     def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
         """The head's version, and the best items for a user.
@@ -187,7 +189,7 @@ def show_dry_run(output: Output, body: dict[str, Any]) -> None:
     output.say("not sent: interactions, user ids, private vectors of users")
 
 
-def _described(update: UpdateSubmitted) -> dict[str, Any]:
+def _described(update: UpdateSubmitted, codec: wire.Codec) -> dict[str, Any]:
     return {
         "header": update.model_dump(by_alias=True, mode="json"),
         "tensors": [
@@ -195,7 +197,7 @@ def _described(update: UpdateSubmitted) -> dict[str, Any]:
                 "tensor": name,
                 "rows": None if change.rows is None else len(change.rows),
                 "shape": list(change.values.shape),
-                "bytes": change.values.nbytes + (0 if change.rows is None else change.rows.nbytes),
+                "bytes": wire.payload_bytes({name: change}, codec),
             }
             for name, change in update.delta.items()
         ],

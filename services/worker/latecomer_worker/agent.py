@@ -19,7 +19,7 @@ from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
 from latecomer.tensors import Array, State
-from latecomer_worker import encode
+from latecomer_worker import encode, residual
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.outbox import Outbox
 from latecomer_worker.rounds import Rounds
@@ -157,6 +157,7 @@ class Agent:
     ) -> None:
         """Outbox, private state and progress in one transaction: all of a round, or none of it."""
         self._sequence += 1
+        coded = encode.coded(snapshot, trained, self._state)
         update = encode.describe(
             snapshot,
             trained,
@@ -164,9 +165,11 @@ class Agent:
             worker=self._worker,
             update_id=f"{self._worker}:{self._boot}:{self._sequence}",
             sums=sums,
+            delta=coded.delta,
         )
         with self._state.transaction():
-            self._outbox.put(encode.encode(update))
+            self._outbox.put(encode.encode(update, encode.codec_of(snapshot)))
+            residual.keep(self._state, snapshot, coded.residual)
             trainer.keep(trained.private, self._state)
             self._rounds.trained(snapshot)
             self._state.remember("quality", sums)

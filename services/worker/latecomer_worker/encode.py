@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from math import fsum
 
-from latecomer import wire
+from latecomer import codecs, wire
 from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
+from latecomer.recipe import Compression, Recipe
 from latecomer.recommenders.port import Trained
-from latecomer.tensors import difference
+from latecomer.tensors import Delta, Layout, difference
 from latecomer_worker.fetch import Snapshot
-from latecomer_worker.state import Outgoing
+from latecomer_worker.residual import left_over
+from latecomer_worker.state import Outgoing, WorkerState
 
 Sums = Mapping[str, Mapping[str, float]]
 
@@ -22,6 +24,32 @@ OTHER = "other"
 RESERVED = (OTHER, ALL_REGIONS)
 
 
+def coded(snapshot: Snapshot, trained: Trained, state: WorkerState) -> codecs.Coded:
+    """What changed, and what earlier updates left out, as the federation's recipe codes it."""
+    recipe, layout = Recipe.from_bytes(snapshot.recipe), snapshot.manifest.layout
+    delta = difference(layout, snapshot.model, trained.model)
+    left = left_over(state, snapshot, max_age=recipe.aggregation.max_staleness)
+    compression = recipe.compression
+    if compression.budget_bytes is None:
+        return codecs.coded(layout, delta, left, compression.loss)
+    return _within(layout, delta, left, compression, compression.budget_bytes)
+
+
+def _within(
+    layout: Layout,
+    delta: Delta,
+    left: Delta,
+    compression: Compression,
+    budget_bytes: int,
+) -> codecs.Coded:
+    """The least lossy form whose payload fits, or the most lossy one."""
+    for loss in codecs.ladder(compression.loss):
+        form = codecs.coded(layout, delta, left, loss)
+        if wire.payload_bytes(form.delta, compression.codec) <= budget_bytes:
+            break
+    return form
+
+
 def describe(
     snapshot: Snapshot,
     trained: Trained,
@@ -30,19 +58,19 @@ def describe(
     worker: str,
     update_id: str,
     sums: Sums,
+    delta: Delta,
 ) -> UpdateSubmitted:
     """Everything that leaves the worker, and nothing else does."""
-    layout = snapshot.manifest.layout
     return UpdateSubmitted(
         federation=federation,
         worker=worker,
         update_id=update_id,
         base=snapshot.version,
-        layout=layout.digest,
+        layout=snapshot.manifest.layout.digest,
         examples=trained.examples,
         steps=trained.steps,
         sums=_reported(sums),
-        delta=difference(layout, snapshot.model, trained.model),
+        delta=delta,
     )
 
 
@@ -60,7 +88,12 @@ def _reported(sums: Sums) -> Sums:
     return kept | {OTHER: {name: fsum(each[name] for each in rest) for name in rest[0]}}
 
 
-def encode(update: UpdateSubmitted) -> Outgoing:
+def codec_of(snapshot: Snapshot) -> wire.Codec:
+    """How the federation's recipe wants updates to be written."""
+    return Recipe.from_bytes(snapshot.recipe).compression.codec
+
+
+def encode(update: UpdateSubmitted, codec: wire.Codec = "raw") -> Outgoing:
     """As bytes for the outbox."""
-    encoded = wire.encode_update(update)
+    encoded = wire.encode_update(update, codec=codec)
     return Outgoing(update.update_id, encoded.body, encoded.detached)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from latecomer.errors import BadConfiguration, DiskTrouble
-from latecomer.tensors import Array
+from latecomer.tensors import Array, Delta, TensorDelta
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -31,6 +31,12 @@ CREATE TABLE IF NOT EXISTS private (
     name TEXT NOT NULL,
     value BLOB NOT NULL,
     PRIMARY KEY (user, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS residual (
+    name TEXT PRIMARY KEY,
+    shape TEXT NOT NULL,
+    rows BLOB,
+    value BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -178,6 +184,28 @@ class WorkerState:
     def forget_private(self) -> None:
         """A new lineage of models began: vectors of the former one mean nothing in it."""
         self._execute("DELETE FROM private")
+
+    def save_residual(self, residual: Delta) -> None:
+        """Keep what an update left out, instead of what the former one did."""
+        self._execute("DELETE FROM residual")
+        for name, left in residual.items():
+            rows = None if left.rows is None else left.rows.astype("<u4").tobytes()
+            values = np.asarray(left.values, "<f4")
+            self._execute(
+                "INSERT INTO residual VALUES (?, ?, ?, ?)",
+                (name, json.dumps(values.shape), rows, values.tobytes()),
+            )
+
+    def residual(self) -> dict[str, TensorDelta]:
+        """What the last update left out."""
+        found = self._execute("SELECT name, shape, rows, value FROM residual").fetchall()
+        return {
+            name: TensorDelta(
+                np.frombuffer(value, "<f4").reshape(json.loads(shape)),
+                None if rows is None else np.frombuffer(rows, "<u4"),
+            )
+            for name, shape, rows, value in found
+        }
 
     def fact(self, name: str) -> Any:
         """A remembered fact, None if there is none."""

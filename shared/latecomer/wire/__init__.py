@@ -15,6 +15,7 @@ from latecomer.wire.messages import (
     encode_round,
     encode_update,
     open_update,
+    payload_bytes,
     read_update,
 )
 from latecomer.wire.payload import CODECS, MAX_PAYLOAD_BYTES, Codec
@@ -35,5 +36,6 @@ __all__ = [
     "encode_round",
     "encode_update",
     "open_update",
+    "payload_bytes",
     "read_update",
 ]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latecomer.errors import Undecodable
 from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
-from latecomer.tensors import digest
+from latecomer.tensors import Delta, digest
 from latecomer.validation import first_problem
 from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
 from latecomer.wire.payload import (
@@ -119,6 +119,11 @@ def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpd
     if inline:
         return EncodedUpdate(header + _bin32(payload), None)
     return EncodedUpdate(header, payload)
+
+
+def payload_bytes(delta: Delta, codec: Codec) -> int:
+    """Size of the payload that ``delta`` makes; a header of less than 8 kB comes before it."""
+    return len(pack_tensors(delta, codec)[1])
 
 
 def open_update(body: bytes | memoryview) -> SealedUpdate:

@@ -1,7 +1,8 @@
-"""The tensors of an update: a table in the header, raw little-endian bytes in the payload.
+"""The tensors of an update: a table in the header, little-endian bytes in the payload.
 
 Sizes are checked before they are believed, dtypes and codecs come from a list, and nothing is ever
-unpickled. Uncompressed tensors are views into the payload: decoding copies nothing, it looks.
+unpickled. Uncompressed floats are views into the payload: decoding copies nothing, it looks. Codes
+become float32 here, so that nobody behind the wire needs to know of them.
 """
 
 import math
@@ -10,10 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
+from latecomer.codecs import CodedDelta, dequantised, fits
 from latecomer.errors import MessageTooLarge, Undecodable
 from latecomer.tensors import Delta, TensorDelta
+from latecomer.wire import frames
 from latecomer.wire.header import ALIGNMENT_BYTES, MAX_TENSORS, whole
 
 MAX_DIMENSIONS = 4
@@ -24,17 +26,27 @@ MAX_ELEMENTS = 2**40
 #: What a payload may be at all, inline or in the store.
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
-DTYPES: Mapping[str, npt.DTypeLike] = {"<f4": "<f4", "<f2": "<f2", "<u4": "<u4"}
+CODES = "|i1"
 
+#: What each part of a tensor may be.
+DTYPES: Mapping[str, tuple[str, ...]] = {
+    "values": ("<f4", "<f2", CODES),
+    "rows": ("<u4",),
+    "scales": ("<f2",),
+}
+
+#: How a whole update is written: as it is, or every part by the best codec that there is for it.
 Codec = Literal["raw", "zstd"]
 CODECS: tuple[Codec, ...] = ("raw", "zstd")
 
-#: Level 1: float noise hardly compresses, and devices pay for every cycle.
-ZSTD_LEVEL = 1
+GAPS = "gaps"
+
+#: Codecs of codes, by the base of their digits.
+BASES: Mapping[str, int] = {f"base{base}": base for base in frames.DIGITS}
 
 
 class TensorEntry(NamedTuple):
-    """A line of the tensor table: where a tensor's ``part`` (``values`` or ``rows``) lies."""
+    """A line of the tensor table: where a ``part`` (values, rows or scales) of a tensor lies."""
 
     name: str
     part: str
@@ -44,12 +56,22 @@ class TensorEntry(NamedTuple):
     size: int
     codec: str
 
+    @property
+    def elements(self) -> int:
+        """Number of elements, in Python integers that cannot overflow."""
+        return math.prod(self.shape)
+
     def raw_bytes(self) -> int:
-        """Size when decompressed, in Python integers that cannot overflow."""
-        count = np.dtype(DTYPES[self.dtype]).itemsize
-        for side in self.shape:
-            count *= side
-        return count
+        """Size when decompressed."""
+        if self.codec in BASES:
+            return frames.packed_bytes(self.elements, BASES[self.codec])
+        return np.dtype(self.dtype).itemsize * self.elements
+
+    def delta_bytes(self) -> int:
+        """Size in the delta: a code becomes a float32, and scales are gone, of which are fewer."""
+        if self.part == "scales":
+            return 0
+        return np.dtype("<f4" if self.dtype == CODES else self.dtype).itemsize * self.elements
 
 
 def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
@@ -59,13 +81,14 @@ def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
         MessageTooLarge: One of them exceeds what any reader accepts.
     """
     table, chunks, offset = [], [], 0
-    for name, part, array in _parts(delta):
+    for name, part, array, best in _parts(delta):
         raw = np.asarray(array, array.dtype.newbyteorder("<"))
-        data = raw.tobytes() if codec == "raw" else _compress(raw)
+        chosen = codec if codec == "raw" else best
+        data = _written(raw, chosen)
         gap = -offset % ALIGNMENT_BYTES
         offset += gap
         chunks += [bytes(gap), data]
-        table.append(TensorEntry(name, part, raw.dtype.str, raw.shape, offset, len(data), codec))
+        table.append(TensorEntry(name, part, raw.dtype.str, raw.shape, offset, len(data), chosen))
         offset += len(data)
     if len(table) > MAX_TENSORS:
         raise MessageTooLarge(f"{len(table)} entries in the tensor table exceed {MAX_TENSORS}")
@@ -88,6 +111,7 @@ def read_table(raw: object, payload_bytes: int) -> tuple[TensorEntry, ...]:
         raise Undecodable("bad_tensors", "a tensor is there twice")
     if end > payload_bytes:
         raise Undecodable("bad_tensors", f"tensors end at {end}, the payload at {payload_bytes}")
+    _check_scales(table)
     return table
 
 
@@ -99,7 +123,7 @@ def unpack_tensors(
     Raises:
         Undecodable: Sizes or compressed frames are not what the table says.
     """
-    total_bytes = sum(entry.raw_bytes() for entry in table)
+    total_bytes = sum(entry.delta_bytes() for entry in table)
     if total_bytes > limit_bytes:
         raise Undecodable("too_large", f"{total_bytes} bytes of tensors, allowed {limit_bytes}")
     parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
@@ -108,22 +132,45 @@ def unpack_tensors(
     return {name: _delta(name, found) for name, found in parts.items()}
 
 
-def _parts(delta: Delta) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
-    for name in sorted(delta):
-        rows = delta[name].rows
-        if rows is not None:
-            yield name, "rows", rows
-        yield name, "values", delta[name].values
+def _parts(delta: Delta) -> Iterator[tuple[str, str, npt.NDArray[Any], str]]:
+    """Name, part, array, and the codec that is best for it."""
+    for name, change in sorted(delta.items()):
+        if change.rows is not None:
+            yield name, "rows", change.rows, GAPS
+        if isinstance(change, CodedDelta):
+            base = f"base{2 * change.levels + 1}"
+            yield name, "scales", change.scales, "zstd"
+            yield name, "values", change.codes, base if base in BASES else "zstd"
+        else:
+            yield name, "values", change.values, "zstd"
 
 
-def _compress(array: npt.NDArray[Any]) -> bytes:
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True)
-    return compressor.compress(array.tobytes())
+def _written(array: npt.NDArray[Any], codec: str) -> bytes:
+    if codec == "raw":
+        return array.tobytes()
+    if codec == GAPS:
+        return frames.compressed(frames.gaps(array))
+    if codec in BASES:
+        return frames.compressed(frames.packed(array, BASES[codec]))
+    return frames.compressed(array.tobytes())
+
+
+def _check_scales(table: tuple[TensorEntry, ...]) -> None:
+    """Codes come with scales, fewer than they are; nothing else does."""
+    parts = {(entry.name, entry.part): entry for entry in table}
+    for entry in table:
+        partner = parts.get((entry.name, "scales" if entry.part == "values" else "values"))
+        if entry.part == "scales" and (partner is None or partner.dtype != CODES):
+            raise Undecodable("bad_tensors", f"{entry.name!r} has scales and no codes")
+        if entry.dtype != CODES:
+            continue
+        if partner is None or len(partner.shape) != 1 or not fits(entry.elements, partner.elements):
+            raise Undecodable("bad_tensors", f"{entry.name!r} has codes and no scales for them")
 
 
 def _entry(line: object) -> TensorEntry:
     match line:
-        case [str(name), "values" | "rows" as part, str(dtype), list(shape), *place]:
+        case [str(name), "values" | "rows" | "scales" as part, str(dtype), list(shape), *place]:
             pass
         case _:
             raise Undecodable("bad_tensors", "a line of the tensor table has another form")
@@ -132,10 +179,10 @@ def _entry(line: object) -> TensorEntry:
             pass
         case _:
             raise Undecodable("bad_tensors", f"{name!r} has no place in the payload")
-    if dtype not in DTYPES or (part == "rows") is not (dtype == "<u4"):
+    if dtype not in DTYPES[part]:
         raise Undecodable("unknown_dtype", f"{name!r} {part} as {dtype!r}")
-    if codec not in CODECS:
-        raise Undecodable("unknown_codec", f"{name!r} in {codec[:40]!r}, known: {CODECS}")
+    if codec not in (known := _codecs(part, dtype)):
+        raise Undecodable("unknown_codec", f"{name!r} in {codec[:40]!r}, known: {known}")
     if len(shape) > MAX_DIMENSIONS or not all(whole(side) for side in shape):
         raise Undecodable("bad_tensors", f"{name!r} has an impossible shape")
     if math.prod(max(side, 1) for side in shape) > MAX_ELEMENTS:
@@ -143,31 +190,35 @@ def _entry(line: object) -> TensorEntry:
     return TensorEntry(name, part, dtype, tuple(shape), offset, size, codec)
 
 
+def _codecs(part: str, dtype: str) -> tuple[str, ...]:
+    if part == "rows":
+        return (*CODECS, GAPS)
+    return (*CODECS, *BASES) if dtype == CODES else CODECS
+
+
 def _array(entry: TensorEntry, payload: memoryview) -> npt.NDArray[Any]:
     data = payload[entry.offset : entry.offset + entry.size]
-    raw = data if entry.codec == "raw" else _decompress(entry, data)
+    if entry.codec == "raw":
+        raw: bytes | memoryview = data
+    else:
+        raw = frames.decompressed(data, entry.raw_bytes(), entry.name)
     if len(raw) != entry.raw_bytes():
         raise Undecodable("bad_tensors", f"{entry.name!r} is {len(raw)} bytes for {entry.shape}")
-    return np.frombuffer(raw, DTYPES[entry.dtype]).reshape(entry.shape)
+    return _read(entry, raw).reshape(entry.shape)
 
 
-def _decompress(entry: TensorEntry, data: memoryview) -> bytes:
-    """Inflate one frame whose own header promises exactly the declared size.
-
-    zstandard ignores ``max_output_size`` where the frame states its size, so the frame's word is
-    checked before a byte is inflated.
-    """
-    expected = entry.raw_bytes()
-    try:
-        if zstandard.frame_content_size(data) != expected:
-            raise Undecodable("bad_compression", f"{entry.name!r}: the frame's size differs")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=expected)
-    except zstandard.ZstdError as error:
-        raise Undecodable("bad_compression", f"{entry.name!r}: {error}") from error
+def _read(entry: TensorEntry, raw: bytes | memoryview) -> npt.NDArray[Any]:
+    if entry.codec == GAPS:
+        return frames.rows_from_gaps(bytes(raw), entry.name)
+    if entry.codec in BASES:
+        return frames.unpacked(bytes(raw), entry.elements, BASES[entry.codec], entry.name)
+    return np.frombuffer(raw, entry.dtype)
 
 
 def _delta(name: str, parts: dict[str, npt.NDArray[Any]]) -> TensorDelta:
-    rows = parts.get("rows")
-    if "values" not in parts or (rows is not None and rows.ndim != 1):
+    rows, values = parts.get("rows"), parts.get("values")
+    if values is None or (rows is not None and rows.ndim != 1):
         raise Undecodable("bad_tensors", f"{name!r} has no values, or its rows are not a list")
-    return TensorDelta(parts["values"], rows)
+    if "scales" in parts:
+        return TensorDelta(dequantised(values, parts["scales"]), rows)
+    return TensorDelta(values, rows)

@@ -4,7 +4,8 @@ from pydantic import ValidationError
 
 from latecomer.events import RoundStarted, UpdateSubmitted, Version
 from latecomer.tensors import TensorDelta
-from unit.latecomer.test_wire import a_round, an_update
+from unit.latecomer.test_wire import a_round
+from wire_scene import an_update
 
 
 def test_versions_are_ordered_by_epoch_then_number() -> None:

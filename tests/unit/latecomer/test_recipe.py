@@ -114,8 +114,8 @@ def test_what_is_not_said_has_a_default() -> None:
             {},
             (
                 "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
-                "aggregation, data, demo, evaluation, federation, fleet, model, seed, title, "
-                "training"
+                "aggregation, compression, data, demo, evaluation, federation, fleet, model, "
+                "seed, title, training"
             ),
         ),
         (
@@ -216,6 +216,32 @@ def test_what_is_not_said_has_a_default() -> None:
         (("model", "dimension"), 0, "model.dimension: must be greater than or equal to 1, got 0"),
         (("model",), 3, "model: must be a table, got 3"),
         (("training", "loss"), "mse", "training.loss: must be 'softmax' or 'bpr', got 'mse'"),
+        (
+            ("compression", "values"),
+            "int2",
+            (
+                "compression.values: must be 'float32', 'float16', 'int8', 'int4' or 'ternary', "
+                "got 'int2'"
+            ),
+        ),
+        (
+            ("compression", "top_rows"),
+            0.0,
+            "compression.top_rows: must be greater than 0, got 0.0",
+        ),
+        (
+            ("compression", "budget_bytes"),
+            0,
+            "compression.budget_bytes: must be greater than or equal to 1, got 0",
+        ),
+        (
+            ("compression", "valeus"),
+            "int8",
+            (
+                "compression.valeus: unknown key (did you mean 'values'?), allowed: budget_bytes, "
+                "top_rows, values, zstd"
+            ),
+        ),
         (("seed",), -1, "seed: must be greater than or equal to 0, got -1"),
     ],
 )

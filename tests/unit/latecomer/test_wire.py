@@ -1,6 +1,5 @@
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -31,28 +30,19 @@ from latecomer.wire import (
     open_update,
     read_update,
 )
-
-Fields = dict[str, Any]
-
-LIMIT_BYTES = 1 << 20
-MANIFEST = "0123456789abcdef" * 2
-
+from wire_scene import (
+    LIMIT_BYTES,
+    MANIFEST,
+    Fields,
+    an_update,
+    decoded,
+    forged,
+    plain_header,
+    reason,
+    refusal,
+)
 
 # Plain messages, and messages as a stranger would write them.
-
-
-def an_update(delta: Delta | None = None, **fields: Any) -> UpdateSubmitted:
-    plain: Fields = {
-        "federation": "retail",
-        "worker": "uk-1",
-        "update_id": "uk-1:b007:42",
-        "base": Version(3, 17),
-        "layout": digest(b"a layout"),
-        "examples": 120,
-        "steps": 4,
-        "sums": {"United Kingdom": {"users": 2.0, "ndcg@10": 0.5}},
-    }
-    return UpdateSubmitted(delta=delta or {}, **{**plain, **fields})
 
 
 def a_round(**fields: Any) -> RoundStarted:
@@ -77,33 +67,6 @@ def small_delta() -> dict[str, TensorDelta]:
     }
 
 
-def decoded(body: bytes, *, limit_bytes: int = LIMIT_BYTES) -> UpdateSubmitted:
-    sealed = open_update(body)
-    assert sealed.inline is not None
-    return read_update(sealed, sealed.inline, limit_bytes=limit_bytes)
-
-
-def forged(header: object, payload: bytes) -> bytes:
-    return bytes(msgpack.packb(header)) + b"\xc6" + len(payload).to_bytes(4, "big") + payload
-
-
-def plain_header(payload: bytes, tensors: object) -> Fields:
-    return {
-        "type": "update",
-        "schema": 1,
-        "federation": "retail",
-        "worker": "uk-1",
-        "update_id": "uk-1:b007:42",
-        "base": [3, 17],
-        "layout": MANIFEST,
-        "examples": 120,
-        "steps": 4,
-        "sums": {},
-        "tensors": tensors,
-        "payload": {"at": "inline", "bytes": len(payload), "digest": digest(payload)},
-    }
-
-
 def with_tensors(*lines: object, payload: bytes = bytes(256)) -> bytes:
     """An honest envelope around a tensor table that need not be."""
     return forged(plain_header(payload, list(lines)), payload)
@@ -116,16 +79,6 @@ def with_fields(**fields: object) -> bytes:
 def round_with(**fields: object) -> bytes:
     body = {"type": "round", **a_round().model_dump(by_alias=True), **fields}
     return bytes(msgpack.packb(body))
-
-
-def refusal(decode: Callable[[], object]) -> str:
-    with pytest.raises(Undecodable) as caught:
-        decode()
-    return caught.value.reason
-
-
-def reason(body: bytes, *, limit_bytes: int = LIMIT_BYTES) -> str:
-    return refusal(lambda: decoded(body, limit_bytes=limit_bytes))
 
 
 def assert_same(left: UpdateSubmitted, right: UpdateSubmitted) -> None:
