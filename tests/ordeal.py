@@ -200,6 +200,11 @@ class Ordeal:
             publisher.publish(message)
         publisher.close()
 
+    def tracebacks(self) -> list[str]:
+        """Logs in which something was not said in one line."""
+        logs = self.folder.glob("*.log")
+        return [each.name for each in logs if "Traceback" in each.read_text()]
+
     def measure(self) -> None:
         """Note how much memory each process takes; none may have ended by itself."""
         for name, process in self.processes.items():

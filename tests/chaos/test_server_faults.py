@@ -31,6 +31,7 @@ def judged(ordeal: Ordeal, chronicle: Chronicle, *, versions: int = 3) -> Eviden
     evidence = ordeal.come_to_rest()
     chronicle.tell("servers and services", evidence)
     assert violations(evidence) == {}
+    assert ordeal.tracebacks() == []
     return evidence
 
 

@@ -36,9 +36,16 @@ class Leadership:
         if self._clock.monotonic_s() - self._asked_s < self.pause_s:
             return self._lease
         if self._lease is None or not self._store.renew(self._lease, self._lease_s):
-            self._lease = self._store.acquire(self._owner, self._lease_s)
+            self._lease = self._acquired()
         self._asked_s = self._clock.monotonic_s()
         return self._lease
+
+    def _acquired(self) -> Lease | None:
+        """A standby asks often, and a look costs the server less than a script."""
+        holder = self._store.holder()
+        if holder is not None and holder.owner != self._owner:
+            return None
+        return self._store.acquire(self._owner, self._lease_s)
 
     def lost(self) -> None:
         """The store said so: ask again before believing otherwise."""
