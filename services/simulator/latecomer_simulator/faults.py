@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 from latecomer.broker.topology import rounds_queue
 from latecomer_simulator.evidence import Evidence
-from latecomer_simulator.invariants import RECOVERY_S
+from latecomer_simulator.machines import Machine
+from latecomer_simulator.tally import RECOVERY_S
 from latecomer_simulator.timeline import Killed
-from latecomer_simulator.world import Machine, World
+from latecomer_simulator.world import World
 
 #: Faults begin within this time, in virtual seconds.
 HORIZON_S = 24.0

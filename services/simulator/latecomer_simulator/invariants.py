@@ -13,10 +13,7 @@ from latecomer_aggregator import rounds, staleness
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured
 from latecomer_simulator.replay import replay
-from latecomer_simulator.tally import recoveries
-
-#: After any fault heals, a version must follow within this.
-RECOVERY_S = 30.0
+from latecomer_simulator.tally import RECOVERY_S, recoveries
 
 #: What a process may grow after its first minute, in which it loads what it needs.
 GROWTH_BYTES = 24 * 1024 * 1024

@@ -9,11 +9,14 @@ from latecomer_simulator.audit import Cell
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import Committed, Faulted, Healed, History, Sent
 
+#: After any fault heals, a version must follow within this.
+RECOVERY_S = 30.0
+
 
 def recoveries(history: History) -> list[tuple[str, float]]:
     """Each fault, and how long after its end the next version came.
 
-    A fault that began before the version came is not blamed on the former one: the last to heal is.
+    Where another fault begins before the version came, and in time, the last to heal is to blame.
     """
     waiting: dict[str, float] = {}
     found = []
@@ -21,7 +24,9 @@ def recoveries(history: History) -> list[tuple[str, float]]:
         match event:
             case Healed(at_s=at_s, fault=fault):
                 waiting[fault] = at_s
-            case Faulted():
+            case Faulted(at_s=at_s):
+                waited_s = ((fault, at_s - healed_s) for fault, healed_s in waiting.items())
+                found += [each for each in waited_s if each[1] > RECOVERY_S]
                 waiting.clear()
             case Committed(at_s=at_s):
                 found += [(fault, at_s - healed_s) for fault, healed_s in waiting.items()]

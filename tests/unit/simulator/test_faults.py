@@ -11,8 +11,9 @@ from latecomer_simulator import faults
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import Ended, Faulted, Healed
 from latecomer_simulator.invariants import violations
+from latecomer_simulator.machines import FEDERATION
 from latecomer_simulator.timeline import Killed
-from latecomer_simulator.world import FEDERATION, World
+from latecomer_simulator.world import World
 
 #: A flushed store, kills, noise: whatever draws numbers is among them.
 SEEDS = (1, 3, 7)

@@ -23,7 +23,6 @@ from latecomer_simulator.history import (
 from latecomer_simulator.invariants import (
     CHECKERS,
     GROWTH_BYTES,
-    RECOVERY_S,
     a_worker_has_one_place_per_version,
     every_confirmed_update_counts_once,
     memory_is_bounded,
@@ -34,6 +33,7 @@ from latecomer_simulator.invariants import (
     weights_follow_staleness,
     zombies_never_move_the_head,
 )
+from latecomer_simulator.tally import RECOVERY_S
 from unit.simulator.broken import (
     end_s,
     fold_of,

@@ -113,6 +113,10 @@ def faulted(at_s: float, fault: str = "alarm") -> Faulted:
             [("noise", 1)],
         ),
         (
+            [faulted(1), healed(3), faulted(34, "noise"), healed(35, "noise"), committed(36)],
+            [("alarm", 31), ("noise", 1)],
+        ),
+        (
             [faulted(1), faulted(1, "noise"), healed(2), healed(3, "noise"), committed(5)],
             [("alarm", 3), ("noise", 2)],
         ),
@@ -125,6 +129,7 @@ def faulted(at_s: float, fault: str = "alarm") -> Faulted:
         "the first version after it counts",
         "a version during the fault does not count",
         "the next fault came first: the last to heal is blamed",
+        "the next fault came too late to be an excuse",
         "two faults at once recover each from its own end",
         "who never recovered waited until the end",
         "a fault that never healed is nobody's recovery",
