@@ -127,7 +127,8 @@ class Rounds:
     def _again(self, after_s: float) -> RoundStarted | None:
         """The round of the version that is on disk, if nothing was trained for so long."""
         last = self._last()
-        if not last or self._clock.now_s() - last["trained_s"] < after_s:
+        # A calendar that was set back does not tell how long ago that was: better once too often.
+        if not last or 0.0 <= self._clock.now_s() - last["trained_s"] < after_s:
             return None
         held = self._cache.get(last["manifest"])
         recipe = held and self._cache.get(Manifest.from_bytes(held).recipe)

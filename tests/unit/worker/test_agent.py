@@ -517,3 +517,13 @@ def test_the_version_in_the_state_is_the_one_that_was_trained_on(
         assert device.step()
         assert last_version(device) == scene.manifest().version
         step(coordinator, 2)
+
+
+def test_a_calendar_that_was_set_back_by_a_year_costs_one_round_too_many_and_no_silence(
+    scene: Federation, device: Device
+) -> None:
+    assert device.step()
+    last = device.state.fact("last_round")
+    device.state.remember("last_round", last | {"trained_s": scene.clock.now_s() + 365 * DAY_S})
+    assert device.step()
+    assert not device.step()
