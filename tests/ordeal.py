@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
-import parts
+import ordeal_services as services
 from latecomer import connect, wire
 from latecomer.broker.port import Message
 from latecomer.broker.topology import UPDATES, federation_topology, update_key, worker_topology
@@ -32,12 +32,12 @@ from latecomer_simulator.history import (
     Led,
     Measured,
 )
-from parts import Doom, Orders
+from ordeal_services import Doom, Orders
 from server import eventually
 
 #: Processes are forked from one that has imported everything: a start takes milliseconds.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["parts"])
+_context.set_forkserver_preload(["ordeal_services"])
 
 #: Everything heals within 30 s, and a busy machine takes its time.
 PATIENCE_S = 60.0
@@ -120,14 +120,14 @@ class Ordeal:
 
     def aggregate(self, name: str = "a", doom: Doom | None = None) -> None:
         """Start an aggregator."""
-        self._start(parts.aggregate, self._orders(f"aggregator-{name}", doom))
+        self._start(services.aggregate, self._orders(f"aggregator-{name}", doom))
 
     def work(self, row: int, doom: Doom | None = None) -> None:
         """Start a worker; the payloads of the first one are too large for a message."""
         orders = self._orders(self.worker(row), doom)
         # One that stages its payloads, beside others that send them inline.
         inline_bytes = 512 if row == 0 else orders.inline_bytes
-        self._start(parts.work, replace(orders, row=row, inline_bytes=inline_bytes))
+        self._start(services.work, replace(orders, row=row, inline_bytes=inline_bytes))
 
     def kill(self, name: str) -> None:
         """SIGKILL."""

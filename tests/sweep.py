@@ -12,7 +12,7 @@ from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.invariants import violations
 from latecomer_simulator.tally import NOTHING, Tally, recoveries, tally
 from ordeal import PATIENCE_S, Ordeal
-from parts import Doom
+from ordeal_services import Doom
 from server import eventually
 
 #: What an aggregator does once per term: it is not reached a third time.

@@ -93,6 +93,7 @@ class UnfencedStore(RedisStore):
             self._redis.hset(head, "epoch", str(manifest.version.epoch))
             self._redis.hset(head, "version", str(manifest.version.number))
             self._redis.hset(head, "manifest", manifest.digest)
+            self._redis.hset(head, "at_ms", str(int(manifest.at_s * 1000)))
 
 
 @dataclass
