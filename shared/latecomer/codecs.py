@@ -37,6 +37,7 @@ MIN_ROW = 16
 BLOCK = 128
 
 MAX_FLOAT16 = np.float32(np.finfo(np.float16).max)
+MIN_FLOAT16 = np.float32(np.finfo(np.float16).smallest_subnormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,9 @@ def quantised(values: Array, levels: int) -> tuple[Codes, Scales]:
     """
     blocks = _blocks(values)  # (m, block)
     peaks = np.abs(blocks).max(axis=1, initial=0.0) / np.float32(levels)
-    scales = np.minimum(peaks, MAX_FLOAT16).astype(np.float16)
+    # Not below the smallest scale there is, or small changes would be coded as none at all.
+    peaks = np.where(peaks > 0, np.clip(peaks, MIN_FLOAT16, MAX_FLOAT16), 0)
+    scales = peaks.astype(np.float16)
     steps = scales.astype(np.float32)[:, None]
     ratios = np.divide(blocks, steps, out=np.zeros_like(blocks), where=steps > 0)
     codes = np.clip(np.rint(ratios), -levels, levels).astype(np.int8)

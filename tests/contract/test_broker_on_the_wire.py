@@ -194,3 +194,15 @@ def test_a_queue_deleted_while_consuming_is_declared_and_consumed_again(
 ) -> None:
     rabbit.delete_queue(line.queue)
     line.assert_works_again()
+
+
+def test_a_library_that_falls_over_costs_a_connection_and_no_more(line: Line) -> None:
+    """pika 1.4 raises ValueError from deep inside where a peer resets as it is connected to."""
+
+    def fall_over() -> None:
+        raise ValueError("getpeername() failed")
+
+    for link in (line.publisher._link, line.subscription._link):  # type: ignore[attr-defined]
+        link.post(fall_over)
+    publish_until_confirmed(line.publisher, line.queue, "after")
+    assert "mafter" in take_ids(line.subscription, 1)

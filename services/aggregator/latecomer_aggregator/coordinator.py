@@ -26,7 +26,7 @@ from latecomer.lifecycle import Backoff
 from latecomer.store.port import Fold, Lease, ModelStore, Refusal
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer_aggregator import commit, optimizer, rounds
-from latecomer_aggregator.admission import Refused
+from latecomer_aggregator.admission import Reason, Refused
 from latecomer_aggregator.commit import Attempt, Published
 from latecomer_aggregator.leadership import Leadership
 from latecomer_aggregator.term import Term
@@ -184,7 +184,8 @@ class Coordinator:
                 return
             update = term.admission.read(sealed, self._store.read_payload)
         except Refused as refusal:
-            if not refusal.hostile:
+            if not refusal.hostile and refusal.reason is not Reason.UNKNOWN_SCHEMA:
+                # Who speaks another schema has no part in the next version either.
                 term.roster.heard(refusal.worker, self._clock.monotonic_s())
             self._refuse(term, delivery, refusal)
         else:

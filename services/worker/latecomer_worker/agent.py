@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 #: Verdicts are looked for this often, and so many at a time.
 VERDICTS_EVERY_S = 10.0
-VERDICTS_AT_A_TIME = 100
+VERDICTS_AT_A_TIME = 1000
 
 
 class Trainer(Protocol):
@@ -121,6 +121,10 @@ class Agent:
             self._idle(pause_s)
             return False
         return took_part
+
+    def send(self) -> None:
+        """Offer what waits to the broker, and nothing else."""
+        self._outbox.offer()
 
     def _step(self, wait_s: float) -> bool:
         self._outbox.offer()

@@ -99,6 +99,12 @@ def build(
     )
 
 
+def _send_all(agent: Agent, state: WorkerState, stop: Stop) -> None:
+    """One round means one update, however long it has to wait for the broker."""
+    while state.outgoing() and not stop.wait(STEP_S):
+        agent.send()
+
+
 def _backoff(seed: int | None) -> Backoff:
     return Backoff(first_s=0.5, ceiling_s=CEILING_S, rng=random.Random(seed))
 
@@ -139,11 +145,10 @@ def run(
         declare=settings.declare_topology,
     )
     log.info("worker.started", worker=worker, outbox=state.outgoing())
-    took_part = False
     try:
         while not stop.is_set():
-            took_part = agent.step(STEP_S) or took_part
-            if once and took_part and not state.outgoing():
+            if agent.step(STEP_S) and once:
+                _send_all(agent, state, stop)
                 break
     finally:
         # The outbox is on disk: whatever is not confirmed by now is sent at the next start.

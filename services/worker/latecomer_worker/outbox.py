@@ -18,13 +18,17 @@ from latecomer_worker.state import Outgoing, WorkerState
 
 log = structlog.get_logger()
 
+#: No update waits for a year: a device whose calendar says so has just learned the date.
+BELIEVED_S = 365 * 24 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an outbox may hold.
 
     The rule, where it holds more: what is older than ``max_age_s`` goes first, then the oldest,
-    until the rest fits ``max_bytes``. The newest is worth most and always stays.
+    until the rest fits ``max_bytes``. The newest is worth most and stays, however large. What is
+    given up is lost whole: it is in no residual of the codes.
     """
 
     max_bytes: int
@@ -104,6 +108,7 @@ class Outbox:
         return sent
 
     def _trim(self) -> None:
+        self._state.restamp_outgoing(now_s=self._clock.now_s(), believed_s=BELIEVED_S)
         dropped = self._state.drop_outgoing(
             created_before_s=self._clock.now_s() - self._limits.max_age_s,
             keep_bytes=self._limits.max_bytes,

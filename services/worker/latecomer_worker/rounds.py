@@ -76,8 +76,9 @@ class Rounds:
 
     def last_version(self) -> Version | None:
         """The version that was last trained on."""
-        last = self._last()
-        return Version(*last["version"]) if last else None
+        # The second is what release 0.1.0 remembered.
+        version = self._last().get("version") or self._state.fact("last_version")
+        return Version(*version) if version else None
 
     def trained(self, snapshot: Snapshot) -> None:
         """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
@@ -87,7 +88,7 @@ class Rounds:
             "version": snapshot.version,
             "manifest": snapshot.manifest.digest,
             "trained_s": self._clock.now_s(),
-            "times": self._last()["times"] + 1 if again else 1,
+            "times": self._last().get("times", 0) + 1 if again else 1,
             "patience_s": recipe.aggregation.max_wait_s + GRACE_S,
         }
         self._state.remember("last_round", last)
@@ -128,7 +129,7 @@ class Rounds:
         """The round of the version that is on disk, if nothing was trained for so long."""
         last = self._last()
         # A calendar that was set back does not tell how long ago that was: better once too often.
-        if not last or 0.0 <= self._clock.now_s() - last["trained_s"] < after_s:
+        if not last or 0.0 <= self._clock.now_s() - self._since_s(last) < after_s:
             return None
         held = self._cache.get(last["manifest"])
         recipe = held and self._cache.get(Manifest.from_bytes(held).recipe)
@@ -149,6 +150,10 @@ class Rounds:
         doublings = min(last["times"] - 1, MAX_DOUBLINGS)
         patience_s: float = last["patience_s"] * 2.0**doublings
         return min(self._alone_every_s, patience_s)
+
+    def _since_s(self, last: dict[str, Any]) -> float:
+        """What waited in the outbox for long had no time yet to become of anything."""
+        return max(float(last["trained_s"]), self._state.last_confirm_s())
 
     def _last(self) -> dict[str, Any]:
         return self._state.fact("last_round") or {}

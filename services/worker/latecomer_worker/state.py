@@ -120,8 +120,19 @@ class WorkerState:
         """No broker will ever take it."""
         self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
 
+    def restamp_outgoing(self, *, now_s: float, believed_s: float) -> None:
+        """Forget ages that cannot be: a calendar was wrong when, or since, an update was queued."""
+        self._execute(
+            "UPDATE outbox SET created_s = ? WHERE abs(? - created_s) > ?",
+            (now_s, now_s, believed_s),
+        )
+
+    def last_confirm_s(self) -> float:
+        """When the newest update whose verdict is not known was confirmed; 0 if there is none."""
+        return float(self._execute("SELECT coalesce(max(sent_s), 0) FROM awaited").fetchone()[0])
+
     def drop_outgoing(self, *, created_before_s: float, keep_bytes: int) -> list[str]:
-        """Give up what is too old, then the oldest until the rest fits; the newest always stays.
+        """Give up what is too old, then the oldest until the rest fits; the newest always fits.
 
         Returns the ids, oldest first.
         """
@@ -132,7 +143,7 @@ class WorkerState:
         dropped, kept_bytes = [], 0
         for place, (update_id, created_s, size_bytes) in enumerate(rows):
             kept_bytes += size_bytes
-            if place and (created_s < created_before_s or kept_bytes > keep_bytes):
+            if created_s < created_before_s or (place and kept_bytes > keep_bytes):
                 dropped.append(update_id)
         for update_id in dropped:
             self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))

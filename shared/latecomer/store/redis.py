@@ -208,14 +208,24 @@ class RedisStore:
         name = digest(payload)
         key = self._keys.payload(worker, name)
         with self._server.border():
-            done: Any = self._redis.strlen(key)
-        for start in range(done, len(payload), PIECE_BYTES):
-            with self._server.border():
-                pipe = self._redis.pipeline(transaction=False)
-                pipe.setrange(key, start, bytes(payload[start : start + PIECE_BYTES]))
-                pipe.expire(key, PAYLOAD_S)
-                pipe.execute()
+            start: Any = self._redis.strlen(key)
+            # Also what is there as a whole must live until the aggregator has read it.
+            self._redis.expire(key, PAYLOAD_S)
+        while start < len(payload):
+            there = self._write(key, start, bytes(payload[start : start + PIECE_BYTES]))
+            # Where the rest was lost meanwhile, the server filled up with zeros: all over again.
+            start = start + PIECE_BYTES if there or not start else 0
         return name
+
+    def _write(self, key: str, start: int, piece: bytes) -> bool:
+        """Write a piece at its place; whether there was anything before."""
+        with self._server.border():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.expire(key, PAYLOAD_S)
+            pipe.setrange(key, start, piece)
+            pipe.expire(key, PAYLOAD_S)
+            there, *_ = pipe.execute()
+        return bool(there)
 
     def read_payload(self, worker: str, payload_digest: str, size_bytes: int) -> bytes:
         """See ``ModelStore``."""

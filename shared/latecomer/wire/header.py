@@ -72,7 +72,7 @@ def unpack(view: memoryview, kind: str) -> tuple[dict[str, Any], int]:
         raise Undecodable("wrong_type", f"expected {kind!r}, got {str(header.get('type'))[:40]!r}")
     if not whole(header.get("schema")) or header["schema"] != SCHEMA:
         raise UnknownSchema(
-            f"schema {header.get('schema')!r}, known: {SCHEMA}",
+            f"schema {str(header.get('schema'))[:40]}, known: {SCHEMA}",
             update_id=_text(header.get("update_id")),
             worker=_text(header.get("worker")),
         )

@@ -527,3 +527,24 @@ def test_a_calendar_that_was_set_back_by_a_year_costs_one_round_too_many_and_no_
     device.state.remember("last_round", last | {"trained_s": scene.clock.now_s() + 365 * DAY_S})
     assert device.step()
     assert not device.step()
+
+
+def test_what_waited_long_for_its_broker_is_not_trained_again_as_soon_as_it_is_sent(
+    scene: Federation, device: Device
+) -> None:
+    scene.server.stop()
+    assert device.step()
+    scene.clock.advance(20 * (scene.recipe.aggregation.max_wait_s + GRACE_S))
+    scene.server.start()
+    assert not device.step()
+    assert device.state.outgoing() == 0
+    assert not device.step()
+
+
+def test_a_device_remembers_what_release_0_1_0_trained_on(
+    scene: Federation, device: Device
+) -> None:
+    device.state.remember("last_version", scene.manifest().version)
+    assert not device.step()
+    nudge(scene, scene.coordinator(), 1)
+    assert device.step()

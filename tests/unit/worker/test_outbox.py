@@ -8,7 +8,7 @@ from latecomer import wire
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Delivery, Message
 from latecomer.broker.topology import updates_queue
 from latecomer.errors import BrokerUnreachable, PublishRefused, StoreUnreachable, Unroutable
-from latecomer.store.redis import PIECE_BYTES, embedded
+from latecomer.store.redis import PIECE_BYTES, RedisStore, embedded
 from latecomer.tensors import digest
 from latecomer_worker.encode import encode
 from latecomer_worker.outbox import Limits, Outbox
@@ -254,3 +254,50 @@ def test_a_confirmed_update_is_awaited_until_its_verdict_is_known(
     assert state.awaited(limit=10) == ["w1:boot:2"]
     state.settle([], sent_before_s=scene.clock.now_s())
     assert state.awaited(limit=10) == []
+
+
+def test_also_the_newest_is_given_up_when_the_ledger_may_have_forgotten_it(
+    scene: Federation, state: WorkerState
+) -> None:
+    queue(state, 1)
+    scene.clock.advance(8 * DAY_S)
+    assert outbox_of(scene, state).send() == 0
+    assert state.outgoing() == 0
+
+
+def test_a_device_that_has_just_learned_the_date_loses_nothing(
+    scene: Federation, state: WorkerState
+) -> None:
+    """No battery behind its clock: what it queued in 1970 was queued a moment ago."""
+    for seq in (1, 2):
+        state.put_outgoing(encode(make_update("w1", seq)), created_s=60.0 * seq)
+    assert outbox_of(scene, state).send() == 2
+
+
+class VanishingStore(RedisStore):
+    """A server that forgets an upload half-way, once."""
+
+    forgets = True
+
+    def _write(self, key: str, start: int, piece: bytes) -> bool:
+        if start and self.forgets:
+            self.forgets = False
+            self._redis.delete(key)
+        return super()._write(key, start, piece)
+
+
+def test_an_upload_that_was_forgotten_half_way_begins_again(scene: Federation) -> None:
+    store = VanishingStore(embedded(scene.redis), federation=FEDERATION, clock=scene.clock)
+    payload = np.arange(wire.MAX_INLINE_BYTES // 4 + 1, dtype=np.float32).tobytes()
+    name = store.stage_payload("w1", payload)
+    assert store.read_payload("w1", name, len(payload)) == payload
+
+
+def test_an_upload_that_is_whole_lives_on(scene: Federation) -> None:
+    payload = bytes(PIECE_BYTES)
+    client = embedded(scene.redis)
+    name = scene.store.stage_payload("w1", payload)
+    key = f"lc:{{{FEDERATION}}}:u:w1:{name}"
+    client.expire(key, 60)
+    scene.store.stage_payload("w1", payload)
+    assert client.ttl(key) > 3600

@@ -14,6 +14,7 @@ Laws:
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -149,6 +150,7 @@ class Link:
         self._closing = False
         self._failures = 0
         self._connection: SelectConnection | None = None
+        self._given_up: SelectConnection | None = None
         self._cause: LatecomerError | None = None
         self._steps: Iterator[Step] = iter(())
         self._timers: dict[str, object] = {}
@@ -189,18 +191,26 @@ class Link:
         self._leave()
 
     def _run(self) -> None:
-        try:
-            self._loop.start()
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        with self._gate:
-            expected, self._closing = self._closing, True
-        if not expected:
-            # Nobody may wait for a thread that fell over; its traceback is on stderr.
-            self._role.lost(Permanent("The thread of a broker connection died"))
+        running = True
+        while running:
+            try:
+                self._loop.start()
+                running = False
+            except Exception as error:  # noqa: BLE001 - pika's, from deep inside of its loop
+                self._fell_over(error)
         self._loop.close()
+
+    def _fell_over(self, error: Exception) -> None:
+        """An attempt in which pika itself raised is lost like any other.
+
+        (A peer that resets at the very moment of connecting makes pika 1.4 raise ValueError.)
+        """
+        self._given_up = self._connection
+        if self._given_up is not None and self._given_up.is_open:
+            # Half a connection must not go on consuming for nobody.
+            with suppress(Exception):
+                self._abort(self._given_up)
+        self._connection_closed(None, error)
 
     def _open(self) -> None:
         self._cause = None
@@ -256,7 +266,9 @@ class Link:
         # pika has no public way to drop a socket that the broker no longer answers on.
         connection._terminate_stream(StreamLostError("dropped by this side"))  # noqa: SLF001
 
-    def _connection_closed(self, _connection: SelectConnection, reason: Exception) -> None:
+    def _connection_closed(self, connection: SelectConnection | None, reason: Exception) -> None:
+        if connection is not None and connection is self._given_up:
+            return
         error = self._cause or translate(reason)
         self._connection = None
         self._cancel("abort")

@@ -24,6 +24,9 @@ from latecomer.errors import (
     Unroutable,
 )
 
+#: A phone at the edge of a cell still sends this much; its confirm may take as long as its body.
+SLOWEST_BYTES_PER_S = 32 * 1024
+
 
 @dataclass(eq=False, slots=True)
 class _Outgoing:
@@ -70,12 +73,13 @@ class RabbitPublisher:
         outgoing = _Outgoing(message, mandatory)
         if not self._link.post(partial(self._send, outgoing)):
             raise BrokerUnreachable("This publisher is closed")
+        timeout_s = self._confirm_timeout_s + len(message.body) / SLOWEST_BYTES_PER_S
         try:
-            outgoing.confirmed.result(self._confirm_timeout_s)
+            outgoing.confirmed.result(timeout_s)
         except TimeoutError:
             self._link.post(partial(self._give_up, outgoing))
             raise BrokerUnreachable(
-                f"RabbitMQ did not confirm {message.message_id!r} in {self._confirm_timeout_s} s",
+                f"RabbitMQ did not confirm {message.message_id!r} in {timeout_s:.0f} s",
             ) from None
 
     def close(self) -> None:
