@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
+import readme
 from latecomer.evaluation.intervals import student_t
 from latecomer.recipe import load_recipe
 from latecomer_cli import demo
 from latecomer_cli.output import Format, Output
 
-ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "recipes" / "retail.toml"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- figures: made by `make figures` -->\n", "<!-- end of figures -->\n"
+RECIPE = readme.ROOT / "recipes" / "retail.toml"
+BEGIN, END = "<!-- figures: made by `make figures` -->", "<!-- end of figures -->"
 
 SEEDS = (1, 2, 3)
 METRICS = ("recall@10", "precision@10", "f1@10", "ndcg@10")
@@ -38,7 +37,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     return reports
 
 
-def table(reports: list[dict[str, Any]]) -> str:
+def table(reports: list[dict[str, Any]]) -> list[str]:
     """Mean over seeds, and the half-width of its 95 % Student-t interval."""
     lines = [f"| | {' | '.join(METRICS)} |", f"|---|{'---|' * len(METRICS)}"]
     for system, name in NAMES.items():
@@ -47,7 +46,7 @@ def table(reports: list[dict[str, Any]]) -> str:
             found = student_t(np.array([each["metrics"][system][metric] for each in reports]))
             cells.append(f"{found.mean:.4f} ± {found.high - found.mean:.4f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def facts(reports: list[dict[str, Any]]) -> str:
@@ -66,12 +65,8 @@ def facts(reports: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure, and rewrite the README between its markers."""
-    reports = measure(ROOT / "runs" / "figures")
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    block = f"{BEGIN}\n{table(reports)}\n\n{facts(reports)}\n\n{END}"
-    README.write_text(before + block + after, encoding="utf-8")
+    reports = measure(readme.ROOT / "runs" / "figures")
+    readme.replace(BEGIN, END, [*table(reports), "", facts(reports)])
     sys.stdout.write(json.dumps([each["metrics"] for each in reports], indent=2) + "\n")
 
 
