@@ -84,7 +84,7 @@ def rendered() -> str:
 def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
     store = logins.store("aggregator")
     logins.admin.release(logins.lease)
-    lease = lead(store, "aggregator")
+    lease = lead(store)
     assert store.renew(lease, 60)
     superseded = frozenset({"1.0", *named(b"v0..")})
     publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2"),), superseded=superseded)
