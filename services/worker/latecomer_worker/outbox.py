@@ -97,7 +97,8 @@ class Outbox:
             BrokerUnreachable, PublishRefused, Unroutable, StoreUnreachable: What was not
                 confirmed stays in the outbox.
         """
-        self._trim()
+        if self._state.outgoing():
+            self._trim()
         sent = 0
         while (outgoing := self._state.next_outgoing()) is not None:
             if self._publish(outgoing):
