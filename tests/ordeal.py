@@ -136,13 +136,17 @@ class Ordeal:
         process.join()
 
     def stop(self, names: list[str]) -> dict[str, int | None]:
-        """SIGTERM to these, and their exit codes."""
+        """SIGTERM to these, and their exit codes; none may hang."""
         for name in names:
             self.signal(name, signal.SIGTERM)
-        stopping = {name: self.processes.pop(name) for name in names}
+        stopping = {name: self.processes[name] for name in names}
         for process in stopping.values():
             process.join(PATIENCE_S)
-        return {name: process.exitcode for name, process in stopping.items()}
+        codes = {name: process.exitcode for name, process in stopping.items()}
+        for name in names:
+            self.kill(name)
+        assert None not in codes.values(), f"still there {PATIENCE_S} s after SIGTERM: {codes}"
+        return codes
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """To a process: SIGTERM, SIGSTOP, SIGCONT."""

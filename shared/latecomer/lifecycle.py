@@ -1,8 +1,9 @@
 """Stopping by design: signals set an event, loops look at it, and nothing dies in between."""
 
+import os
 import random
+import select
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,13 +22,47 @@ class Stop(Protocol):
         ...
 
 
+class SignalledStop:
+    """A ``Stop`` that a signal handler may set. Waited on by one thread at a time.
+
+    Not a ``threading.Event``: its lock is held for an instant at either end of every wait, and a
+    handler that runs in that instant, on the same thread, waits for the lock for ever. A flag and
+    a pipe need no lock.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._readable, self._writable = os.pipe()
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        return self._set
+
+    def set(self) -> None:
+        """Stop; whoever waits returns."""
+        if not self._set:
+            self._set = True
+            os.write(self._writable, b"\0")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, or for so many seconds; whether it is set."""
+        if not self._set:
+            select.select([self._readable], [], [], timeout)
+        return self._set
+
+    def close(self) -> None:
+        """Give the pipe back; whether it was set stays known."""
+        os.close(self._readable)
+        os.close(self._writable)
+
+
 @contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the former handlers return afterwards.
+def stop_signal() -> Iterator[SignalledStop]:
+    """A stop that SIGTERM and SIGINT set; the former handlers return afterwards.
 
     A second SIGINT raises KeyboardInterrupt, for the person who cannot wait.
     """
-    stop = threading.Event()
+    stop = SignalledStop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
@@ -40,6 +75,7 @@ def stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        stop.close()
 
 
 #: Doublings beyond this are past any ceiling; more would only overflow on a very bad night.

@@ -1,6 +1,5 @@
 """The demo's devices: production agents, and what makes some of them slow, absent or hostile."""
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -171,7 +170,7 @@ class Misbehaving:
         self._store = store
         self._sent = 0
 
-    def run(self, stop: threading.Event, pause_s: float) -> None:
+    def run(self, stop: Stop, pause_s: float) -> None:
         """Misbehave until told to stop."""
         while not stop.wait(pause_s):
             head = self._store.head()

@@ -2,7 +2,6 @@
 
 import fcntl
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, NotInitialised
 from latecomer.events import UpdateSubmitted
 from latecomer.interactions.schema import Catalogue
+from latecomer.lifecycle import Stop
 from latecomer.recipe import FleetWorker, Recipe, round_of
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
@@ -83,7 +83,7 @@ class Work:
     entry: FleetWorker | None
     data: Path | None
 
-    def run(self, stop: threading.Event, *, once: bool) -> None:
+    def run(self, stop: Stop, *, once: bool) -> None:
         """Take part in rounds until told to stop."""
         assert self.entry is not None, "a worker has a name"
         with self._state() as state:
@@ -97,7 +97,7 @@ class Work:
                 once=once,
             )
 
-    def dry_run(self, stop: threading.Event) -> dict[str, Any]:
+    def dry_run(self, stop: Stop) -> dict[str, Any]:
         """Train one round on the head and describe the update; nothing is kept or sent."""
         assert self.entry is not None, "a worker has a name"
         snapshot = self._head()

@@ -1,13 +1,19 @@
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latecomer.lifecycle import Backoff, full_jitter_s, stop_signal
+
+#: What ``sys.settrace`` takes.
+Tracer: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 BOTH = [signal.SIGTERM, signal.SIGINT]
 
@@ -80,6 +86,40 @@ def test_a_signal_sets_the_event_and_nothing_dies(number: signal.Signals) -> Non
         assert not stop.is_set()
         os.kill(os.getpid(), number)
         assert stop.wait(timeout=10)
+
+
+@pytest.mark.parametrize("line", range(8))
+def test_a_signal_may_come_at_any_line_of_a_wait(line: int) -> None:
+    """A lock that both the wait and the handler take would never be given back."""
+    hit = 0
+
+    def at_the_line(_frame: FrameType, event: str, _argument: object) -> "Tracer":
+        nonlocal hit
+        hit += event == "line"
+        if hit == line:
+            signal.raise_signal(signal.SIGTERM)
+        return at_the_line
+
+    def too_late(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError("the signal's handler hangs")
+
+    signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, 10.0)
+    with stop_signal() as stop:
+        sys.settrace(at_the_line)
+        stop.wait(0.01)
+        sys.settrace(None)
+        # Later than the wait's last line: it comes with the next thing that is done.
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.wait(10.0)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def test_what_was_set_is_still_known_afterwards() -> None:
+    with stop_signal() as stop:
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.is_set()
+    assert stop.wait(10.0)
 
 
 def test_a_second_interrupt_is_for_who_cannot_wait() -> None:
