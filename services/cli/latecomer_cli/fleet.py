@@ -19,6 +19,7 @@ from latecomer.broker.topology import UPDATES, Topology, update_key
 from latecomer.errors import BrokerUnreachable, LatecomerError
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.events import UpdateSubmitted, Version
+from latecomer.lifecycle import Stop
 from latecomer.recommenders.port import Plan, Recommender, Trained
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Kind, Layout, State, TensorDelta
