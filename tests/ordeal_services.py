@@ -94,7 +94,8 @@ def work(orders: Orders) -> None:
             worker=orders.name,
             state=state,
             cache=ChunkCache(files / "chunks"),
-            open_site=lambda _snapshot: AuditTrainer(
+            open_site=lambda snapshot: AuditTrainer(
+                snapshot.manifest.layout,
                 orders.row,
                 state,
                 train_for=lambda: stop.wait(orders.train_s),

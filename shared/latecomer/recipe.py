@@ -10,7 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
@@ -18,7 +25,14 @@ from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.interactions.schema import Columns
 from latecomer.interactions.selection import Selection
-from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
+from latecomer.recommenders.settings import (
+    MODELS,
+    TRAINING,
+    GramModel,
+    GramTraining,
+    TwoTowerModel,
+    TwoTowerTraining,
+)
 from latecomer.store.port import Head
 from latecomer.validation import problems
 from latecomer.wire import Codec
@@ -88,6 +102,13 @@ class Adagrad(_Section):
 Optimizer = Sgd | AdamW | Adagrad
 
 OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
+
+
+#: The models that a table chooses from by a key of its own, by the table's name.
+BRANCHES = {"optimizer": OPTIMIZERS, "model": MODELS, "training": TRAINING}
+
+#: What recipes mean that name no family: those of releases which had one.
+FIRST_FAMILY = "two_tower"
 
 
 class Aggregation(_Section):
@@ -239,13 +260,26 @@ class Recipe(_Section):
     title: str = ""
     seed: int = Field(1, ge=0)
     data: Data
-    model: TwoTowerModel
-    training: TwoTowerTraining
+    model: Annotated[TwoTowerModel | GramModel, Field(discriminator="family")]
+    training: Annotated[TwoTowerTraining | GramTraining, Field(discriminator="family")]
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_family(cls, body: Any) -> Any:
+        """The model's family says which training there is; a recipe names it once."""
+        if not isinstance(body, dict) or not isinstance(model := body.get("model"), dict):
+            return body
+        family = model.get("family", FIRST_FAMILY)
+        training = body.get("training", {} if family == "gram" else None)
+        chosen = {**body, "model": {**model, "family": family}}
+        if isinstance(training, dict):
+            chosen["training"] = {**training, "family": family}
+        return chosen
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as published with version 0."""
@@ -293,4 +327,4 @@ def _checked(body: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(body)
     except ValidationError as error:
-        raise BadConfiguration(f"{where}: {problems(error, Recipe, OPTIMIZERS)}") from error
+        raise BadConfiguration(f"{where}: {problems(error, Recipe, BRANCHES)}") from error

@@ -41,17 +41,22 @@ class Kind(StrEnum):
 
     ``dense``: averaged over the updates of a buffer. ``rows``: an embedding table, each row
     averaged over the updates that touched it. ``sum``: additive statistics, added up; staleness
-    does not matter to them at all.
+    does not matter to them at all, and workers add to them without ever holding them. ``derived``:
+    what the aggregator computes from the sums; workers hold it, and no update carries it.
     """
 
     DENSE = "dense"
     ROWS = "rows"
     SUM = "sum"
+    DERIVED = "derived"
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, kind and shape of one float32 tensor; ``rows`` tensors have shape (rows, width)."""
+    """Name, kind and shape of one float32 tensor; ``rows`` tensors have shape (rows, width).
+
+    So does a ``sum`` of which updates carry only the rows that they add to.
+    """
 
     name: str
     kind: Kind
@@ -91,6 +96,16 @@ class Layout:
     def digest(self) -> str:
         """Names the layout: the digest of its JSON form."""
         return digest(json.dumps(self.to_json(), separators=(",", ":")).encode())
+
+    @cached_property
+    def held(self) -> "Layout":
+        """What a worker holds of a version: all but the sums."""
+        return Layout(tuple(spec for spec in self.tensors if spec.kind is not Kind.SUM))
+
+    @cached_property
+    def additive(self) -> bool:
+        """Whether updates carry nothing but sums, to which staleness does not matter."""
+        return all(spec.kind in {Kind.SUM, Kind.DERIVED} for spec in self.tensors)
 
     @cached_property
     def size(self) -> int:
@@ -136,8 +151,9 @@ class TensorDelta:
     """The change of one tensor.
 
     Attributes:
-        rows: For tables, the touched rows, strictly increasing uint32 of shape (n,); else None.
-        values: For tables (n, width); else the tensor's own shape. float32 or float16.
+        rows: For tables, the touched rows, strictly increasing uint32 of shape (n,); also where
+            few rows of a ``sum`` are added to. Else None.
+        values: With rows (n, width); else the tensor's own shape. float32 or float16.
     """
 
     values: npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -148,9 +164,11 @@ Delta = Mapping[str, TensorDelta]
 
 
 def difference(layout: Layout, base: State, trained: State) -> dict[str, TensorDelta]:
-    """``trained - base``; tensors and rows that did not change are left out."""
+    """``trained - base``; rows that did not change, or tensors ``trained`` lacks, are left out."""
     delta = {}
     for spec in layout:
+        if spec.name not in trained:
+            continue
         change = trained[spec.name] - base[spec.name]
         if spec.kind is Kind.ROWS:
             rows = np.flatnonzero(change.any(axis=1)).astype(np.uint32)
@@ -182,13 +200,26 @@ def check_delta(layout: Layout, delta: Delta) -> None:
         if name not in layout:
             raise LayoutMismatch(f"tensor {name!r} is unknown")
         spec = layout[name]
-        if (change.rows is None) is (spec.kind is Kind.ROWS):
+        if not _carries(spec, change):
             raise LayoutMismatch(f"tensor {name!r} is of kind {spec.kind}, its delta is not")
         if change.rows is None:
             if change.values.shape != spec.shape:
                 raise LayoutMismatch(f"tensor {name!r}: {change.values.shape} is not {spec.shape}")
         else:
             _check_rows(spec, change.rows, change.values.shape)
+
+
+def _carries(spec: TensorSpec, change: TensorDelta) -> bool:
+    """Whether a tensor of this kind takes a change of this form."""
+    match spec.kind:
+        case Kind.DENSE:
+            return change.rows is None
+        case Kind.ROWS:
+            return change.rows is not None
+        case Kind.SUM:
+            return change.rows is None or len(spec.shape) == 2  # noqa: PLR2004 - (rows, width)
+        case Kind.DERIVED:
+            return False
 
 
 def _check_rows(

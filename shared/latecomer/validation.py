@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 Model = type[BaseModel]
+Branches = Mapping[str, Mapping[str, Model]]
 
 #: What pydantic calls types, as a person who writes TOML would.
 TYPES = {
@@ -34,13 +35,13 @@ def first_problem(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
-def problems(error: ValidationError, root: Model, branches: Mapping[str, Model]) -> str:
+def problems(error: ValidationError, root: Model, branches: Branches) -> str:
     """Every finding, for a person who wrote the file.
 
     Args:
         error: What validating the file as ``root`` raised.
         root: The whole file's model.
-        branches: Models that a table's ``name`` chooses from, by that name.
+        branches: Models that a table chooses from by a key of its own, by the table's name.
     """
     page = _Page(root, branches)
     return "; ".join(page.sentence(each) for each in error.errors(include_url=False))
@@ -51,7 +52,7 @@ class _Page:
     """A kind of file, to look up what is allowed where."""
 
     root: Model
-    branches: Mapping[str, Model]
+    branches: Branches
 
     def sentence(self, problem: Any) -> str:
         path, kind = self._path(problem["loc"]), problem["type"]
@@ -61,9 +62,10 @@ class _Page:
             case "missing":
                 return f"{path}: required"
             case "union_tag_not_found":
-                return f"{path}.name: required, one of {self._names()}"
+                return f"{path}.{_tag(problem)}: required, one of {self._names(problem['loc'])}"
             case "union_tag_invalid":
-                return f"{path}.name: must be one of {self._names()}, got {problem['ctx']['tag']!r}"
+                rule, kind = self._names(problem["loc"]), problem["ctx"]["tag"]
+                return f"{path}.{_tag(problem)}: must be one of {rule}, got {kind!r}"
             case "string_pattern_mismatch":
                 rule = f"must be {PATTERNS.get(problem['loc'][-1], A_NAME)}"
             case _ if kind in TYPES:
@@ -72,8 +74,8 @@ class _Page:
                 rule = problem["msg"].replace("Input should be", "must be")
         return f"{path}: {rule}, got {reprlib.repr(problem['input'])}"
 
-    def _names(self) -> str:
-        return ", ".join(map(repr, self.branches))
+    def _names(self, place: tuple[str | int, ...]) -> str:
+        return ", ".join(map(repr, self.branches[str(place[-1])]))
 
     def _instead(self, place: tuple[str | int, ...]) -> str:
         allowed = self._allowed(place[:-1])
@@ -83,22 +85,34 @@ class _Page:
 
     def _path(self, place: tuple[str | int, ...]) -> str:
         """As written in the file, which names a branch inside its table and not in a path."""
-        inner = [str(part) for part in place[:-1] if part not in self.branches]
+        inner = [str(part) for table, part in _steps(place[:-1]) if part not in self._of(table)]
         return ".".join([*inner, str(place[-1])])
 
     def _allowed(self, place: tuple[str | int, ...]) -> list[str]:
         """The keys of the section at ``place``; a union's branch is in it by its tag."""
         section = self.root
-        for part in place:
-            section = self._inner(section, part)
-        return sorted(section.model_fields)
+        for table, part in _steps(place):
+            section = self._of(table).get(str(part)) or self._inner(section, part)
+        return sorted(name for name, each in section.model_fields.items() if not each.exclude)
+
+    def _of(self, table: str | int) -> Mapping[str, Model]:
+        """The branches of a table."""
+        return self.branches.get(str(table), {})
 
     def _inner(self, section: Model, part: str | int) -> Model:
         if isinstance(part, int):
             return section
-        if part in self.branches:
-            return self.branches[part]
         annotation = section.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
         models = [each for each in candidates if hasattr(each, "model_fields")]
         return models[0] if models else section
+
+
+def _steps(place: tuple[str | int, ...]) -> list[tuple[str | int, str | int]]:
+    """Each part of a place with the one before it."""
+    return list(zip(("", *place), place, strict=False))
+
+
+def _tag(problem: Any) -> str:
+    """The key that chooses a branch, which pydantic quotes."""
+    return str(problem["ctx"]["discriminator"]).strip("'")

@@ -15,7 +15,7 @@ from latecomer import wire
 from latecomer.broker.topology import DEAD, UPDATES, update_key
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.recipe import load_recipe
-from latecomer.recommenders.two_tower import TwoTower
+from latecomer.recommenders.families import family
 from latecomer.tensors import TensorDelta
 from server import eventually
 
@@ -169,7 +169,7 @@ def _update(
     federation: str | None = None,
 ) -> bytes:
     """An update as an outsider would write it, from the layout's digest and the recipe alone."""
-    layout = TwoTower(load_recipe(Path(deployed.recipe)).model).layout(40)
+    layout = family(load_recipe(Path(deployed.recipe)).model).layout(40)
     return wire.encode_update(
         UpdateSubmitted(
             federation=federation or deployed.federation,

@@ -174,7 +174,7 @@ class Admission:
             raise _refused(header, Reason.WRONG_EPOCH, detail)
         if base.number > head.number:
             raise _refused(header, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
-        if self.staleness(header) > self.limits.staleness_limit:
+        if self.staleness(header) > self.limits.staleness_limit and not self.layout.additive:
             detail = (
                 f"staleness {self.staleness(header)} exceeds the limit of "
                 f"{self.limits.staleness_limit} versions; fetch {head} and train again"

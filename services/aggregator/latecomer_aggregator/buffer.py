@@ -28,9 +28,9 @@ class _Accumulator:
     def add(self, change: TensorDelta, weight: float, scratch: Array) -> None:
         if change.rows is None:
             _add_scaled(self.total, change.values, weight, scratch)
-        else:
-            assert self.contributors is not None, "check_delta admits rows for tables only"
-            self.total[change.rows] += np.multiply(change.values, weight, dtype=np.float32)
+            return
+        self.total[change.rows] += np.multiply(change.values, weight, dtype=np.float32)
+        if self.contributors is not None:
             self.contributors[change.rows] += 1
 
 

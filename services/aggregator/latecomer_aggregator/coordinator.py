@@ -6,6 +6,7 @@ Everything else happens in other modules, each called once from here.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -257,6 +258,7 @@ class Coordinator:
             before.model,
             before.optimizer,
             term.buffer.mean(divisor, row_floor=limits.row_floor),
+            term.derive and partial(term.derive, between=self._leadership.hold),
         )
         folds = tuple(term.buffer.folds)
         return commit.prepare(

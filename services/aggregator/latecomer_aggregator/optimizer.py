@@ -3,13 +3,14 @@
 The mean delta is an ascent direction (trained minus base), so every rule adds. Each is a pure
 function of (model, its own state, mean delta); new arrays come out, so that a commit that fails
 leaves the old version intact. Rows that nobody touched do not move, and their state does not
-either. ``sum`` tensors are statistics: what came in is added, whatever the optimiser.
+either. ``sum`` tensors are statistics: what came in is added, whatever the optimiser; and what a
+family derives from them is derived again.
 
 Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Loshchilov and Hutter
 2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -137,7 +138,7 @@ def state_layout(optimizer: ServerOptimizer, model: Layout) -> Layout:
         tuple(
             TensorSpec(f"{spec.name}/{slot}", Kind.DENSE, shape)
             for spec in model
-            if spec.kind is not Kind.SUM
+            if spec.kind in {Kind.DENSE, Kind.ROWS}
             for slot, shape in optimizer.slots(spec)
         )
     )
@@ -149,8 +150,18 @@ def step(
     model: Mapping[str, Array],
     state: Mapping[str, Array],
     mean: Mapping[str, TensorDelta],
+    derive: Callable[[Mapping[str, Array]], Mutable] | None = None,
 ) -> tuple[Mutable, Mutable]:
-    """The next version's model and optimiser state; the arguments stay as they are."""
+    """The next version's model and optimiser state; the arguments stay as they are.
+
+    Args:
+        optimizer: Moves ``dense`` and ``rows`` tensors.
+        layout: Of the model.
+        model: Of the version before.
+        state: The optimiser's own, of the version before.
+        mean: What the buffer made of the updates.
+        derive: The family's, from the sums to its ``derived`` tensors; None if it has none.
+    """
     next_model = {name: array.copy() for name, array in model.items()}
     next_state = {name: array.copy() for name, array in state.items()}
     for name, change in mean.items():
@@ -162,4 +173,6 @@ def step(
         slots = {slot: next_state[f"{name}/{slot}"] for slot, _ in optimizer.slots(spec)}
         g = change.values.astype(np.float32, copy=False)
         optimizer.move(next_model[name], slots, touched, g)
+    if derive is not None:
+        next_model |= derive(next_model)
     return next_model, next_state

@@ -4,6 +4,7 @@ from collections import deque
 
 from latecomer.broker.port import Delivery, Subscription
 from latecomer.recipe import Recipe
+from latecomer.recommenders import derived
 from latecomer.store.port import Lease
 from latecomer_aggregator import optimizer, rounds, staleness
 from latecomer_aggregator.admission import Admission
@@ -39,6 +40,7 @@ class Term:
         self.recipe = recipe
         self.updates = updates
         self.optimizer = optimizer.build(limits.optimizer)
+        self.derive = derived.rule(recipe.model)
         self.weigh = staleness.rule(limits.staleness)
         self.roster = rounds.Roster(limits.live_s, settle_s=limits.max_wait_s, started_s=now_s)
         self.inbox: deque[Delivery] = deque()

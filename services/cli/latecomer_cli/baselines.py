@@ -9,7 +9,10 @@ from latecomer.evaluation.protocol import RankingProtocol, RankingResult
 from latecomer.evaluation.ranking import Ids
 from latecomer.interactions.splits import Target
 from latecomer.recipe import Recipe
+from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Plan
+from latecomer.tensors import applied
 from latecomer_cli.recommend import protocol_of
 from latecomer_worker.site import Site
 
@@ -29,21 +32,30 @@ def most_popular(
     ]
 
 
-def local_only(recipe: Recipe, site: Site, items: int, *, passes: int, seed: int) -> RankingResult:
+def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> RankingResult:
     """The same model, trained by one site alone with as many passes as it took part in rounds."""
     model_family = family(recipe.model)
-    rng = np.random.default_rng(seed)
+    layout, model = model_family.layout(items), model_family.initial(items, seed=recipe.seed)
     trained = model_family.train(
-        model_family.initial(items, seed=recipe.seed),
+        {spec.name: model[spec.name] for spec in layout.held},
         model_family.initial_private(len(site.users)),
         site.split.train,
-        plan={**recipe.training.model_dump(mode="json"), "passes": max(1, passes)},
-        rng=rng,
+        plan=_repeated(recipe, max(1, rounds)),
+        rng=np.random.default_rng(seed),
         should_stop=lambda: False,
     )
+    model = applied(layout, model, trained.delta(layout, model))
+    if (derive := derived.rule(recipe.model)) is not None:
+        model |= derive(model)
     known = site.split.known("test")
-    score = model_family.scorer(trained.model, trained.private, known)
+    score = model_family.scorer(model, trained.private, known)
     return protocol_of(recipe).evaluate(score, known, site.split.test)
+
+
+def _repeated(recipe: Recipe, rounds: int) -> Plan:
+    """The plan of a round as one of so many; statistics are counted once in any case."""
+    plan = recipe.training.model_dump(mode="json")
+    return {**plan, "passes": rounds * plan["passes"]} if "passes" in plan else plan
 
 
 def held_out(site: Site, target: Target) -> Ids:

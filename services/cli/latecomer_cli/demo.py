@@ -209,8 +209,9 @@ def _screen(output: Output) -> Iterator[Any]:
 
 def _model(embedded: EmbeddedFederation, head: Head) -> dict[str, Array]:
     manifest = embedded.store.manifest(head.version)
-    blobs = embedded.store.read({each for names in manifest.model.values() for each in names})
-    return chunks.joined(manifest.layout, manifest.model, blobs)
+    held = manifest.layout.held
+    blobs = embedded.store.read({each for spec in held for each in manifest.model[spec.name]})
+    return chunks.joined(held, manifest.model, blobs)
 
 
 def _judge(
@@ -225,10 +226,9 @@ def _judge(
     for number, name in enumerate(scene.honest()):
         ours.append(embedded.trainer(name).evaluate(model, target="test"))
         rounds = fleet[name].accepted if name in fleet else 1
-        passes = rounds * recipe.training.passes
         site = scene.sites[name]
         alone.append(
-            baselines.local_only(recipe, site, items, passes=passes, seed=recipe.seed + number)
+            baselines.local_only(recipe, site, items, rounds=rounds, seed=recipe.seed + number)
         )
     popular = baselines.most_popular(scene.in_order(), items, recommend.protocol_of(recipe), "test")
     return [

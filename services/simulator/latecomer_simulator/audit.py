@@ -5,7 +5,7 @@ rest of the system believes. Beside the cells, a dense tensor and a table take r
 that a replay in another order or with other weights cannot give the same bits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from latecomer.events import UpdateSubmitted
 from latecomer.recipe import Recipe
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import Head, ModelStore
-from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
+from latecomer.tensors import Kind, Layout, State, TensorDelta, TensorSpec
 from latecomer_aggregator import commit, optimizer
 from latecomer_worker.state import WorkerState
 
@@ -94,12 +94,14 @@ class AuditTrainer:
     """Trains by leaving a mark; stands where a worker's trainer stands.
 
     Attributes:
+        shape: The model's layout.
         worker: This worker's row of cells.
         state: Where the next slot is kept, in the same transaction as the outbox.
         train_for: Takes as long as training would.
         more: Whether there is anything left to learn, for a worker at this slot.
     """
 
+    shape: Layout
     worker: int
     state: WorkerState
     train_for: Callable[[], object]
@@ -122,12 +124,15 @@ class AuditTrainer:
         self.train_for()
         slot = self._next_slot()
         if not self.more(slot):
-            return Trained(dict(model), {}, examples=0, steps=0, loss=float("nan"))
-        return Trained(_marked(model, Cell(self.worker, slot)), {}, examples=1, steps=1, loss=0.0)
+            return Trained({}, {}, examples=0, steps=0, loss=float("nan"))
+        return _marked(model, Cell(self.worker, slot), self.shape)
 
-    def keep(self, _private: Mapping[str, Array], state: WorkerState) -> None:
+    def keep(self, _trained: Trained, state: WorkerState, _update_id: str) -> None:
         """The update is in the outbox: the next one gets the next cell."""
         state.remember("audit_slot", self._next_slot() + 1)
+
+    def recall(self, state: WorkerState) -> None:
+        """There is nothing private."""
 
     def _next_slot(self) -> int:
         return int(self.state.fact("audit_slot") or 0)
@@ -142,15 +147,18 @@ def decoded(body: bytes, payload: bytes) -> UpdateSubmitted:
 
 def cell_of(update: UpdateSubmitted) -> Cell:
     """The cell that an update marks."""
-    worker, slot = np.argwhere(update.delta["cells"].values)[0]
-    return Cell(int(worker), int(slot))
+    cells = update.delta["cells"]
+    assert cells.rows is not None, "one row of one worker"
+    return Cell(int(cells.rows[0]), int(cells.values[0].argmax()))
 
 
-def _marked(model: State, cell: Cell) -> dict[str, Array]:
+def _marked(model: State, cell: Cell, shape: Layout) -> Trained:
     rng = np.random.default_rng(cell)
     trained = {name: array.copy() for name, array in model.items()}
-    trained["cells"][cell] += 1
     trained["dense"] += rng.normal(size=DENSE).astype(np.float32)
     touched = rng.choice(ROWS, size=3, replace=False)
     trained["table"][touched] += rng.normal(size=(3, WIDTH)).astype(np.float32)
-    return trained
+    mark = np.zeros((1, shape["cells"].shape[1]), np.float32)
+    mark[0, cell.slot] = 1
+    additions = {"cells": TensorDelta(mark, np.array([cell.worker], np.uint32))}
+    return Trained(trained, {}, examples=1, steps=1, loss=0.0, additions=additions)

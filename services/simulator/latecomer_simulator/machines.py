@@ -182,8 +182,8 @@ class WorkerMachine(Machine):
             store=self.crossings.store(self.line.store(self.world.store())),
             state=state,
             cache=ChunkCache(self.world.folder / self.name / "chunks"),
-            open_site=lambda _snapshot: audit.AuditTrainer(
-                self._row, state, self._train, self.world.more
+            open_site=lambda snapshot: audit.AuditTrainer(
+                snapshot.manifest.layout, self._row, state, self._train, self.world.more
             ),
             clock=self.clock,
             stop=self.stop,

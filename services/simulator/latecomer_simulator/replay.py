@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from latecomer.broker.port import Delivery
 from latecomer.events import UpdateSubmitted
 from latecomer.recipe import Recipe
+from latecomer.recommenders import derived
 from latecomer.store.port import Manifest
 from latecomer.tensors import Array
 from latecomer_aggregator import optimizer
@@ -41,6 +42,7 @@ def replay(
     Raises:
         KeyError: A version names an update that nobody sent.
     """
+    derive = derived.rule(recipe.model)
     rule = optimizer.build(recipe.aggregation.optimizer)
     model, state = dict(initial), dict(optimizer_state)
     for manifest in manifests:
@@ -48,5 +50,5 @@ def replay(
         for fold in manifest.folds:
             buffer.fold(fold, updates[fold.update_id].delta, NO_DELIVERY)
         mean = buffer.mean(manifest.divisor, row_floor=recipe.aggregation.row_floor)
-        model, state = optimizer.step(rule, manifest.layout, model, state, mean)
+        model, state = optimizer.step(rule, manifest.layout, model, state, mean, derive)
     return model

@@ -3,7 +3,8 @@
 Send what waits, listen, fetch, evaluate, train, save, send. Training runs in the caller's thread;
 the broker's connections have threads of their own, so that ten minutes of training do not cost a
 heartbeat. Without a broker updates wait in the outbox; without a store, or where nothing becomes of
-an update, the version that is here is trained on again, now and then.
+an update, the version that is here is trained on again, now and then. Who added to a sum waits for
+the verdict before adding more: only then is it known what was added.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +15,11 @@ import structlog
 
 from latecomer.clock import Clock
 from latecomer.errors import StoreUnreachable, Transient
-from latecomer.events import UpdateSubmitted
+from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
-from latecomer.tensors import Array, State
+from latecomer.tensors import State
 from latecomer_worker import encode, residual
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.outbox import Outbox
@@ -50,8 +51,12 @@ class Trainer(Protocol):
         """Train on copies; nothing is kept until ``keep``."""
         ...
 
-    def keep(self, private: Mapping[str, Array], state: WorkerState) -> None:
+    def keep(self, trained: Trained, state: WorkerState, update_id: str) -> None:
         """Keep the private state; called inside the transaction that saves the update."""
+        ...
+
+    def recall(self, state: WorkerState) -> None:
+        """Read the private state anew: a verdict may have changed it."""
         ...
 
 
@@ -130,7 +135,7 @@ class Agent:
         self._outbox.offer()
         self._ask_for_verdicts()
         started = self._rounds.next(wait_s)
-        if started is None:
+        if started is None or self._is_undecided(started.version):
             return False
         self._idle(self._rng.uniform(0.0, started.spread_s))
         snapshot = fetch(self._store, started.version, started.manifest, self._cache)
@@ -139,11 +144,19 @@ class Agent:
         trained = trainer.train(
             snapshot.model, plan=started.plan, rng=self._rng, should_stop=self._should_stop
         )
-        if self._should_stop() or not trained.examples:
+        if self._should_stop():
+            return False
+        if not trained.examples:
+            self._remember(snapshot, sums)
             return False
         self._save(trainer, snapshot, trained, sums)
         self._outbox.offer()
         return True
+
+    def _is_undecided(self, version: Version) -> bool:
+        """Whether what there is to add depends on a verdict, which another epoch never gives."""
+        last = self._rounds.last_version()
+        return self._state.tentative() and last is not None and last.epoch == version.epoch
 
     def _trainer_for(self, snapshot: Snapshot) -> Trainer:
         """The trainer over this worker's data; a new catalogue means to read the data again."""
@@ -174,10 +187,16 @@ class Agent:
         with self._state.transaction():
             self._outbox.put(encode.encode(update, encode.codec_of(snapshot)))
             residual.keep(self._state, snapshot, coded.residual)
-            trainer.keep(trained.private, self._state)
+            trainer.keep(trained, self._state, update.update_id)
             self._rounds.trained(snapshot)
             self._state.remember("quality", sums)
         self._log(update, trained)
+
+    def _remember(self, snapshot: Snapshot, sums: encode.Sums) -> None:
+        """There was nothing to learn from this version, and looking again would not help."""
+        with self._state.transaction():
+            self._rounds.trained(snapshot)
+            self._state.remember("quality", sums)
 
     def _ask_for_verdicts(self) -> None:
         """Tell the owner, once per update, what became of it."""
@@ -195,7 +214,13 @@ class Agent:
                 log.info("update.folded", update_id=update_id)
             else:
                 log.warning("update.refused", update_id=update_id, reason=verdict.reason)
-        self._state.settle(list(verdicts), sent_before_s=self._clock.now_s() - LEDGER_WINDOW_S)
+        self._settle({each: verdict.folded for each, verdict in verdicts.items()})
+
+    def _settle(self, folded: Mapping[str, bool]) -> None:
+        depended = self._state.tentative()
+        self._state.settle(folded, sent_before_s=self._clock.now_s() - LEDGER_WINDOW_S)
+        if depended and self._trainer is not None:
+            self._trainer.recall(self._state)
 
     def _log(self, update: UpdateSubmitted, trained: Trained) -> None:
         log.info(

@@ -7,7 +7,7 @@ from latecomer import codecs, wire
 from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
 from latecomer.recipe import Compression, Recipe
 from latecomer.recommenders.port import Trained
-from latecomer.tensors import Delta, Layout, difference
+from latecomer.tensors import Delta, Layout
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.residual import left_over
 from latecomer_worker.state import Outgoing, WorkerState
@@ -27,7 +27,7 @@ RESERVED = (OTHER, ALL_REGIONS)
 def coded(snapshot: Snapshot, trained: Trained, state: WorkerState) -> codecs.Coded:
     """What changed, and what earlier updates left out, as the federation's recipe codes it."""
     recipe, layout = Recipe.from_bytes(snapshot.recipe), snapshot.manifest.layout
-    delta = difference(layout, snapshot.model, trained.model)
+    delta = trained.delta(layout, snapshot.model)
     left = left_over(state, snapshot, max_age=recipe.aggregation.max_staleness)
     compression = recipe.compression
     if compression.budget_bytes is None:

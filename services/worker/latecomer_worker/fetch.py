@@ -28,7 +28,7 @@ PARTIAL_S = 3600.0
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A version of the model on this device, with the recipe and catalogue it belongs to."""
+    """A version on this device: what a worker holds of the model, the recipe, the catalogue."""
 
     manifest: Manifest
     model: dict[str, Array]
@@ -101,7 +101,7 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,
-        chunks.joined(manifest.layout, manifest.model, blobs),
+        chunks.joined(manifest.layout.held, manifest.model, blobs),
         blobs[manifest.recipe],
         blobs[manifest.catalogue],
     )
@@ -121,6 +121,6 @@ def _manifest(
 
 
 def _needed(manifest: Manifest) -> frozenset[str]:
-    """The model's chunks, recipe and catalogue; the server optimiser's state stays there."""
-    model = {name for names in manifest.model.values() for name in names}
+    """The model's chunks, recipe and catalogue; sums and the optimiser's state stay there."""
+    model = {name for spec in manifest.layout.held for name in manifest.model[spec.name]}
     return frozenset(model | {manifest.recipe, manifest.catalogue})

@@ -1,7 +1,8 @@
 """What a worker keeps between rounds and restarts: one SQLite file.
 
 It holds the outbox, the private state of every user, and a few facts (last version, quality).
-Deleting it loses only personalisation: the worker starts again as a new device.
+Deleting it loses only personalisation: the worker starts again as a new device. (Of a family that
+adds up statistics it also holds what was added: who deletes it joins a new epoch, or counts twice.)
 """
 
 import json
@@ -31,6 +32,13 @@ CREATE TABLE IF NOT EXISTS private (
     name TEXT NOT NULL,
     value BLOB NOT NULL,
     PRIMARY KEY (user, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tentative (
+    update_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (update_id, user, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS residual (
     name TEXT PRIMARY KEY,
@@ -119,6 +127,7 @@ class WorkerState:
     def delete_outgoing(self, update_id: str) -> None:
         """No broker will ever take it."""
         self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+        self._forget_tentative()
 
     def restamp_outgoing(self, *, now_s: float, believed_s: float) -> None:
         """Forget ages that cannot be: a calendar was wrong when, or since, an update was queued."""
@@ -147,6 +156,8 @@ class WorkerState:
                 dropped.append(update_id)
         for update_id in dropped:
             self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+        if dropped:
+            self._forget_tentative()
         return dropped[::-1]
 
     def awaited(self, *, limit: int) -> list[str]:
@@ -156,12 +167,23 @@ class WorkerState:
         )
         return [update_id for (update_id,) in rows]
 
-    def settle(self, update_ids: Sequence[str], *, sent_before_s: float) -> None:
-        """These have their verdict; those sent before ``sent_before_s`` will never get one."""
+    def settle(self, folded: Mapping[str, bool], *, sent_before_s: float) -> None:
+        """These have their verdict; those sent before ``sent_before_s`` will never get one.
+
+        What an update made true is the private state from now on; what one that does not count
+        would have made true is forgotten.
+        """
         with self.transaction():
-            for update_id in update_ids:
+            for update_id in folded:
+                if folded[update_id]:
+                    self._execute(
+                        "INSERT OR REPLACE INTO private "
+                        "SELECT user, name, value FROM tentative WHERE update_id = ?",
+                        (update_id,),
+                    )
                 self._execute("DELETE FROM awaited WHERE update_id = ?", (update_id,))
             self._execute("DELETE FROM awaited WHERE sent_s < ?", (sent_before_s,))
+            self._forget_tentative()
 
     def outgoing(self) -> int:
         """How many updates wait."""
@@ -169,15 +191,25 @@ class WorkerState:
 
     def save_private(self, users: Sequence[str], private: Mapping[str, Array]) -> None:
         """Keep each user's slice of every array of shape (users, …)."""
-        slices = (
-            (user, name, values.tobytes())
-            for name, array in private.items()
-            for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True)
-        )
         with _border():
             self._db.executemany(
-                "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)", slices
+                "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)",
+                _slices(users, private),
             )
+
+    def save_tentative(
+        self, update_id: str, users: Sequence[str], private: Mapping[str, Array]
+    ) -> None:
+        """Keep what will be the users' private state if this update counts; see ``settle``."""
+        with _border():
+            self._db.executemany(
+                "INSERT INTO tentative (update_id, user, name, value) VALUES (?, ?, ?, ?)",
+                ((update_id, *each) for each in _slices(users, private)),
+            )
+
+    def tentative(self) -> bool:
+        """Whether the private state depends on a verdict that is not known yet."""
+        return bool(self._execute("SELECT EXISTS (SELECT 1 FROM tentative)").fetchone()[0])
 
     def load_private(self, users: Sequence[str], private: dict[str, Array]) -> None:
         """Overwrite, in ``private``, the slices of the users that are kept here.
@@ -194,7 +226,9 @@ class WorkerState:
 
     def forget_private(self) -> None:
         """A new lineage of models began: vectors of the former one mean nothing in it."""
-        self._execute("DELETE FROM private")
+        with self.transaction():
+            self._execute("DELETE FROM private")
+            self._execute("DELETE FROM tentative")
 
     def save_residual(self, residual: Delta) -> None:
         """Keep what an update left out, instead of what the former one did."""
@@ -229,6 +263,13 @@ class WorkerState:
             "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value))
         )
 
+    def _forget_tentative(self) -> None:
+        """What depended on updates that are neither waiting nor awaited any more."""
+        self._execute(
+            "DELETE FROM tentative WHERE update_id NOT IN (SELECT update_id FROM outbox) "
+            "AND update_id NOT IN (SELECT update_id FROM awaited)"
+        )
+
     def _execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
         with _border():
             return self._db.execute(statement, arguments)
@@ -236,3 +277,9 @@ class WorkerState:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _slices(users: Sequence[str], private: Mapping[str, Array]) -> Iterator[tuple[str, str, bytes]]:
+    for name, array in private.items():
+        for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True):
+            yield user, name, values.tobytes()

@@ -1,6 +1,6 @@
 """Local learning: judge the fetched model, then train on it with each user's private state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -21,8 +21,7 @@ class Trainer:
         self.site = site
         self._family = family
         self._protocol = protocol
-        self._private = family.initial_private(len(site.users))
-        state.load_private(site.users, self._private)
+        self.recall(state)
 
     def evaluate(
         self, model: State, *, target: Literal["validation", "test"] = "validation"
@@ -55,10 +54,21 @@ class Trainer:
             should_stop=should_stop,
         )
 
-    def keep(self, private: Mapping[str, Array], state: WorkerState) -> None:
-        """The update is in the outbox: keep the private state that belongs to it."""
-        state.save_private(self.site.users, private)
-        self._private = dict(private)
+    def keep(self, trained: Trained, state: WorkerState, update_id: str) -> None:
+        """The update is in the outbox: keep the private state that belongs to it.
+
+        What says what was added to sums is true only if the update counts.
+        """
+        if trained.additions:
+            state.save_tentative(update_id, self.site.users, trained.private)
+        else:
+            state.save_private(self.site.users, trained.private)
+            self._private = trained.private
+
+    def recall(self, state: WorkerState) -> None:
+        """Read the private state anew: a verdict may have changed it."""
+        self._private = self._family.initial_private(len(self.site.users))
+        state.load_private(self.site.users, self._private)
 
     def scores(self, model: State, user: int) -> Array:
         """Scores (I,) of all items for one user, from everything that is known of him."""

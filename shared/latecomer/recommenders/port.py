@@ -3,27 +3,27 @@
 The laws, which one contract suite checks on every family:
 
 * The shared state is exactly the layout's tensors; the private state has one slice per user and
-never
-  leaves the worker.
+  never leaves the worker.
 * ``train`` is a function of its arguments: the same ones and the same generator give the same
-result.
-  It works on copies. Training on nothing changes nothing.
+  result. It works on copies. Training on nothing changes nothing.
 * Items held out for evaluation are not in ``history``, and may be drawn as negatives like any
-other.
+  other.
+* What is added to a ``sum`` is added once: the private state says what was, and is kept only once
+  the update that added it is known to count.
 
 No torch here: what a worker or a command needs to know of a family does not depend on what the
 family computes with.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from latecomer.interactions.splits import History
-from latecomer.tensors import Array, Layout, State
+from latecomer.tensors import Array, Layout, State, TensorDelta, difference
 
 #: Scores of all items for some users: users (B,) -> (B, I).
 Scorer = Callable[[npt.NDArray[np.int64]], Array]
@@ -36,11 +36,12 @@ class Trained:
     """What local training made of a version.
 
     Attributes:
-        model: The shared state after training.
+        model: The shared tensors that were trained, as they are now.
         private: The private state after training, (users, …) per name.
         examples: Training examples that it learned from.
         steps: Optimiser steps taken; fewer than planned if it was told to stop.
         loss: Mean training loss over the steps, NaN if there were none.
+        additions: What is to be added to ``sum`` tensors.
     """
 
     model: dict[str, Array]
@@ -48,6 +49,11 @@ class Trained:
     examples: int
     steps: int
     loss: float
+    additions: Mapping[str, TensorDelta] = field(default_factory=dict)
+
+    def delta(self, layout: Layout, base: State) -> dict[str, TensorDelta]:
+        """All that changes: trained minus base, and the additions."""
+        return {**difference(layout, base, self.model), **self.additions}
 
 
 class Recommender(Protocol):
@@ -76,6 +82,8 @@ class Recommender(Protocol):
         should_stop: Callable[[], bool],
     ) -> Trained:
         """Learn from ``history``, looking at ``should_stop`` between batches.
+
+        ``model`` holds what a worker holds: ``layout.held``.
 
         Raises:
             BadConfiguration: The plan has a key or value that this family does not know.

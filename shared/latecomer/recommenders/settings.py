@@ -1,8 +1,12 @@
 """What can be set of each family, without what it computes with: recipes are checked anywhere."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latecomer.errors import BadConfiguration
+from latecomer.validation import first_problem
 
 
 class _Settings(BaseModel):
@@ -30,6 +34,7 @@ class TwoTowerTraining(_Settings):
     """How a worker trains; announced with every round.
 
     Attributes:
+        family: As the model's, which decides; not part of what is published.
         passes: Passes over the worker's users per round.
         loss: ``softmax`` over sampled negatives, or ``bpr``: pairwise, against the same negatives.
         optimizer: Of the worker, for the shared tensors.
@@ -43,6 +48,7 @@ class TwoTowerTraining(_Settings):
         private_decay: L2 penalty that keeps private vectors small.
     """
 
+    family: Literal["two_tower"] = Field("two_tower", exclude=True)
     passes: int = Field(1, ge=1, le=1000)
     loss: Literal["softmax", "bpr"] = "softmax"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -54,3 +60,47 @@ class TwoTowerTraining(_Settings):
     popularity_correction: float = Field(1.0, ge=0, le=1)
     private_learning_rate: float = Field(0.003, ge=0)
     private_decay: float = Field(0.01, ge=0)
+
+
+class GramModel(_Settings):
+    """What two workers must agree on to mean the same by item-item weights.
+
+    Attributes:
+        l2: Ridge penalty of the closed form; larger for sparser data.
+        sources: Of every item, so many weights are published, the largest.
+        decay: Weight of a basket that n newer ones followed: (1 + n)^-decay.
+    """
+
+    family: Literal["gram"] = "gram"
+    l2: float = Field(300.0, gt=0)
+    sources: int = Field(400, ge=1)
+    decay: float = Field(0.0, ge=0)
+
+
+class GramTraining(_Settings):
+    """There is nothing to set: counting has no steps.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+    """
+
+    family: Literal["gram"] = Field("gram", exclude=True)
+
+
+#: A family's settings, by its name.
+MODELS: dict[str, type[BaseModel]] = {"two_tower": TwoTowerModel, "gram": GramModel}
+TRAINING: dict[str, type[BaseModel]] = {"two_tower": TwoTowerTraining, "gram": GramTraining}
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def checked(training: type[Checked], plan: Mapping[str, object]) -> Checked:
+    """A round's plan as the family's own settings.
+
+    Raises:
+        BadConfiguration: Names the first key or value that the family does not know.
+    """
+    try:
+        return training.model_validate(dict(plan))
+    except ValidationError as error:
+        raise BadConfiguration(f"training.{first_problem(error)}") from error

@@ -15,18 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplus
 
-from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
 from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
+from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
-from latecomer.validation import first_problem
 
 Ids = npt.NDArray[np.int64]
 
@@ -86,7 +83,7 @@ class TwoTower:
         should_stop: Callable[[], bool],
     ) -> Trained:
         """Passes over the users in random order, one optimiser step per batch of contexts."""
-        training = _checked(plan)
+        training = checked(TwoTowerTraining, plan)
         run = _Run(self._settings, training, model, private, history)
         baskets = Baskets(history, self._settings.decay)
         losses: list[float] = []
@@ -237,10 +234,3 @@ def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
     # What was decoded is a read-only view, which torch cannot promise to leave alone.
     return torch.from_numpy(np.require(array, requirements="W"))
-
-
-def _checked(plan: Plan) -> TwoTowerTraining:
-    try:
-        return TwoTowerTraining.model_validate(dict(plan))
-    except ValidationError as error:
-        raise BadConfiguration(f"training.{first_problem(error)}") from error

@@ -108,7 +108,7 @@ def test_a_world_without_faults_makes_versions_and_comes_to_rest() -> None:
         for machine in world.machines:
             machine.start()
         world.timeline.run(10.0)
-        assert not world.at_rest()
+        assert world.timeline.run(20.0, until=lambda: not world.at_rest())
         world.training = False
         assert world.timeline.run(30.0, until=world.at_rest)
         evidence = world.evidence()

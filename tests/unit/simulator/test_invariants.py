@@ -99,7 +99,7 @@ def one_bit_of_one_float(evidence: Evidence) -> Evidence:
 
 @breaks(
     weights_follow_staleness,
-    "w1:boot1:1 in 1700000000.2: staleness 2 for 1, "
+    "w0:boot1:1 in 1700000000.2: staleness 2 for 1, "
     "weight 0.7071067811865476 for 0.7071067811865476",
 )
 def a_staleness_that_is_not_the_distance(evidence: Evidence) -> Evidence:
@@ -189,16 +189,16 @@ def test_every_checker_has_a_promise_that_is_broken_here() -> None:
 
 def test_an_update_in_two_versions_is_found(honest: Evidence) -> None:
     twice = with_fold(honest, 3, 3, fold_of(honest, 1, 2))
-    assert no_update_is_in_two_versions(twice) == ["w0:boot1:1 is in 2 versions"]
+    assert no_update_is_in_two_versions(twice) == ["w1:boot1:1 is in 2 versions"]
     assert every_confirmed_update_counts_once(twice) == [
-        "w0:boot1:1: the ledger says Verdict(folded=True, reason=''), and 2 versions hold it"
+        "w1:boot1:1: the ledger says Verdict(folded=True, reason=''), and 2 versions hold it"
     ]
 
 
 def test_an_update_twice_in_one_version_is_found(honest: Evidence) -> None:
     twice = with_fold(honest, 1, 3, fold_of(honest, 1, 2))
-    assert no_update_is_in_two_versions(twice) == ["w0:boot1:1 is in 2 versions"]
-    assert a_worker_has_one_place_per_version(twice) == ["w0 has 2 places in 1700000000.1"]
+    assert no_update_is_in_two_versions(twice) == ["w1:boot1:1 is in 2 versions"]
+    assert a_worker_has_one_place_per_version(twice) == ["w1 has 2 places in 1700000000.1"]
 
 
 def test_a_version_that_is_skipped_is_found(honest: Evidence) -> None:
@@ -249,7 +249,7 @@ def test_a_fold_that_names_another_base_than_its_update_is_found(honest: Evidenc
     base = fold.base._replace(number=1)
     wrong = with_fold(honest, 2, 0, replace(fold, base=base, staleness=0, weight=1.0))
     assert weights_follow_staleness(wrong) == [
-        "w1:boot1:1 in 1700000000.2: staleness 0 for 1, weight 1.0 for 0.7071067811865476"
+        "w0:boot1:1 in 1700000000.2: staleness 0 for 1, weight 1.0 for 0.7071067811865476"
     ]
 
 

@@ -10,6 +10,7 @@ from latecomer.events import Version
 from latecomer.store import chunks
 from latecomer.store.port import Head
 from latecomer.store.redis import RedisStore, embedded
+from latecomer.tensors import Kind
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from scenes import CATALOGUE, EPOCH, FEDERATION, LAYOUT, Federation, make_update, net, rows, step
 
@@ -63,9 +64,17 @@ def test_a_new_device_fetches_everything_and_gets_the_model(
     snapshot = fetched(store, scene, folder)
     assert snapshot.version == Version(EPOCH, 0)
     assert (snapshot.recipe, snapshot.catalogue) == (scene.recipe.to_bytes(), CATALOGUE)
-    for name, array in scene.model().items():
-        np.testing.assert_array_equal(snapshot.model[name], array)
-    assert len(store.asked) == 5
+    assert snapshot.model.keys() == LAYOUT.held.zeros().keys()
+    for name, array in snapshot.model.items():
+        np.testing.assert_array_equal(array, scene.model()[name])
+    assert len(store.asked) == 4
+
+
+def test_what_is_added_up_stays_with_the_aggregator(scene: Federation, folder: Path) -> None:
+    store = CountingStore(scene)
+    assert "seen" not in fetched(store, scene, folder).model
+    assert LAYOUT["seen"].kind is Kind.SUM
+    assert not set(scene.manifest().model["seen"]) & set(store.asked)
 
 
 def test_only_what_changed_is_downloaded(scene: Federation, folder: Path) -> None:
@@ -132,7 +141,7 @@ def test_the_cache_holds_one_version(scene: Federation, folder: Path) -> None:
     crashed.write_bytes(b"from a crash, long ago")
     os.utime(crashed, (0, 0))
     manifest = fetched(store, scene, folder).manifest
-    needed = {name for names in manifest.model.values() for name in names}
+    needed = {name for spec in LAYOUT.held for name in manifest.model[spec.name]}
     assert {path.name for path in folder.iterdir()} == needed | {
         manifest.recipe,
         manifest.catalogue,
@@ -184,7 +193,7 @@ def test_what_was_downloaded_before_the_line_went_dead_is_kept(
     scene.found(
         model={each.name: rng.normal(size=each.shape).astype(np.float32) for each in LAYOUT}
     )
-    needed = 4 + 2 + 2 + 2
+    needed = 4 + 2 + 2
     with pytest.raises(StoreUnreachable):
         fetched(CountingStore(scene, last=needed - 1), scene, folder)
     kept = len(list(folder.iterdir())) - 1  # the manifest

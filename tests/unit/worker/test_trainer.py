@@ -43,7 +43,7 @@ def test_nothing_of_a_training_is_kept_until_it_is_told_to(site: Site, state: Wo
         MODEL["item.factors"], FAMILY.initial(ITEMS, seed=1)["item.factors"]
     )
 
-    trainer.keep(trained.private, state)
+    trainer.keep(trained, state, "u1")
     after = trainer.scores(MODEL, 0)
     assert not np.array_equal(after, before)
     np.testing.assert_array_equal(trainer_of(site, state).scores(MODEL, 0), after)

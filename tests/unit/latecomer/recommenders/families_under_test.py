@@ -1,14 +1,16 @@
 """Every model family, small enough to learn in a second, and data whose right answer is obvious."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from latecomer.interactions.splits import History
+from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
-from latecomer.recommenders.port import Plan, Recommender
-from latecomer.recommenders.settings import TwoTowerModel
+from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.recommenders.settings import GramModel, TwoTowerModel
+from latecomer.tensors import Array, State, applied
 
 #: Items of the checkerboard; users buy only even or only odd ones.
 ITEMS = 12
@@ -17,28 +19,51 @@ USERS = 48
 
 @dataclass(frozen=True)
 class Family:
-    """A family, and plans under which it must learn the checkerboard."""
+    """A family, and plans under which it must learn the checkerboard.
+
+    Attributes:
+        settings: Its model section.
+        plans: Each learns the checkerboard.
+        brief: What makes a plan a quick one.
+        stepwise: It learns in steps from random draws; else it counts.
+    """
 
     name: str
-    make: Callable[[], Recommender]
+    settings: TwoTowerModel | GramModel
     plans: Sequence[Plan]
+    brief: Plan
+    stepwise: bool
 
+    def make(self) -> Recommender:
+        return family(self.settings)
 
-def two_tower() -> Recommender:
-    return family(TwoTowerModel(dimension=8))
+    def brief_plan(self) -> Plan:
+        return {**self.plans[0], **self.brief}
+
+    def next_model(self, base: State, trained: Trained, items: int = ITEMS) -> dict[str, Array]:
+        """What an aggregator makes of one fresh update alone."""
+        layout = self.make().layout(items)
+        model = applied(layout, base, trained.delta(layout, base))
+        derive = derived.rule(self.settings)
+        return model if derive is None else model | derive(model)
 
 
 FAMILIES = [
     Family(
         "two_tower",
-        two_tower,
+        TwoTowerModel(dimension=8),
         [
             {"loss": loss, "optimizer": optimizer, "learning_rate": rate, "passes": 60}
             for loss in ("softmax", "bpr")
             for optimizer, rate in (("adam", 0.03), ("adamw", 0.03), ("sgd", 0.3))
         ],
-    )
+        brief={"passes": 2},
+        stepwise=True,
+    ),
+    Family("gram", GramModel(l2=1.0, decay=0.5), [{}], brief={}, stepwise=False),
 ]
+
+STEPWISE = [each for each in FAMILIES if each.stepwise]
 
 
 def history(*users: Sequence[Sequence[int]]) -> History:

@@ -56,16 +56,18 @@ def family(request: pytest.FixtureRequest) -> Family:
 def trained_on(train: History, shown: History, family: Family, items: int) -> Scorer:
     recommender = family.make()
     users = len(train.lengths)
-    plan = {**family.plans[0], "learning_rate": 0.02, "passes": 6, "negatives": 512}
+    learned = {"learning_rate": 0.02, "passes": 6, "negatives": 512} if family.stepwise else {}
+    plan = {**family.plans[0], **learned}
+    base = recommender.initial(items, seed=1)
     trained = recommender.train(
-        recommender.initial(items, seed=1),
+        base,
         recommender.initial_private(users),
         train,
         plan=plan,
         rng=np.random.default_rng(0),
         should_stop=lambda: False,
     )
-    return recommender.scorer(trained.model, trained.private, shown)
+    return recommender.scorer(family.next_model(base, trained), trained.private, shown)
 
 
 def untouched(split: Split, items: int, seed: int) -> npt.NDArray[np.int64]:

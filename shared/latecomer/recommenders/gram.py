@@ -1,0 +1,203 @@
+"""Item-item weights in closed form from statistics that add up: EASE, federated exactly.
+
+With X the (users, items) matrix of who has what, G = X'X counts for every two items the users who
+have both. G is a sum over users, so each worker adds its own users' counts once, and what came
+since whenever they have more; in whatever order that arrives, the sum is the same. The aggregator
+solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data",
+equation 8:
+
+    P = (G + l2 I)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
+
+and publishes for every item j the sources i with the largest |B_ij|. A user's score of j is the sum
+of B_ij over his own items i, each weighted by how recent its basket is: (1 + baskets ago)^-decay.
+Counts are whole numbers, exact in float32 up to 2^24 users, so the result equals the centralised
+one bit for bit.
+
+Numpy only: the aggregator solves. U users, I items, C = I (I + 1) / 2 pairs, K sources per item,
+B users of a batch.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.errors import BadConfiguration
+from latecomer.interactions.baskets import Baskets
+from latecomer.interactions.splits import History
+from latecomer.recommenders.port import Plan, Scorer, Trained
+from latecomer.recommenders.settings import GramModel, GramTraining, checked
+from latecomer.tensors import Array, Kind, Layout, State, TensorDelta, TensorSpec
+
+Ids = npt.NDArray[np.int64]
+
+PAIRS = "item.pairs"
+SOURCES = "item.sources"
+WEIGHTS = "item.weights"
+COUNTED = "user.counted"
+
+#: Beyond, the aggregator would need more than half a gigabyte to solve, and longer than a minute.
+#: Item numbers are exact in float32 by far.
+MAX_ITEMS = 8192
+
+#: Rows eliminated at a time: enough for fast products, little enough to be back in a second.
+BLOCK = 256
+
+
+class Gram:
+    """The family with its settings bound; see the module for the model."""
+
+    def __init__(self, settings: GramModel) -> None:
+        self._settings = settings
+
+    def layout(self, items: int) -> Layout:
+        """The pairs (C, 1), and of every item its sources and their weights, both (I, K).
+
+        Raises:
+            BadConfiguration: The catalogue is too large to be solved in a leader's time.
+        """
+        if items > MAX_ITEMS:
+            raise BadConfiguration(
+                f"model.family 'gram' takes up to {MAX_ITEMS} items, this catalogue has {items}",
+                hint="use 'two_tower', or keep the items that are bought most",
+            )
+        sources = min(self._settings.sources, items)
+        return Layout(
+            (
+                TensorSpec(PAIRS, Kind.SUM, (_cells(items), 1)),
+                TensorSpec(SOURCES, Kind.DERIVED, (items, sources)),
+                TensorSpec(WEIGHTS, Kind.DERIVED, (items, sources)),
+            )
+        )
+
+    def initial(self, items: int, *, seed: int) -> dict[str, Array]:
+        """Nobody has anything yet; nothing is drawn."""
+        del seed
+        return self.layout(items).zeros()
+
+    def initial_private(self, users: int) -> dict[str, Array]:
+        """How many of each user's interactions are counted already, (U, 1)."""
+        return {COUNTED: np.zeros((users, 1), np.float32)}
+
+    def train(
+        self,
+        model: State,
+        private: Mapping[str, Array],
+        history: History,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """Count what is new: a user's pairs now, less the pairs that were counted before.
+
+        A history grows at its end, so what was counted is its beginning.
+        """
+        del rng
+        checked(GramTraining, plan)
+        items = len(model[SOURCES])
+        counted = private[COUNTED][:, 0].astype(np.int64)  # (U,)
+        news = np.flatnonzero(history.lengths > counted)
+        pairs = np.zeros(_cells(items), np.float32)  # (C,)
+        now = private[COUNTED].copy()
+        for user in news:
+            if should_stop():
+                break
+            his = history.items[history.indptr[user] : history.indptr[user + 1]]
+            pairs[_pairs(his, items)] += 1
+            pairs[_pairs(his[: counted[user]], items)] -= 1
+            now[user] = len(his)
+        examples = int(now.sum() - private[COUNTED].sum())
+        rows = np.flatnonzero(pairs).astype(np.uint32)
+        additions = {PAIRS: TensorDelta(pairs[rows, None], rows)} if examples else {}
+        return Trained({}, {COUNTED: now}, examples, int(bool(examples)), math.nan, additions)
+
+    def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
+        """Scores from everything in ``history``."""
+        del private
+        items = len(model[SOURCES])
+        weights = np.zeros((items, items), np.float32)  # (I, I), target by source
+        np.put_along_axis(weights, model[SOURCES].astype(np.int64), model[WEIGHTS], axis=1)
+        baskets = Baskets(history, self._settings.decay)
+
+        def score(users: Ids) -> Array:
+            contexts = baskets.everything(users)
+            lengths = np.diff(np.append(contexts.offsets, len(contexts.items)))
+            owned = np.zeros((len(users), items), np.float32)  # (B, I)
+            owned[np.repeat(np.arange(len(users)), lengths), contexts.items] = contexts.weights
+            return np.asarray(owned @ weights.T)  # (B, I)
+
+        return score
+
+
+def solved(
+    settings: GramModel, model: State, between: Callable[[], object] = lambda: None
+) -> dict[str, Array]:
+    """The sources of every item and their weights, from the pairs: the module's equation.
+
+    Args:
+        settings: Penalty and number of sources are taken from ``model``'s shapes and from here.
+        model: Its pairs are new.
+        between: Called once in a while: solving takes longer than a leader may be silent.
+    """
+    items, sources = model[SOURCES].shape
+    weights = _ridge(model[PAIRS][:, 0], items, settings.l2)  # (I, I)
+    _invert(weights, between)
+    weights /= -np.diag(weights)[:, None].copy()  # by symmetry, row j for target j
+    np.fill_diagonal(weights, 0.0)
+    # Of equally large weights, whichever the partition puts first: it depends on the values alone.
+    largest = np.argpartition(-np.abs(weights), min(sources, items - 1), axis=1)[:, :sources]
+    kept = np.sort(largest, axis=1)  # (I, K)
+    return {
+        SOURCES: kept.astype(np.float32),
+        WEIGHTS: np.take_along_axis(weights, kept, axis=1).astype(np.float32),
+    }
+
+
+def _ridge(pairs: Array, items: int, l2: float) -> npt.NDArray[np.float64]:
+    """(I, I) G + l2 I from the (C,) cells of its upper triangle."""
+    gram = np.zeros((items, items))
+    start = 0
+    for i in range(items):
+        gram[i, i:] = gram[i:, i] = pairs[start : start + items - i]
+        start += items - i
+    gram[np.diag_indices(items)] += l2
+    return gram
+
+
+def _invert(matrix: npt.NDArray[np.float64], between: Callable[[], object]) -> None:
+    """Invert a symmetric positive definite (I, I) matrix in place, block by block.
+
+    Gauss-Jordan elimination, which needs no pivoting where the matrix is positive definite (Golub
+    and Van Loan 2013, section 4.2): for the rows and columns b of a block and all others o,
+    A_bb <- A_bb^-1; A_bo <- A_bb A_bo; A_oo <- A_oo - A_ob A_bo; A_ob <- -A_ob A_bb.
+    """
+    items = len(matrix)
+    for start in range(0, items, BLOCK):
+        b = slice(start, min(start + BLOCK, items))
+        pivot = np.linalg.inv(matrix[b, b])
+        column = matrix[:, b].copy()
+        column[b] = 0
+        row = pivot @ matrix[b]
+        matrix -= column @ row
+        matrix[:, b] = -column @ pivot
+        matrix[b] = row
+        matrix[b, b] = pivot
+        between()
+
+
+def _cells(items: int) -> int:
+    """How many pairs i <= j there are."""
+    return items * (items + 1) // 2
+
+
+def _pairs(his: Ids, items: int) -> Ids:
+    """Cells of all pairs i <= j of one user's n items, (n (n + 1) / 2,), each once.
+
+    Row by row of the upper triangle: pair (i, j) is cell i I - i (i - 1) / 2 + j - i.
+    """
+    own = np.sort(his)
+    first, second = np.triu_indices(len(own))
+    i, j = own[first], own[second]
+    return np.asarray(i * items - i * (i - 1) // 2 + j - i)

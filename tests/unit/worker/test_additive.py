@@ -1,0 +1,209 @@
+"""A family that adds up statistics: whatever happens on the way, every user's pairs count once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latecomer.recipe import Recipe
+from latecomer.recommenders import gram
+from latecomer.recommenders.settings import GramModel
+from latecomer.tensors import Array
+from latecomer_aggregator.coordinator import Coordinator
+from latecomer_worker.agent import VERDICTS_EVERY_S
+from latecomer_worker.site import Site
+from scenes import (
+    DAY_S,
+    ITEM_CATALOGUE,
+    Device,
+    Federation,
+    checkerboard,
+    make_recipe,
+    make_site,
+    step,
+)
+
+SETTINGS = GramModel(l2=1.0)
+
+
+def additive(**aggregation: float | str) -> Recipe:
+    body = make_recipe(**aggregation).model_dump(mode="json")
+    body |= {"model": {"family": "gram", "l2": 1.0}, "training": {}}
+    return Recipe.model_validate(body)
+
+
+@pytest.fixture
+def scene() -> Federation:
+    scene = Federation(additive(updates_per_version=1, max_update_norm=1e4))
+    scene.found_items()
+    return scene
+
+
+@pytest.fixture
+def coordinator(scene: Federation) -> Coordinator:
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    return coordinator
+
+
+def devices(scene: Federation, folder: Path, sites: list[Site]) -> list[Device]:
+    return [Device(scene, f"w{n}", folder, site=site) for n, site in enumerate(sites, start=1)]
+
+
+def sites(count: int = 3) -> list[Site]:
+    return [make_site(checkerboard(6, first=6 * n)) for n in range(count)]
+
+
+def pooled(parts: list[Site]) -> Array:
+    """(C,) pairs of all users, counted in one place."""
+    items = len(ITEM_CATALOGUE)
+    layout = gram.Gram(SETTINGS).layout(items)
+    cells = layout.zeros()[gram.PAIRS][:, 0]
+    for site in parts:
+        train = site.split.train
+        for user in range(len(site.users)):
+            his = set(train.items[train.indptr[user] : train.indptr[user + 1]].tolist())
+            owned = np.array([item in his for item in range(items)], np.float32)
+            cells += np.outer(owned, owned)[np.triu_indices(items)]
+    return cells
+
+
+def look_for_verdicts(scene: Federation, *asking: Device) -> None:
+    scene.clock.advance(VERDICTS_EVERY_S + 1)
+    for device in asking:
+        device.step()
+
+
+def assert_exact(scene: Federation, parts: list[Site]) -> None:
+    model = scene.model()
+    expected = pooled(parts)
+    assert np.array_equal(model[gram.PAIRS][:, 0], expected)
+    central = gram.solved(SETTINGS, {**model, gram.PAIRS: expected[:, None]})
+    assert model[gram.SOURCES].tobytes() == central[gram.SOURCES].tobytes()
+    assert np.abs(model[gram.WEIGHTS] - central[gram.WEIGHTS]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+def test_in_whatever_order_they_come_the_result_is_the_centralised_one(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path, order: list[int]
+) -> None:
+    parts = sites()
+    fleet = devices(scene, tmp_path, parts)
+    for row in order:
+        assert fleet[row].step()
+        step(coordinator, 3)
+    assert scene.number() == 3
+    assert_exact(scene, parts)
+
+
+def test_staleness_does_not_matter_to_a_sum(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    body = scene.recipe.model_copy(
+        update={"aggregation": scene.recipe.aggregation.model_copy(update={"max_staleness": 0})}
+    )
+    scene = Federation(body)
+    scene.found_items()
+    coordinator = scene.coordinator()
+    parts = sites()
+    for device in devices(scene, tmp_path, parts):
+        assert device.step()  # all of them on version 0
+    step(coordinator, 8)
+    assert scene.number() == 3
+    assert_exact(scene, parts)
+
+
+def test_who_added_everything_sends_nothing_more_and_is_still_served(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    (site,) = parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    step(coordinator, 3)
+    for _ in range(4):
+        look_for_verdicts(scene, device)
+        step(coordinator, 2)
+    assert scene.number() == 1
+    assert_exact(scene, [site])
+    assert device.state.fact("last_round")["version"][1] == 1
+
+
+def test_a_restart_before_the_verdict_counts_nothing_twice(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    device.restart()
+    scene.clock.advance(DAY_S)
+    assert not device.step()  # what it would add depends on the verdict
+    step(coordinator, 3)
+    device.restart()
+    for _ in range(3):
+        look_for_verdicts(scene, device)
+        step(coordinator, 2)
+    assert_exact(scene, parts)
+
+
+def test_what_was_refused_is_added_again(tmp_path: Path) -> None:
+    scene = Federation(additive(updates_per_version=1, max_update_norm=1e-3))
+    scene.found_items()
+    coordinator = scene.coordinator()
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    step(coordinator, 3)
+    assert scene.number() == 0
+    look_for_verdicts(scene, device)
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    assert not device.trainer()._private[gram.COUNTED].any()
+
+
+def test_what_the_outbox_gave_up_is_added_again(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    scene.server.stop()
+    device.step()
+    assert device.state.tentative()
+    device.state.drop_outgoing(created_before_s=scene.clock.now_s() + 1, keep_bytes=0)
+    assert not device.state.tentative()
+    scene.server.start()
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    step(coordinator, 3)
+    assert_exact(scene, parts)
+
+
+def test_a_new_epoch_starts_to_count_from_nothing(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    step(coordinator, 3)
+    look_for_verdicts(scene, device)
+    coordinator.close()
+    scene.found_items(new_epoch=True)
+    coordinator = scene.coordinator("b")
+    step(coordinator, 2)
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    step(coordinator, 3)
+    assert scene.number() == 1
+    assert_exact(scene, parts)
+
+
+def test_a_new_epoch_does_not_wait_for_a_verdict_of_the_former(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    assert device.state.tentative()
+    coordinator.close()
+    scene.found_items(new_epoch=True)
+    scene.clock.advance(DAY_S)
+    assert device.step()
