@@ -112,6 +112,10 @@ class SomeWorkersFailed(LatecomerError):
     exit_code = ExitCode.SOME_WORKERS_FAILED
 
 
+class FallsShort(LatecomerError):
+    """It ran to its end, and is not as good as was required."""
+
+
 class Fenced(Permanent):
     """The lease passed to another aggregator; what this one wanted to write was not written."""
 

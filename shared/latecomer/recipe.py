@@ -181,10 +181,17 @@ class Compression(_Section):
 
 
 class Evaluation(_Section):
-    """The ranking protocol; see ``latecomer.evaluation.protocol``."""
+    """The ranking protocol; see ``latecomer.evaluation.protocol``.
+
+    Attributes:
+        k: Places that count.
+        candidates: What the held-out item competes with.
+        reach: What ``latecomer evaluate --require`` asks of a metric's mean, as a fraction.
+    """
 
     k: int = Field(10, ge=1, le=1000)
     candidates: Literal["full", "sampled-99"] = "full"
+    reach: dict[str, float] = {}
 
 
 class FleetWorker(Selection):

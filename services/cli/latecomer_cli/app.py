@@ -16,7 +16,7 @@ import typer
 from latecomer import __version__, connect, logs
 from latecomer.clock import SystemClock
 from latecomer.config import Settings, load_settings
-from latecomer.errors import BadConfiguration, ExitCode, LatecomerError
+from latecomer.errors import BadConfiguration, ExitCode, FallsShort, LatecomerError
 from latecomer.lifecycle import stop_signal
 from latecomer.recipe import load_recipe
 from latecomer_cli import bench
@@ -77,6 +77,35 @@ def demo(
     output.result(body)
     output.say(f"\nreport: {report}")
     output.next("docker compose up --build -d --wait, then: make status")
+
+
+@app.command()
+def evaluate(
+    recipe: RecipePath,
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data, if it is not beside the recipe.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs, with seeds 1 to this.")] = 3,
+    require: Annotated[
+        bool, typer.Option("--require", help="End with 1 where the recipe falls short.")
+    ] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Run a recipe to its end over several seeds, beside the baselines that it has to beat."""
+    from latecomer_cli import demo  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import evaluate as evaluation  # noqa: PLC0415 - torch, as above
+
+    output = Output(format_)
+    _settings(log_level="error")
+    chosen = load_recipe(recipe)
+    scene = demo.read(chosen, recipe.parent, data=data)
+    body = evaluation.evaluate(scene, output, seeds=range(1, seeds + 1))
+    output.result(body)
+    evaluation.show(output, body, chosen.evaluation.k)
+    short = [each["criterion"] for each in body["standing"] if not each["ok"]]
+    if require and short:
+        raise FallsShort(f"{chosen.federation} falls short: {'; '.join(short)}")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from latecomer.evaluation.protocol import ALL, RankingResult
 from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
-from latecomer.store.port import Head
+from latecomer.store.port import ModelStore
 from latecomer.tensors import Array
 from latecomer_cli import baselines, recommend, report, sites, status
 from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
@@ -118,14 +118,14 @@ class Progress:
         )
 
 
-def read(recipe: Recipe, folder: Path) -> Scene:
-    """Read a recipe's data and cut it into sites.
+def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
+    """Read a recipe's data and cut it into sites; it lies in ``data``, or beside the recipe.
 
     Raises:
         BadData: It cannot be used.
     """
-    catalogue = sites.read_catalogue(recipe, folder)
-    interactions = sites.read_interactions(recipe, folder, catalogue)
+    catalogue = sites.read_catalogue(recipe, data or folder)
+    interactions = sites.read_interactions(recipe, data or folder, catalogue)
     found = {
         entry.name: sites.site(interactions, entry, catalogue, label=entry.label)
         for entry in recipe.fleet.workers
@@ -153,7 +153,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
         embedded.stop()
         head = embedded.store.head()
         assert head is not None, "founded before it was watched"
-        model = _model(embedded, head)
+        model = head_model(embedded.store)
         results = _judge(embedded, scene, model, output)
         body = report.build(
             scene.recipe,
@@ -207,10 +207,13 @@ def _screen(output: Output) -> Iterator[Any]:
     yield line
 
 
-def _model(embedded: EmbeddedFederation, head: Head) -> dict[str, Array]:
-    manifest = embedded.store.manifest(head.version)
+def head_model(store: ModelStore) -> dict[str, Array]:
+    """What a worker would hold of the head."""
+    head = store.head()
+    assert head is not None, "founded before it is read"
+    manifest = store.manifest(head.version)
     held = manifest.layout.held
-    blobs = embedded.store.read({each for spec in held for each in manifest.model[spec.name]})
+    blobs = store.read({each for spec in held for each in manifest.model[spec.name]})
     return chunks.joined(held, manifest.model, blobs)
 
 

@@ -109,6 +109,11 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
             thread.join()
         self._threads = []
 
+    def versions(self) -> int:
+        """The head's number."""
+        head = self.store.head()
+        return 0 if head is None else head.version.number
+
     def trainer(self, name: str) -> Trainer:
         """The family over a device's site and private state, as it is now."""
         device = self.devices[name]

@@ -199,7 +199,7 @@ class Misbehaving:
     def _update(
         self, layout: Layout, base: Version, *, value: float = 0.0, worker: str | None = None
     ) -> bytes:
-        spec = next(each for each in layout if each.kind is Kind.ROWS)
+        spec = next(each for each in layout if each.kind in {Kind.ROWS, Kind.SUM})
         values = np.full((1, spec.shape[1]), value, np.float32)
         name = worker or self._name
         update = UpdateSubmitted(

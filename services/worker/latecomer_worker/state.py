@@ -121,8 +121,18 @@ class WorkerState:
     def confirm_outgoing(self, update_id: str, *, now_s: float) -> None:
         """The broker has it now; what becomes of it will be asked later."""
         with self.transaction():
+            size_bytes = self._execute(
+                "SELECT length(body) + coalesce(length(payload), 0) FROM outbox "
+                "WHERE update_id = ?",
+                (update_id,),
+            ).fetchone()
+            self.remember("sent_bytes", self.sent_bytes() + (size_bytes or (0,))[0])
             self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
             self._execute("INSERT OR REPLACE INTO awaited VALUES (?, ?)", (update_id, now_s))
+
+    def sent_bytes(self) -> int:
+        """What all confirmed updates amounted to, each counted once."""
+        return int(self.fact("sent_bytes") or 0)
 
     def delete_outgoing(self, update_id: str) -> None:
         """No broker will ever take it."""

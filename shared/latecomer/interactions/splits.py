@@ -3,6 +3,7 @@
 U users, N interactions kept, everything in the order of ``Interactions``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +99,25 @@ def temporal_split(
         _from_the_end(everything, 2, tested if validation else nobody),
         _from_the_end(everything, 1, tested),
         everything,
+    )
+
+
+def pooled(splits: Sequence[Split]) -> Split:
+    """Everybody's users one after another, as if their data lay in one place."""
+    return Split(
+        _joined([each.train for each in splits]),
+        np.concatenate([each.validation for each in splits]),
+        np.concatenate([each.test for each in splits]),
+        _joined([each.everything() for each in splits]),
+    )
+
+
+def _joined(histories: Sequence[History]) -> History:
+    lengths = np.concatenate([each.lengths for each in histories])
+    return History(
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([each.items for each in histories]),
+        np.concatenate([each.time_s for each in histories]),
     )
 
 

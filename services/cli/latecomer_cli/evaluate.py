@@ -1,0 +1,221 @@
+"""A recipe, run to its end over several seeds, beside what it has to beat."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from latecomer import __version__
+from latecomer.errors import LatecomerError
+from latecomer.evaluation.intervals import paired_bootstrap, student_t
+from latecomer.evaluation.protocol import ALL, RankingResult
+from latecomer.interactions.splits import pooled
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer_cli import baselines, recommend, standing, status
+from latecomer_cli.demo import Scene, head_model
+from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
+from latecomer_cli.output import Output
+from latecomer_cli.report import Results
+from latecomer_worker.site import Site
+
+#: Whether it is over is looked at this often.
+LOOK_S = 0.2
+
+SYSTEMS = ("global", "centralised", "local_only", "popularity")
+BASELINES = ("local_only", "popularity")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed: the systems' results, and what the federation took."""
+
+    results: Mapping[str, Results]
+    sites: Mapping[str, Sequence[Site]]
+    bytes_sent: int
+    versions: int
+    staleness: Mapping[int, int]
+
+    def means(self, system: str) -> dict[str, dict[str, float]]:
+        """Per region, and over all."""
+        return self.results[system].means(self.sites[system])
+
+
+def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str, Any]:
+    """Run the federation and its baselines once per seed, and put the figures together.
+
+    Raises:
+        LatecomerError: A thread of the federation ended.
+    """
+    torch.set_num_threads(1)
+    runs = []
+    for seed in seeds:
+        started_s = time.monotonic()
+        recipe = scene.recipe.model_copy(update={"seed": seed})
+        runs.append(_run(Scene(recipe, scene.catalogue, scene.sites)))
+        output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
+    return _body(scene.recipe, runs, seeds)
+
+
+def _run(scene: Scene) -> Run:
+    """Train until the recipe's end, then judge."""
+    embedded = EmbeddedFederation(
+        scene.recipe, scene.catalogue, scene.sites, seed=scene.recipe.seed
+    )
+    with embedded:
+        _await_the_end(embedded, scene)
+        embedded.stop()
+        model = head_model(embedded.store)
+        ours = [embedded.trainer(name).evaluate(model, target="test") for name in scene.honest()]
+        fleet = {record.worker: record.accepted for record in embedded.store.fleet()}
+        return Run(
+            _results(scene, ours, [fleet.get(name, 0) for name in scene.honest()]),
+            {**dict.fromkeys(SYSTEMS, scene.in_order()), "centralised": [_pooled(scene)]},
+            sum(device.state.sent_bytes() for device in embedded.devices.values()),
+            embedded.versions(),
+            embedded.store.totals().staleness,
+        )
+
+
+def _await_the_end(embedded: EmbeddedFederation, scene: Scene) -> None:
+    """Until there are as many versions as the recipe's demo wants, or nothing more to add."""
+    additive = family(scene.recipe.model).layout(len(scene.catalogue)).additive
+    end_s = time.monotonic() + scene.recipe.demo.limit_s
+    while time.monotonic() < end_s:
+        if (error := embedded.failures.get(AGGREGATOR)) is not None:
+            raise LatecomerError(f"the aggregator ended: {error}") from error
+        heard = {record.worker for record in embedded.store.fleet() if record.accepted}
+        done = set(scene.honest()) <= heard if additive else False
+        if done or embedded.versions() >= scene.recipe.demo.versions:
+            return
+        time.sleep(LOOK_S)
+
+
+def _results(scene: Scene, ours: list[RankingResult], rounds: Sequence[int]) -> dict[str, Results]:
+    recipe, items = scene.recipe, len(scene.catalogue)
+    sites = scene.in_order()
+    alone = [
+        baselines.local_only(recipe, site, items, rounds=count, seed=recipe.seed + number)
+        for number, (site, count) in enumerate(zip(sites, rounds, strict=True))
+    ]
+    often = round(float(np.mean(rounds)))
+    central = baselines.local_only(recipe, _pooled(scene), items, rounds=often, seed=recipe.seed)
+    popular = baselines.most_popular(sites, items, recommend.protocol_of(recipe), "test")
+    return {
+        "global": Results("global", ours),
+        "centralised": Results("centralised", [central]),
+        "local_only": Results("local_only", alone),
+        "popularity": Results("popularity", popular),
+    }
+
+
+def _pooled(scene: Scene) -> Site:
+    """Everybody's data in one place, which is what a federation is there to avoid."""
+    sites = scene.in_order()
+    return Site(
+        users=tuple(user for site in sites for user in site.users),
+        regions=tuple(region for site in sites for region in site.regions),
+        split=pooled([site.split for site in sites]),
+        catalogue=sites[0].catalogue,
+    )
+
+
+def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
+    means = {system: _mean([run.means(system) for run in runs]) for system in SYSTEMS}
+    gains = {each: _gain(recipe, runs, each) for each in BASELINES}
+    ndcg = f"ndcg@{recipe.evaluation.k}"
+    found = list(
+        standing.criteria(recipe.evaluation, means, {name: low for name, (low, _) in gains.items()})
+    )
+    return {
+        "latecomer": __version__,
+        "recipe": recipe.federation,
+        "family": recipe.model.family,
+        "protocol": recommend.protocol_of(recipe).label(),
+        "seeds": list(seeds),
+        "metrics": {system: each[ALL] for system, each in means.items()},
+        "intervals": {
+            "global": _interval(runs, ndcg),
+            **{f"global_minus_{name}": list(each) for name, each in gains.items()},
+        },
+        "regions": {
+            region: {system: means[system][region] for system in SYSTEMS}
+            for region in means["global"]
+            if region != ALL
+        },
+        "worst_region": standing.worst_region(means, ndcg),
+        "bytes_sent": round(float(np.mean([run.bytes_sent for run in runs]))),
+        "versions": round(float(np.mean([run.versions for run in runs]))),
+        "staleness": status.quantiles(_added([run.staleness for run in runs])),
+        "standing": [
+            {"criterion": each.name, "value": each.value, "least": each.least, "ok": each.reached}
+            for each in found
+        ],
+    }
+
+
+def _mean(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Means over seeds of means over customers; with one held-out item, recall is the hit rate."""
+    mean = {
+        region: {name: float(np.mean([run[region][name] for run in runs])) for name in metrics}
+        for region, metrics in runs[0].items()
+    }
+    for metrics in mean.values():
+        metrics.update({f"hr@{k}": metrics[f"recall@{k}"] for k in _places(metrics)})
+    return mean
+
+
+def _places(metrics: Mapping[str, float]) -> Iterator[str]:
+    for name in list(metrics):
+        metric, at, k = name.partition("@")
+        if at and metric == "recall":
+            yield k
+
+
+def _gain(recipe: Recipe, runs: Sequence[Run], baseline: str) -> tuple[float, float]:
+    """The interval of ours minus a baseline's NDCG, customer by customer, over all seeds."""
+    metric = f"ndcg@{recipe.evaluation.k}"
+    ours, theirs = (
+        np.mean([run.results[system].per_user(metric) for run in runs], axis=0)
+        for system in ("global", baseline)
+    )
+    interval = paired_bootstrap(ours, theirs, seed=recipe.seed)
+    return interval.low, interval.high
+
+
+def _interval(runs: Sequence[Run], metric: str) -> list[float] | None:
+    """Student's t over seeds; one seed says nothing of the spread."""
+    if len(runs) == 1:
+        return None
+    interval = student_t(np.array([run.means("global")[ALL][metric] for run in runs]))
+    return [interval.low, interval.high]
+
+
+def _added(histograms: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    keys = {key for each in histograms for key in each}
+    return {key: sum(each.get(key, 0) for each in histograms) for key in sorted(keys)}
+
+
+def show(output: Output, body: Mapping[str, Any], k: int) -> None:
+    """The systems side by side, and where it stands."""
+    metrics = (f"hr@{k}", f"precision@{k}", f"f1@{k}", f"ndcg@{k}")
+    output.table(
+        f"{body['recipe']} ({body['family']}): {body['protocol']}, seeds {body['seeds']}",
+        ("system", *metrics),
+        ((name, *(each[metric] for metric in metrics)) for name, each in body["metrics"].items()),
+    )
+    output.table(
+        "Where it stands",
+        ("criterion", "value", "at least", "reached"),
+        (
+            (each["criterion"], each["value"], each["least"], "yes" if each["ok"] else "NO")
+            for each in body["standing"]
+        ),
+    )
+    output.say(
+        f"{body['versions']} versions, staleness p95 {body['staleness']['p95']}, "
+        f"{body['bytes_sent']:,} bytes sent by all workers"
+    )

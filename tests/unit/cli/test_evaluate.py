@@ -1,0 +1,90 @@
+"""A recipe run to its end, on data whose right answer is obvious: colours of a checkerboard."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from latecomer.errors import ExitCode
+from latecomer_cli import app
+from scenes import ITEM_CATALOGUE, checkerboard
+
+RECIPE = """
+federation = "board"
+[data]
+source = "bought.csv"
+catalogue = "items.csv"
+[data.columns]
+user = "user"
+item = "item"
+time = "time"
+region = "region"
+[model]
+family = "gram"
+l2 = 1.0
+[aggregation]
+updates_per_version = 2
+max_wait_s = 0.5
+[evaluation]
+k = 5
+[evaluation.reach]
+"hr@5" = {reach}
+[demo]
+limit_s = 60.0
+round_s = 0.01
+[[fleet.workers]]
+name = "first"
+shard = "1/2"
+[[fleet.workers]]
+name = "second"
+shard = "2/2"
+pace = "slow"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    board = checkerboard(80)
+    with (tmp_path / "bought.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("user", "item", "time", "region"))
+        for user, item, time_s in zip(board.user, board.item, board.time_s, strict=True):
+            name = ITEM_CATALOGUE.items[item]
+            rows.writerow((board.users[user], name, int(time_s), board.regions[user]))
+    with (tmp_path / "items.csv").open("w", newline="") as file:
+        items = csv.writer(file)
+        items.writerow(("item", "description"))
+        items.writerows(zip(ITEM_CATALOGUE.items, ITEM_CATALOGUE.descriptions, strict=True))
+    return tmp_path
+
+
+def evaluate(folder: Path, *options: str, reach: float = 0.2) -> int:
+    recipe = folder / "recipe.toml"
+    recipe.write_text(RECIPE.replace("{reach}", str(reach)))
+    return app.run(["evaluate", str(recipe), "--seeds", "2", "--format", "json", *options])
+
+
+def test_a_federation_that_counts_equals_the_same_family_in_one_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder) == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    assert (body["recipe"], body["family"], body["seeds"]) == ("board", "gram", [1, 2])
+    assert body["metrics"]["global"] == pytest.approx(body["metrics"]["centralised"])
+    assert body["metrics"]["global"]["hr@5"] == body["metrics"]["global"]["recall@5"]
+    assert body["metrics"]["global"]["users"] == 80
+    # Only items of the own colour are right, and popularity does not know of colours.
+    assert body["metrics"]["global"]["hr@5"] > 1.5 * body["metrics"]["popularity"]["hr@5"]
+    assert body["regions"].keys() == {"black", "white"}
+    assert body["bytes_sent"] > 0
+    assert body["versions"] >= 1
+
+
+def test_what_falls_short_ends_with_1_only_where_it_is_required(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, reach=1.01) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["standing"][0]["ok"] is False
+    assert evaluate(folder, "--require", reach=1.01) == ExitCode.JOB_FAILED
+    assert "falls short: hr@5" in capsys.readouterr().err
