@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -46,13 +46,30 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """Where interactions and catalogue are (relative to the recipe), and what columns mean."""
+    """Where interactions and catalogue are (relative to the recipe), and what columns mean.
 
-    source: str
-    catalogue: str
-    columns: Columns
+    Attributes:
+        format: ``columns``: files with a header, of which ``columns`` says what each means. Else a
+            published data set as downloaded; ``source`` is its folder, or ``--data`` is.
+        source: The file of interactions.
+        catalogue: The file of items.
+        columns: Which column means what.
+        delimiter: Of CSV files.
+        time_format: For ``strptime``; without it the usual forms are read.
+    """
+
+    format: Literal["columns", "ml-100k"] = "columns"
+    source: str = ""
+    catalogue: str = ""
+    columns: Columns | None = None
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_format: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.format == "columns" and self.columns is None:
+            raise ValueError("columns: required, unless format names a published data set")
+        return self
 
 
 class Staleness(_Section):

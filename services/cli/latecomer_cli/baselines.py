@@ -1,18 +1,18 @@
 """What a federation must beat, computed from the same sites by the same protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from latecomer.evaluation.baselines import popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol, RankingResult
 from latecomer.evaluation.ranking import Ids
-from latecomer.interactions.splits import Target
+from latecomer.interactions.splits import History, Target, pooled
 from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan
-from latecomer.tensors import applied
+from latecomer.tensors import Array, applied
 from latecomer_cli.recommend import protocol_of
 from latecomer_worker.site import Site
 
@@ -34,12 +34,34 @@ def most_popular(
 
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> RankingResult:
     """The same model, trained by one site alone with as many passes as it took part in rounds."""
+    model, private = _trained(recipe, site.split.train, items, rounds=rounds, seed=seed)
+    return _judged(recipe, site, model, private)
+
+
+def centralised(
+    recipe: Recipe, sites: Sequence[Site], items: int, *, rounds: int, seed: int
+) -> list[RankingResult]:
+    """The same model, trained on everybody's data in one place; judged site by site."""
+    everybody = pooled([site.split for site in sites])
+    model, private = _trained(recipe, everybody.train, items, rounds=rounds, seed=seed)
+    ends = np.cumsum([len(site.users) for site in sites])
+    starts = ends - [len(site.users) for site in sites]
+    return [
+        _judged(recipe, site, model, {name: each[start:end] for name, each in private.items()})
+        for site, start, end in zip(sites, starts, ends, strict=True)
+    ]
+
+
+def _trained(
+    recipe: Recipe, train: History, items: int, *, rounds: int, seed: int
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The shared and the private state that one owner of ``train`` ends with."""
     model_family = family(recipe.model)
     layout, model = model_family.layout(items), model_family.initial(items, seed=recipe.seed)
     trained = model_family.train(
         {spec.name: model[spec.name] for spec in layout.held},
-        model_family.initial_private(len(site.users)),
-        site.split.train,
+        model_family.initial_private(len(train.lengths)),
+        train,
         plan=_repeated(recipe, max(1, rounds)),
         rng=np.random.default_rng(seed),
         should_stop=lambda: False,
@@ -47,8 +69,14 @@ def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int
     model = applied(layout, model, trained.delta(layout, model))
     if (derive := derived.rule(recipe.model)) is not None:
         model |= derive(model)
+    return model, trained.private
+
+
+def _judged(
+    recipe: Recipe, site: Site, model: Mapping[str, Array], private: Mapping[str, Array]
+) -> RankingResult:
     known = site.split.known("test")
-    score = model_family.scorer(model, trained.private, known)
+    score = family(recipe.model).scorer(model, private, known)
     return protocol_of(recipe).evaluate(score, known, site.split.test)
 
 

@@ -12,7 +12,6 @@ from latecomer import __version__
 from latecomer.errors import LatecomerError
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL, RankingResult
-from latecomer.interactions.splits import pooled
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer_cli import baselines, recommend, standing, status
@@ -34,14 +33,14 @@ class Run:
     """One seed: the systems' results, and what the federation took."""
 
     results: Mapping[str, Results]
-    sites: Mapping[str, Sequence[Site]]
+    sites: Sequence[Site]
     bytes_sent: int
     versions: int
     staleness: Mapping[int, int]
 
     def means(self, system: str) -> dict[str, dict[str, float]]:
         """Per region, and over all."""
-        return self.results[system].means(self.sites[system])
+        return self.results[system].means(self.sites)
 
 
 def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _run(scene: Scene) -> Run:
         fleet = {record.worker: record.accepted for record in embedded.store.fleet()}
         return Run(
             _results(scene, ours, [fleet.get(name, 0) for name in scene.honest()]),
-            {**dict.fromkeys(SYSTEMS, scene.in_order()), "centralised": [_pooled(scene)]},
+            scene.in_order(),
             sum(device.state.sent_bytes() for device in embedded.devices.values()),
             embedded.versions(),
             embedded.store.totals().staleness,
@@ -102,25 +101,14 @@ def _results(scene: Scene, ours: list[RankingResult], rounds: Sequence[int]) -> 
         for number, (site, count) in enumerate(zip(sites, rounds, strict=True))
     ]
     often = round(float(np.mean(rounds)))
-    central = baselines.local_only(recipe, _pooled(scene), items, rounds=often, seed=recipe.seed)
+    central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(sites, items, recommend.protocol_of(recipe), "test")
     return {
         "global": Results("global", ours),
-        "centralised": Results("centralised", [central]),
+        "centralised": Results("centralised", central),
         "local_only": Results("local_only", alone),
         "popularity": Results("popularity", popular),
     }
-
-
-def _pooled(scene: Scene) -> Site:
-    """Everybody's data in one place, which is what a federation is there to avoid."""
-    sites = scene.in_order()
-    return Site(
-        users=tuple(user for site in sites for user in site.users),
-        regions=tuple(region for site in sites for region in site.regions),
-        split=pooled([site.split for site in sites]),
-        catalogue=sites[0].catalogue,
-    )
 
 
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import structlog
 
+from latecomer.datasets.formats import FORMATS
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
@@ -17,31 +18,36 @@ log = structlog.get_logger()
 
 
 def read_catalogue(recipe: Recipe, folder: Path) -> Catalogue:
-    """The catalogue of a recipe that lies in ``folder``.
+    """The catalogue of a recipe whose data lies in ``folder``.
 
     Raises:
         BadData: It cannot be read.
     """
+    if recipe.data.format in FORMATS:
+        return FORMATS[recipe.data.format].catalogue(folder / recipe.data.source)
     return Catalogue.read(folder / recipe.data.catalogue)
 
 
 def read_interactions(
     recipe: Recipe, folder: Path, catalogue: Catalogue, *, source: Path | None = None
 ) -> Interactions:
-    """The interactions of a recipe, or of another ``source`` with the same columns.
+    """The interactions of a recipe, or of another ``source`` of the same form.
 
     Raises:
         BadData: They cannot be used; rows that cannot are counted in the log.
     """
-    data = recipe.data
-    interactions, report = load(
-        source or folder / data.source,
-        data.columns,
-        catalogue,
-        now_s=time.time(),
-        delimiter=data.delimiter,
-        time_format=data.time_format,
-    )
+    data, path = recipe.data, source or folder / recipe.data.source
+    if data.columns is None:
+        interactions, report = FORMATS[data.format].interactions(path, catalogue, now_s=time.time())
+    else:
+        interactions, report = load(
+            path,
+            data.columns,
+            catalogue,
+            now_s=time.time(),
+            delimiter=data.delimiter,
+            time_format=data.time_format,
+        )
     log.info("interactions.read", **report.as_dict())
     return interactions
 
