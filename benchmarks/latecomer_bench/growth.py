@@ -6,12 +6,15 @@ axis everything else stays. Two parts are told apart: what every update costs, a
 version costs (mean, server step, cutting and naming chunks), which K updates share.
 """
 
+import cProfile
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,9 @@ WIDTH, TOUCHED = 16, 100
 #: A repeat takes at least this long; the fastest counts.
 REPEAT_S = 0.5
 REPEATS = 3
+
+#: Lines of a profile.
+TOP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,9 @@ def run(seed: int, *, say: Callable[[str], None]) -> dict[str, Any]:
         rows.append(_row(cell, measure(cell, seed)))
     return {
         "rows": rows,
+        "profiles": [
+            {"axis": cell.axis, "at": cell.at, "top": profile(cell, seed)} for cell in ends()
+        ],
         "seed": seed,
         "width": WIDTH,
         "touched": TOUCHED,
@@ -100,6 +109,31 @@ def measure(cell: Cell, seed: int) -> Cost:
     versions = Versions(cell, seed)
     found = [versions.spend(REPEAT_S) for _ in range(REPEATS)]
     return min(found, key=lambda cost: cost.total_s / cost.updates)
+
+
+def ends() -> list[Cell]:
+    """The smallest and the largest cell of each axis."""
+    axes = {cell.axis: [each for each in CELLS if each.axis == cell.axis] for cell in CELLS}
+    return [cell for cells in axes.values() for cell in (cells[0], cells[-1])]
+
+
+def profile(cell: Cell, seed: int) -> list[tuple[str, float]]:
+    """Where the time goes: functions and their own share of it, largest first.
+
+    The profiler takes its time with every call, so that many small ones look dearer than they are.
+    """
+    versions = Versions(cell, seed)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    versions.spend(REPEAT_S)
+    profiler.disable()
+    # create_stats keys (file, line, name) with (calls, primitive calls, own s, total s, callers).
+    profiler.create_stats()
+    own_s = Counter[str]()
+    for place, figures in profiler.stats.items():
+        own_s[_name(place)] += figures[2]
+    total_s = own_s.total()
+    return [(name, round(own / total_s, 3)) for name, own in own_s.most_common(TOP)]
 
 
 class Versions:
@@ -152,6 +186,14 @@ class Versions:
         attempt = commit.prepare(before, model, state, folds, scene.k, {}, at_s=0.0)
         self._way.buffer.release()
         self.published = attempt.published
+
+
+def _name(place: tuple[str, int, str]) -> str:
+    """``module.function`` of ours; builtins as the profiler calls them, without their brackets."""
+    file, _line, name = place
+    plain = name.strip("<>{}").removeprefix("built-in method ").removeprefix("method ")
+    words = plain.replace("'", "").split(" of ")
+    return f"{Path(file).stem}.{name}" if file.endswith(".py") else words[0]
 
 
 def _manifest(layout: Layout) -> Manifest:
