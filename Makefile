@@ -7,7 +7,7 @@ VENV   ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check unit integration quality chaos proof compose figures peers up down status install install-dev clean
+.PHONY: help demo test check unit integration quality chaos proof compose figures performance performance-servers peers up down status install install-dev clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,6 +48,19 @@ compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a D
 figures: $(VENV)/.installed ## measure the README's table (minutes)
 	$(BIN)/python benchmarks/figures.py
 
+performance: $(VENV)/.installed ## measure how cost grows; writes docs/performance.md (minutes)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[report]"
+	@mkdir -p runs/performance
+	$(BIN)/latecomer bench growth --format json > runs/performance/growth.json
+	$(BIN)/python benchmarks/performance.py
+
+performance-servers: $(VENV)/.installed ## the same on the servers of LATECOMER_BROKER_URL and LATECOMER_STORE_URL
+	@mkdir -p runs/performance
+	$(BIN)/latecomer bench pipeline --format json > runs/performance/pipeline.json
+	$(BIN)/latecomer bench memory --format json > runs/performance/memory.json
+	$(BIN)/latecomer bench cold-start --format json > runs/performance/cold-start.json
+	$(MAKE) performance
+
 peers: benchmarks/peers/.installed ## what `latecomer bench` is compared with, in environments of their own
 
 benchmarks/peers/.installed: benchmarks/peers/requirements.txt
@@ -77,7 +90,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
-		-e ".[worker,data,dev]"
+		-e ".[worker,data,report,dev]"
 	@touch $@
 
 clean: ## remove what was installed and measured here

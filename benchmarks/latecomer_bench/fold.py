@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from latecomer.broker.port import Delivery
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
 from latecomer.store.port import Fold
-from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator import optimizer, staleness
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer
@@ -101,16 +101,22 @@ def scene(params: int, k: int, seed: int) -> Scene:
     """Deltas are Gaussian; staleness runs from 0 to 9 and round again."""
     rng = np.random.default_rng(seed)
     layout = Layout((TensorSpec("net", Kind.DENSE, (params,)),))
-    limits = Aggregation.model_validate({"updates_per_version": k})
-    deltas = tuple(rng.standard_normal(params, dtype=np.float32) for _ in range(k))
-    updates = [_update(layout, number, delta) for number, delta in enumerate(deltas)]
-    encoded = [wire.encode_update(update) for update in updates]
+    arrays = tuple(rng.standard_normal(params, dtype=np.float32) for _ in range(k))
+    return scene_of(layout, [{"net": TensorDelta(array)} for array in arrays], k, arrays)
+
+
+def scene_of(
+    layout: Layout, deltas: Iterable[Delta], k: int, arrays: tuple[Array, ...] = ()
+) -> Scene:
+    """One update of each delta; ``arrays`` is what the bare side adds up."""
+    updates = [update(layout, number, delta) for number, delta in enumerate(deltas)]
+    encoded = [wire.encode_update(each) for each in updates]
     return Scene(
         layout,
-        limits,
-        tuple(_delivery(update, each.body) for update, each in zip(updates, encoded, strict=True)),
+        Aggregation.model_validate({"updates_per_version": k}),
+        tuple(delivery(each, sent.body) for each, sent in zip(updates, encoded, strict=True)),
         {digest(each.detached): each.detached for each in encoded if each.detached is not None},
-        deltas,
+        arrays,
         k,
     )
 
@@ -233,7 +239,8 @@ def _bare(scene: Scene) -> Callable[[int], None]:
     return multiply_add
 
 
-def _update(layout: Layout, number: int, values: Array) -> UpdateSubmitted:
+def update(layout: Layout, number: int, delta: Delta) -> UpdateSubmitted:
+    """Of worker ``w<number>``, up to nine versions behind."""
     worker = f"w{number}"
     return UpdateSubmitted(
         federation=FEDERATION,
@@ -244,11 +251,12 @@ def _update(layout: Layout, number: int, values: Array) -> UpdateSubmitted:
         examples=100,
         steps=10,
         sums={"everywhere": {"users": 10.0, "ndcg@10": 1.5}},
-        delta={"net": TensorDelta(values)},
+        delta=delta,
     )
 
 
-def _delivery(update: UpdateSubmitted, body: bytes) -> Delivery:
+def delivery(update: UpdateSubmitted, body: bytes) -> Delivery:
+    """As the broker hands it out."""
     return Delivery(
         routing_key=topology.update_key(FEDERATION, update.worker),
         body=body,

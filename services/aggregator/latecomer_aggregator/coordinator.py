@@ -38,6 +38,10 @@ log = structlog.get_logger()
 #: A round that could not be announced is announced again after this long.
 ANNOUNCE_AGAIN_S = 1.0
 
+#: While deliveries wait, versions are announced this often: the next one is already on its way, and
+#: workers keep only the newest announcement.
+ANNOUNCE_EVERY_S = 0.1
+
 
 class Coordinator:
     """One aggregator of one federation. ``step`` does one thing and returns; nothing else runs.
@@ -70,6 +74,8 @@ class Coordinator:
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
+        # Bound once: where nobody reads it, a line per update costs nothing then.
+        self._debug = log.bind().debug
 
     def step(self, wait_s: float) -> None:
         """Do the next thing, waiting at most about ``wait_s`` for it to come.
@@ -125,8 +131,10 @@ class Coordinator:
         """
         if not term.inbox:
             patience_s = term.patience_s(self._clock.monotonic_s())
-            if delivery := term.updates.receive(min(wait_s, patience_s)):
+            delivery = term.updates.receive(min(wait_s, patience_s))
+            while delivery is not None:
                 term.inbox.append(delivery)
+                delivery = term.updates.receive(0.0)
         if term.inbox:
             self._consider(term, term.inbox[0])
             term.inbox.popleft()
@@ -157,9 +165,12 @@ class Coordinator:
         """Tell everybody about the head, once per version and once per leader.
 
         It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are
-        consumed all the same, and it is tried again later.
+        consumed all the same, and it is tried again later. While deliveries wait, the newest is
+        announced now and then, because every confirm would be waited for.
         """
-        if term.announced or self._clock.monotonic_s() < term.announce_from_s:
+        now_s = self._clock.monotonic_s()
+        busy = bool(term.inbox) and now_s < term.announced_s + ANNOUNCE_EVERY_S
+        if term.announced or busy or now_s < term.announce_from_s:
             return
         try:
             if self._topology is not None and not term.declared:
@@ -172,7 +183,7 @@ class Coordinator:
             term.declared = False
             term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
         else:
-            term.announced = True
+            term.announced, term.announced_s = True, now_s
 
     def _consider(self, term: Term, delivery: Delivery) -> None:
         try:
@@ -198,10 +209,20 @@ class Coordinator:
             # A second copy is enough to remember it by; a lost connection's ack does nothing.
             term.updates.ack(term.buffer.redelivered(header.update_id, delivery))
             return True
-        if not self._store.applied([header.update_id]):
+        if self._is_new(term, header.update_id):
             return False
         self._duplicate(term, header.update_id, delivery)
         return True
+
+    def _is_new(self, term: Term, update_id: str) -> bool:
+        """Whether the ledger does not know it: one question for all that wait in the inbox.
+
+        A message's own id is only a hint what to ask for; the update's is what counts.
+        """
+        if update_id not in term.new:
+            asked = {update_id, *(each.message_id for each in term.inbox)}
+            term.new = asked - self._store.applied(asked)
+        return update_id in term.new
 
     def _duplicate(self, term: Term, update_id: str, delivery: Delivery) -> None:
         self._store.count_duplicate()
@@ -211,6 +232,7 @@ class Coordinator:
 
     def _refuse(self, term: Term, delivery: Delivery, refusal: Refused) -> None:
         """Record the verdict once, then let the broker forget the update or bury it."""
+        term.new.discard(refusal.update_id)
         verdict = Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
         new = self._store.refuse(term.lease, verdict)
         if not new and not refusal.hostile:
@@ -239,7 +261,7 @@ class Coordinator:
         term.buffer.fold(fold, update.delta, delivery)
         term.reports[update.worker] = commit.report(update)
         self._telemetry.buffered.set(len(term.buffer))
-        log.debug(
+        self._debug(
             "update.folded",
             update_id=update.update_id,
             staleness=tau,

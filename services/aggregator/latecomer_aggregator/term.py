@@ -18,8 +18,11 @@ class Term:
     Attributes:
         lease: That the term began with. Under another one, be it of the same number after the
             store was flushed, somebody else may have led in between.
+        announced_s: When a round was announced last.
         declared: Whether exchanges and queues were declared since the last failure.
         inbox: Deliveries that wait to be considered: received, or parked before the last version.
+        new: Ids that the ledger did not know when it was last asked. Only who holds the lease
+            writes to it, so that they are new until this term commits or refuses.
         parked: Newer updates of workers that have their one place in the buffer already.
         reports: Per worker in the buffer, what the fleet table will show.
         attempt: A version that was computed and is not known to be published.
@@ -37,6 +40,7 @@ class Term:
         limits = recipe.aggregation
         self.lease = lease
         self.declared = False
+        self.announced_s = float("-inf")
         self.recipe = recipe
         self.updates = updates
         self.optimizer = optimizer.build(limits.optimizer)
@@ -44,6 +48,7 @@ class Term:
         self.weigh = staleness.rule(limits.staleness)
         self.roster = rounds.Roster(limits.live_s, settle_s=limits.max_wait_s, started_s=now_s)
         self.inbox: deque[Delivery] = deque()
+        self.new: set[str] = set()
         self.parked: dict[str, Delivery] = {}
         self.reports: dict[str, str] = {}
         self.buffer = Buffer(published.manifest.layout)
@@ -52,6 +57,7 @@ class Term:
 
     def _stand_on(self, published: Published) -> None:
         self.published = published
+        self.new = set()
         self.announced = False
         self.announce_from_s = float("-inf")
         self.attempt: Attempt | None = None
@@ -78,11 +84,11 @@ class Term:
         return bool(len(self.buffer)) and (full or not self.patience_s(now_s))
 
     def _crowded(self) -> bool:
-        """Whether everything that may be held un-acked is held.
+        """Whether everything that may be held un-acked is held, and nothing is left to consider.
 
         Who returns with a full outbox parks it here, and nobody else gets in before a version.
         """
-        held = len(self.buffer) + len(self.parked) + len(self.inbox)
+        held = len(self.buffer) + len(self.parked)
         return held >= rounds.prefetch(self.recipe.aggregation)
 
     def park(self, update_id: str, delivery: Delivery) -> None:

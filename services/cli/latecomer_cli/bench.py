@@ -1,11 +1,13 @@
 """``latecomer bench …``: one command per benchmark; each prints a table, or JSON for machines."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latecomer import logs
+from latecomer.config import Settings, load_settings
 from latecomer.errors import LatecomerError
 from latecomer.recipe import load_recipe
 from latecomer_cli.output import Format, Output, watched
@@ -16,6 +18,12 @@ app = typer.Typer(
 )
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+BrokerUrl = Annotated[
+    str | None, typer.Option(help="A RabbitMQ server; default LATECOMER_BROKER_URL.")
+]
+StoreUrl = Annotated[
+    str | None, typer.Option(help="A Redis or Valkey server; default LATECOMER_STORE_URL.")
+]
 
 
 class PromiseBroken(LatecomerError):
@@ -114,4 +122,96 @@ def codec(
         f"numpy {report['numpy']}, torch {report['torch']}",
         columns,
         [[row[name] for name in columns] for row in report["rows"]],
+    )
+
+
+@app.command()
+def pipeline(
+    broker_url: BrokerUrl = None,
+    store_url: StoreUrl = None,
+    seed: Annotated[int, typer.Option(help="Of the deltas.")] = 1,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Updates per second of the whole aggregator on real servers, beside bare pika."""
+    from latecomer_bench import pipeline as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    body = bench.run(_servers(broker_url, store_url), seed, say=output.say)
+    output.result(body)
+    rows = body["rows"]
+    output.table("The whole aggregator", tuple(rows[0]), (row.values() for row in rows))
+    output.say(f"K = {body['k']}, prefetch {body['prefetch']}, medians of {body['turns']} turns")
+    output.say(f"ours: {body['durable']['ours']}\nbare pika: {body['durable']['bare']}")
+    _show_conditions(output, body)
+
+
+@app.command()
+def memory(
+    broker_url: BrokerUrl = None,
+    store_url: StoreUrl = None,
+    updates: Annotated[int, typer.Option(min=1, help="How many, in whole versions.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of the deltas.")] = 1,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Resident memory of the aggregator's process after many updates, on real servers."""
+    from latecomer_bench import memory as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    body = bench.run(_servers(broker_url, store_url), updates, seed, say=output.say)
+    output.result(body)
+    columns = ("updates", "rss_start_mb", "rss_end_mb", "model_mb", "workers")
+    output.table("The aggregator's memory, MiB", columns, [[body[name] for name in columns]])
+    _show_conditions(output, body)
+
+
+@app.command("cold-start")
+def cold_start(
+    broker_url: BrokerUrl = None,
+    store_url: StoreUrl = None,
+    seed: Annotated[int, typer.Option(help="Of the scene.")] = 1,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Seconds from nothing to the first version, every step a fresh process."""
+    from latecomer_bench import cold_start as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    body = bench.run(_servers(broker_url, store_url), seed, say=output.say)
+    output.result(body)
+    rows = body["rows"]
+    output.table(
+        f"Cold start, median of {body['turns']} turns", tuple(rows[0]), (r.values() for r in rows)
+    )
+    _show_conditions(output, body)
+
+
+@app.command()
+def growth(
+    seed: Annotated[int, typer.Option(help="Of the deltas.")] = 1,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Updates per second of one core against model, K, workers and catalogue."""
+    from latecomer_bench import growth as bench  # noqa: PLC0415 - only what a command needs
+
+    output = Output(format_)
+    body = bench.run(seed, say=output.say)
+    output.result(body)
+    rows = body["rows"]
+    output.table("Growth, microseconds of one core", tuple(rows[0]), (r.values() for r in rows))
+    output.say(f"{body['machine']['processor']}, load {body['load_before']}; seed {body['seed']}")
+
+
+def _servers(broker_url: str | None, store_url: str | None) -> Settings:
+    """Real ones: that it is not ``memory://`` is checked where they are opened."""
+    # pika logs every lost connection at length; ours says it in a line.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    logs.configure(level="error", style="console")
+    return load_settings(broker_url=broker_url, store_url=store_url)
+
+
+def _show_conditions(output: Output, body: dict[str, Any]) -> None:
+    machine, servers = body["machine"], body["servers"]
+    software = ", ".join(f"{name} {number}" for name, number in body["versions"].items())
+    output.say(
+        f"{machine['processor']}, {machine['cores']} cores, {servers['broker']}, "
+        f"{servers['store']}; Python {machine['python']}, {software}; seed {body['seed']}"
     )

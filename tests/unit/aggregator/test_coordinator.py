@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +10,13 @@ from latecomer.broker.port import Message
 from latecomer.errors import StoreUnreachable
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.port import Verdict
-from latecomer.store.redis import embedded
+from latecomer.store.redis import RedisStore, embedded
 from latecomer.tensors import TensorDelta
 from latecomer.wire.header import pack_padded
 from latecomer.wire.payload import pack_tensors
 from latecomer_aggregator import optimizer
 from latecomer_aggregator.buffer import Buffer
-from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, Coordinator
+from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, ANNOUNCE_EVERY_S, Coordinator
 from latecomer_aggregator.rounds import prefetch
 from scenes import (
     EPOCH,
@@ -296,6 +298,58 @@ def test_repeats_do_not_use_up_what_the_broker_hands_out_at_a_time(scene: Federa
     step(coordinator, held + 2)
     assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
     assert scene.unacked() == scene.waiting() == 0
+
+
+def test_the_ledger_is_asked_once_for_all_that_wait(
+    scene: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    ask = RedisStore.applied
+
+    def noting(store: RedisStore, update_ids: Iterable[str]) -> frozenset[str]:
+        asked.append(sorted(update_ids))
+        return ask(store, asked[-1])
+
+    monkeypatch.setattr(RedisStore, "applied", noting)
+    coordinator = scene.coordinator()
+    scene.send(*(make_update(f"w{number}") for number in range(4)))
+    step(coordinator, 4)
+    # Once, and again after the commit, because that has changed the ledger.
+    every = [f"w{number}:boot:1" for number in range(4)]
+    assert asked == [every, every[2:]]
+
+
+def test_a_copy_that_waited_behind_its_own_commit_counts_once(scene: Federation) -> None:
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1"), make_update("w2"), make_update("w1"), make_update("w3"))
+    step(coordinator, 4)
+    assert (scene.number(), folded(scene)) == (1, ["w1:boot:1", "w2:boot:1"])
+    assert scene.store.totals().duplicates == 1
+    assert scene.store.holder() is not None
+    assert scene.unacked() == 1
+
+
+def test_a_refused_update_whose_copy_waited_with_it_is_refused_once(scene: Federation) -> None:
+    coordinator = scene.coordinator()
+    nan = make_update("w1", delta=net(float("nan"), 0.0))
+    scene.send(nan, nan)
+    step(coordinator, 2)
+    assert scene.store.totals().refused == {"not_finite": 1}
+    assert scene.store.totals().duplicates == 1
+
+
+def test_a_message_that_bears_another_id_than_its_update_is_found_in_the_ledger(
+    scene: Federation,
+) -> None:
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1"), make_update("w2"))
+    step(coordinator, 2)
+    disguised = replace(message_of(make_update("w1")), message_id="w1:boot:2")
+    publisher = scene.login("w1").publisher()
+    publisher.publish(disguised)
+    step(coordinator)
+    assert scene.store.totals().duplicates == 1
+    assert scene.unacked() == 0
 
 
 def test_an_update_that_is_published_again_after_the_commit_counts_once(
@@ -698,6 +752,28 @@ def test_who_was_away_finds_only_the_newest_announcement() -> None:
     scene.send(*(make_update("w2", number) for number in range(5)))
     step(coordinator, 5)
     assert heard(scene.listen("w1")) == [Version(EPOCH, 5)]
+
+
+def test_of_the_versions_of_a_backlog_the_last_is_announced(scene: Federation) -> None:
+    rounds = scene.listen("w9")
+    coordinator = scene.coordinator()
+    scene.send(*(make_update(f"w{number}") for number in range(6)))
+    step(coordinator, 5)
+    assert scene.number() == 2
+    assert heard(rounds) == [Version(EPOCH, 0)]
+    step(coordinator)
+    assert heard(rounds) == [Version(EPOCH, 3)]
+
+
+def test_a_long_backlog_is_announced_now_and_then(scene: Federation) -> None:
+    rounds = scene.listen("w9")
+    coordinator = scene.coordinator()
+    scene.send(*(make_update(f"w{number}") for number in range(6)))
+    step(coordinator, 2)
+    assert heard(rounds) == [Version(EPOCH, 0)]
+    scene.clock.advance(ANNOUNCE_EVERY_S)
+    step(coordinator)
+    assert heard(rounds) == [Version(EPOCH, 1)]
 
 
 def test_while_publishers_are_blocked_updates_are_consumed_and_the_announcement_follows(

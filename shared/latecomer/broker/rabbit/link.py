@@ -13,6 +13,7 @@ Laws:
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ class Link:
         self._given_up: SelectConnection | None = None
         self._cause: LatecomerError | None = None
         self._steps: Iterator[Step] = iter(())
+        self._posted: deque[Callable[[], None]] = deque()
         self._timers: dict[str, object] = {}
         self._thread = threading.Thread(target=self._run, name="latecomer-link", daemon=True)
         self._log = log.bind(host=parameters.host, port=parameters.port)
@@ -166,7 +168,7 @@ class Link:
         """Run ``function`` on the link's thread, after all posted before; False once closed."""
         with self._gate:
             if not self._closing:
-                self._loop.add_callback_threadsafe(function)
+                self._enqueue(function)
             return not self._closing
 
     def close(self) -> None:
@@ -174,8 +176,14 @@ class Link:
         with self._gate:
             if not self._closing:
                 self._closing = True
-                self._loop.add_callback_threadsafe(self._shut)
+                self._enqueue(self._shut)
         self._thread.join(2 * CLOSE_DEADLINE_S)
+
+    def _enqueue(self, function: Callable[[], None]) -> None:
+        """Behind the gate. To wake the thread takes longer than to ack: once for all that wait."""
+        self._posted.append(function)
+        if len(self._posted) == 1:
+            self._loop.add_callback_threadsafe(self._run_posted)
 
     # From here on everything runs on the link's own thread.
 
@@ -189,6 +197,19 @@ class Link:
         """Give this connection up because of ``cause`` and open another."""
         self._cause = self._cause or cause
         self._leave()
+
+    def _run_posted(self) -> None:
+        """What was posted until now, in order; one that raises does not take the rest along."""
+        with self._gate:
+            due, self._posted = self._posted, deque()
+        try:
+            while due:
+                due.popleft()()
+        finally:
+            if due:
+                with self._gate:
+                    self._posted.extendleft(reversed(due))
+                    self._loop.add_callback_threadsafe(self._run_posted)
 
     def _run(self) -> None:
         running = True

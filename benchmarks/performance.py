@@ -1,0 +1,145 @@
+"""Writes the tables and the plot of docs/performance.md from what `make performance` measured.
+
+`latecomer bench growth|pipeline|memory|cold-start --format json` leave their reports under
+``runs/performance``; nothing is measured here. A report that is not there leaves its part of the
+page as it is: three of them need servers.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+import readme
+
+PAGE = readme.ROOT / "docs" / "performance.md"
+PLOT = PAGE.with_suffix(".svg")
+REPORTS = readme.ROOT / "runs" / "performance"
+
+Report = dict[str, Any]
+
+#: What an axis of `bench growth` is called, and what stays along it.
+AXES = {
+    "model": ("parameters of a dense model", "K = 10"),
+    "k": ("K, updates per version", "100,000 parameters"),
+    "workers": ("workers", "2,500 parameters, K = 10"),
+    "catalogue": ("items in the catalogue", "16 values a row, 100 rows an update, K = 10"),
+}
+
+
+def growth_lines(report: Report) -> list[str]:
+    """A table per axis, and where the time goes at its ends."""
+    lines = []
+    for axis, (name, fixed) in AXES.items():
+        rows = [row for row in report["rows"] if row["axis"] == axis]
+        columns = ("updates_per_s", "update_us", "version_us", "version_share")
+        lines += [f"**{name}** ({fixed})", ""]
+        titles = (name, "updates/s", "µs per update", "µs per version", "share of versions")
+        lines += _table(titles, ([row["at"], *(row[each] for each in columns)] for row in rows))
+        lines += ["", *_profiles(report, axis), ""]
+    return [*lines, _conditions(report)]
+
+
+def pipeline_lines(report: Report) -> list[str]:
+    """Both sides, and what each makes durable."""
+    titles = ("body, bytes", "updates/s", "bare pika/s", "ratio", "lowest", "highest")
+    facts = (
+        f"K = {report['k']}, prefetch {report['prefetch']}, medians of {report['turns']} turns of "
+        f"each side. Durable: ours, {report['durable']['ours']}; bare pika, "
+        f"{report['durable']['bare']}."
+    )
+    return [*_table(titles, (row.values() for row in report["rows"])), "", facts, "", _on(report)]
+
+
+def memory_lines(report: Report) -> list[str]:
+    """Samples on the way."""
+    samples = _table(("updates", "resident, MiB"), report["samples"])
+    facts = (
+        f"From {report['workers']:,} workers, K = {report['k']}; the model has "
+        f"{report['model_mb']} MiB."
+    )
+    return [*samples, "", facts, "", _on(report)]
+
+
+def cold_start_lines(report: Report) -> list[str]:
+    """Step by step."""
+    titles = ("step", "seconds", "lowest", "highest")
+    return [*_table(titles, (row.values() for row in report["rows"])), "", _on(report)]
+
+
+PARTS: dict[str, Callable[[Report], list[str]]] = {
+    "growth": growth_lines,
+    "pipeline": pipeline_lines,
+    "memory": memory_lines,
+    "cold-start": cold_start_lines,
+}
+
+
+def plot(report: Report, path: Path) -> None:
+    """Updates per second along each axis, both logarithmic; the same report, the same bytes."""
+    mpl.rcParams.update({"svg.hashsalt": "latecomer", "svg.fonttype": "none", "font.size": 9})
+    figure, panels = plt.subplots(1, len(AXES), figsize=(12, 3), sharey=True, layout="tight")
+    for panel, (axis, (name, fixed)) in zip(panels, AXES.items(), strict=True):
+        rows = [row for row in report["rows"] if row["axis"] == axis]
+        panel.loglog([row["at"] for row in rows], [row["updates_per_s"] for row in rows], "o-")
+        panel.set_xlabel(name)
+        panel.set_title(fixed, fontsize=8)
+        panel.grid(visible=True, alpha=0.3)
+    panels[0].set_ylabel("updates/s, one core")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _profiles(report: Report, axis: str) -> list[str]:
+    found = [each for each in report["profiles"] if each["axis"] == axis]
+    return [
+        f"- at {each['at']:,}: "
+        + ", ".join(f"`{name}` {100 * share:.0f} %" for name, share in each["top"])
+        for each in found
+    ]
+
+
+def _table(titles: Sequence[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    cells = ([_cell(each) for each in row] for row in rows)
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *lines]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"  # noqa: PLR2004 - three digits
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _conditions(report: Report) -> str:
+    machine = report["machine"]
+    software = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    load = f", load {report['load_before']}" if "load_before" in report else ""
+    return (
+        f"{machine['processor']}, {machine['cores']} cores{load}; Python {machine['python']}, "
+        f"{software}; seed {report['seed']}."
+    )
+
+
+def _on(report: Report) -> str:
+    servers = report["servers"]
+    return f"{servers['broker']}, {servers['store']}. {_conditions(report)}"
+
+
+def main() -> None:
+    """What was measured, into the page."""
+    for name, lines in PARTS.items():
+        path = REPORTS / f"{name}.json"
+        if path.exists() and path.stat().st_size:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            marks = (f"<!-- {name}: made by `make performance` -->", f"<!-- end of {name} -->")
+            readme.replace(*marks, lines(report), page=PAGE)
+            if name == "growth":
+                plot(report, PLOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""docs/performance.md is written from reports, and every part of it has its place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import performance
+
+CONDITIONS: dict[str, Any] = {
+    "seed": 1,
+    "machine": {"processor": "an abacus", "cores": 2, "python": "3.11"},
+    "versions": {"latecomer": "0.1.0"},
+    "servers": {"broker": "RabbitMQ 4", "store": "Redis 8"},
+}
+
+PIPELINE = CONDITIONS | {
+    "k": 32,
+    "prefetch": 64,
+    "turns": 5,
+    "durable": {"ours": "versions", "bare": "acks"},
+    "rows": [{"body_bytes": 10_000, "updates_per_s": 1234.5, "ratio": 0.125}],
+}
+
+
+def growth() -> dict[str, Any]:
+    rows = [
+        {"axis": axis, "at": at, "updates_per_s": 1e6 / at, "update_us": 1.0, "version_us": 2.0}
+        | {"version_share": 0.25}
+        for axis in performance.AXES
+        for at in (10, 1000)
+    ]
+    top = [["tensors.digest", 0.81]]
+    profiles = [{"axis": "model", "at": 1000, "top": top}]
+    return CONDITIONS | {"rows": rows, "profiles": profiles}
+
+
+@pytest.mark.parametrize("name", performance.PARTS)
+def test_every_part_has_its_place_on_the_page(name: str) -> None:
+    page = performance.PAGE.read_text(encoding="utf-8")
+    assert page.count(f"<!-- {name}: made by `make performance` -->\n") == 1
+    assert page.count(f"<!-- end of {name} -->\n") == 1
+
+
+def test_a_row_is_a_line_of_a_table() -> None:
+    lines = performance.pipeline_lines(PIPELINE)
+    assert lines[2] == "| 10,000 | 1,234 | 0.125 |"
+    assert lines[-1].startswith("RabbitMQ 4, Redis 8. an abacus, 2 cores; Python 3.11")
+
+
+def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
+    lines = performance.growth_lines(growth())
+    assert "| 1,000 | 1,000 | 1 | 2 | 0.25 |" in lines
+    assert "- at 1,000: `tensors.digest` 81 %" in lines
+
+
+def test_the_same_report_makes_the_same_plot(tmp_path: Path) -> None:
+    for name in ("first.svg", "second.svg"):
+        performance.plot(growth(), tmp_path / name)
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
+
+
+def test_only_what_was_measured_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(performance.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(performance, "PAGE", page)
+    monkeypatch.setattr(performance, "REPORTS", tmp_path)
+    (tmp_path / "pipeline.json").write_text(json.dumps(PIPELINE), encoding="utf-8")
+    before = page.read_text(encoding="utf-8")
+    performance.main()
+    after = page.read_text(encoding="utf-8")
+    assert "| 10,000 | 1,234 | 0.125 |" in after
+    assert after.partition("end of growth")[0] == before.partition("end of growth")[0]
