@@ -277,6 +277,49 @@ class Demo(_Section):
     round_s: float = Field(0.2, ge=0)
 
 
+class Simulation(_Section):
+    """What ``latecomer simulate`` draws its devices from; time in it is virtual.
+
+    A device needs ``examples x passes x slowness / examples_per_s`` seconds for a round. The
+    logarithm of slowness has standard deviation ``spread`` in both distributions: ``lognormal`` has
+    median 1, ``pareto`` minimum 1 and the heavier tail.
+
+    Attributes:
+        examples_per_s: What a device of slowness 1 learns from in a second.
+        speed: How slowness is distributed.
+        spread: Standard deviation of log slowness.
+        latency_s: Of every call to broker or store.
+        down_bytes_per_s, up_bytes_per_s: Median bandwidths.
+        network_spread: Standard deviation of log bandwidth.
+        availability: ``always`` online; in ``windows`` of one's own; ``diurnal`` windows that all
+            devices share, as chargers at night.
+        online_share: The part of a period that a window lasts.
+        period_s: From the begin of a window to that of the next.
+        offline: Without network a device ``trains`` on and hands in later, or ``stops``.
+        lifetime_s: Devices leave for good after a time of this mean; never where it is not given.
+        dropout: Probability that a training is lost midway.
+        restart_s: Until a device that lost one is back.
+        concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
+            mode so many per round. All of them where it is not given.
+    """
+
+    examples_per_s: float = Field(500.0, gt=0)
+    speed: Literal["lognormal", "pareto"] = "lognormal"
+    spread: float = Field(1.0, ge=0, le=5)
+    latency_s: float = Field(0.05, ge=0)
+    down_bytes_per_s: float = Field(2e6, gt=0)
+    up_bytes_per_s: float = Field(5e5, gt=0)
+    network_spread: float = Field(0.5, ge=0, le=5)
+    availability: Literal["always", "windows", "diurnal"] = "always"
+    online_share: float = Field(0.8, gt=0, lt=1)
+    period_s: float = Field(600.0, gt=0)
+    offline: Literal["trains", "stops"] = "trains"
+    lifetime_s: float | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    restart_s: float = Field(10.0, gt=0)
+    concurrency: int | None = Field(None, ge=1)
+
+
 class Recipe(_Section):
     """A whole scene."""
 
@@ -291,6 +334,7 @@ class Recipe(_Section):
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()
+    simulation: Simulation = Simulation()
 
     @model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from latecomer.config import Settings, load_settings
 from latecomer.errors import BadConfiguration, ExitCode, FallsShort, LatecomerError
 from latecomer.lifecycle import stop_signal
 from latecomer.recipe import load_recipe
-from latecomer_cli import bench
+from latecomer_cli import bench, simulate
 from latecomer_cli import doctor as doctor_
 from latecomer_cli import status as status_
 from latecomer_cli.output import Format, Output, complain
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench.app, name="bench")
+app.command()(simulate.simulate)
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/retail.toml.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]

@@ -88,10 +88,16 @@ class Process:
 
 
 class Timeline:
-    """Processes and timers under one clock. ``with`` ends what still runs."""
+    """Processes and timers under one clock. ``with`` ends what still runs.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: Of who goes on where several could.
+        stack_bytes: Of each process; more where they compute.
+    """
+
+    def __init__(self, seed: int, *, stack_bytes: int = STACK_BYTES) -> None:
         self.clock = ManualClock()
+        self._stack_bytes = stack_bytes
         self._rng = random.Random(seed)
         self._processes: list[Process] = []
         self._running: Process | None = None
@@ -107,7 +113,7 @@ class Timeline:
 
     def spawn(self, name: str, main: Callable[[], None]) -> Process:
         """A process that begins as soon as it is its turn."""
-        former = threading.stack_size(STACK_BYTES)
+        former = threading.stack_size(self._stack_bytes)
         try:
             process = Process(name, main, self.clock.monotonic_s())
         finally:

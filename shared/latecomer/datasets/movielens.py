@@ -7,11 +7,10 @@ all figures about five points lower than what is published.
 """
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 import numpy as np
 
@@ -97,14 +96,16 @@ def _lines(
 
 
 @contextmanager
-def _opened(folder: Path, name: str) -> Iterator[IO[str]]:
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    opened: Callable[..., IO[str]] = (
-        partial(gzip.open, zipped, "rt") if zipped.exists() else plain.open
-    )
+def _opened(folder: Path, name: str) -> Iterator[TextIO]:
     try:
-        # The publisher's encoding: titles have accents.
-        with opened(encoding="latin-1") as file:
+        with _text(folder, name) as file:
             yield file
     except (OSError, EOFError) as error:
-        raise BadData(f"cannot read {plain}: {error}", hint=HINT) from error
+        raise BadData(f"cannot read {folder / name}: {error}", hint=HINT) from error
+
+
+def _text(folder: Path, name: str) -> TextIO:
+    # The publisher's encoding: titles have accents.
+    if (zipped := folder / f"{name}.gz").exists():
+        return gzip.open(zipped, "rt", encoding="latin-1")
+    return (folder / name).open(encoding="latin-1")

@@ -1,0 +1,73 @@
+"""``latecomer simulate``: a recipe's fleet in virtual time, and a report of what it did."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latecomer import logs
+from latecomer.recipe import load_recipe
+from latecomer_cli.output import Format, Output, watched
+
+
+class Mode(StrEnum):
+    """How updates become versions."""
+
+    FEDBUFF = "fedbuff"
+    FEDASYNC = "fedasync"
+    SYNC = "sync"
+
+
+def simulate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
+    *,
+    mode: Annotated[
+        Mode | None, typer.Option(help="Instead of the recipe's; compare at equal --updates.")
+    ] = None,
+    updates: Annotated[
+        int | None, typer.Option(min=1, help="Client trainings; default as many as a demo needs.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Split the sites' users into so many devices.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="CSV: worker, online_from_s, online_until_s, speed."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the recipe's data paths start; default its folder.")
+    ] = None,
+    evaluate_every: Annotated[
+        int, typer.Option(min=0, help="Versions between two evaluations; 0 for none.")
+    ] = 5,
+    out: Annotated[Path, typer.Option(help="Where timeline and report go.")] = Path("runs/sim"),
+    format_: Annotated[Format, typer.Option("--format", help="How the result is printed.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """Run a fleet in virtual time: the production code, a seed, and a report with pictures."""
+    from latecomer_cli import simulation  # noqa: PLC0415 - torch; other commands start without it
+    from latecomer_simulator.outcome import Limits  # noqa: PLC0415 - as above
+
+    output, chosen = Output(format_), load_recipe(recipe)
+    logs.configure(level="error", style="console")
+    scene = simulation.Scene(chosen, data or recipe.parent, devices)
+    most = updates or chosen.demo.versions * chosen.aggregation.updates_per_version
+    drawn = chosen.seed if seed is None else seed
+    with watched(output, "trainings") as progress:
+        outcome = simulation.run(
+            scene,
+            seed=drawn,
+            limits=Limits(most, evaluate_every=evaluate_every),
+            mode=mode.value if mode else None,
+            trace=trace,
+            progress=progress,
+        )
+    body = simulation.summary(outcome, drawn)
+    simulation.keep(outcome, body, out)
+    output.result(body)
+    output.table(f"{chosen.title}, in virtual time", ("", "value"), body.items())
+    output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
+    output.next(f"latecomer simulate {recipe} --mode sync --updates {most} --out {out}-sync")

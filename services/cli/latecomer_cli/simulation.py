@@ -1,0 +1,142 @@
+"""A recipe's fleet in virtual time: its devices, one run, and what is kept of it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latecomer.errors import BadConfiguration, BadData
+from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.selection import Selection, select
+from latecomer.recipe import FleetWorker, Recipe
+from latecomer_cli import sites
+from latecomer_simulator import fleet, record, report, traces
+from latecomer_simulator.outcome import Outcome
+from latecomer_simulator.record import Event
+from latecomer_worker.site import Site
+
+TIMELINE = "timeline.jsonl"
+
+
+class Scene:
+    """A recipe, its data, and its honest workers' sites; ``devices`` splits them further."""
+
+    def __init__(self, recipe: Recipe, folder: Path, devices: int | None) -> None:
+        self.recipe = recipe
+        self.catalogue: Catalogue = sites.read_catalogue(recipe, folder)
+        interactions = sites.read_interactions(recipe, folder, self.catalogue)
+        workers = [each for each in recipe.fleet.workers if each.pace != "misbehaving"]
+        chosen = split(workers, interactions, devices) if devices else workers
+        self.sites: dict[str, Site] = {
+            each.name: sites.site(interactions, each, self.catalogue, label=each.label)
+            for each in chosen
+        }
+
+
+def split(
+    workers: list[FleetWorker], interactions: Interactions, devices: int
+) -> list[FleetWorker]:
+    """About ``devices`` workers of one shard each, in proportion to the users of their entry.
+
+    A shard k/n is divided into the shards k + n j of n x parts, which lie inside of it. Parts that
+    no user falls into are left out.
+
+    Raises:
+        BadConfiguration: There are more workers than devices, or more devices than users.
+    """
+    users = {each.name: len(select(interactions, each).users) for each in workers}
+    if not len(workers) <= devices <= sum(users.values()):
+        raise BadConfiguration(
+            f"{sum(users.values())} users of {len(workers)} workers cannot be {devices} devices",
+            hint="give another --devices",
+        )
+    parts = {
+        name: max(1, round(devices * count / sum(users.values()))) for name, count in users.items()
+    }
+    return [part for each in workers for part in _parts(each, parts[each.name], interactions)]
+
+
+def _parts(entry: FleetWorker, parts: int, interactions: Interactions) -> Iterator[FleetWorker]:
+    if parts == 1:
+        yield entry
+        return
+    own = select(interactions, entry)
+    part, of = (int(each) for each in (entry.shard or "1/1").split("/"))
+    for number in range(parts):
+        shard = f"{part + of * number}/{of * parts}"
+        if _anybody(own, shard):
+            yield entry.model_copy(update={"name": f"{entry.name}-{number + 1}", "shard": shard})
+
+
+def _anybody(own: Interactions, shard: str) -> bool:
+    try:
+        select(own, Selection(shard=shard))
+    except BadData:
+        return False
+    return True
+
+
+def run(
+    scene: Scene,
+    *,
+    seed: int,
+    limits: fleet.Limits,
+    mode: fleet.Mode | None,
+    trace: Path | None,
+    progress: Callable[[int, int], None],
+) -> Outcome:
+    """Run a scene; ``progress`` is told of finished trainings."""
+    # One device trains at a time, and what it learns must not depend on the number of cores.
+    torch.set_num_threads(1)
+    return fleet.run(
+        scene.recipe,
+        scene.sites,
+        scene.catalogue,
+        seed=seed,
+        limits=limits,
+        mode=mode,
+        traces=traces.read(trace, scene.sites) if trace else None,
+        observe=_counting(progress, limits.updates),
+    )
+
+
+def keep(outcome: Outcome, facts: dict[str, Any], out: Path) -> None:
+    """Write the timeline, then the report."""
+    record.write(outcome.events, out / TIMELINE)
+    report.write(outcome, facts, out)
+
+
+def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
+    """What a run came to, as it is printed."""
+    events = Counter(each["event"] for each in outcome.events)
+    return {
+        "mode": outcome.recipe.aggregation.mode,
+        "seed": seed,
+        "devices": len(outcome.trainers),
+        "versions": outcome.manifest.version.number,
+        "trained": outcome.trained,
+        "folded": sum(outcome.staleness.values()),
+        "dropped_out": events["dropped_out"],
+        "refused": dict(outcome.refused),
+        "staleness": {str(tau): count for tau, count in sorted(outcome.staleness.items())},
+        "virtual_s": round(outcome.virtual_s, 3),
+        "bytes_up": outcome.bytes_up,
+        "bytes_down": outcome.bytes_down,
+        f"ndcg@{outcome.recipe.evaluation.k}": (
+            round(outcome.quality[-1][2], 4) if outcome.quality else None
+        ),
+    }
+
+
+def _counting(progress: Callable[[int, int], None], most: int) -> Callable[[Event], None]:
+    done = 0
+
+    def count(event: Event) -> None:
+        nonlocal done
+        if event["event"] == "trained":
+            done += 1
+            progress(done, most)
+
+    return count

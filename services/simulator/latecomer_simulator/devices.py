@@ -1,0 +1,233 @@
+"""A simulated device: the production agent, awake only while it takes part in a round.
+
+Between rounds its agent is parked, without thread; its file is in memory and survives whatever
+happens to the process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from latecomer.broker.memory import MemoryServer
+from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Plan, Trained
+from latecomer.store.port import ModelStore
+from latecomer.tensors import State
+from latecomer_simulator.links import Link, LinkedBroker, SharedChunks
+from latecomer_simulator.machines import VirtualStop
+from latecomer_simulator.profiles import Profile
+from latecomer_simulator.record import Record
+from latecomer_simulator.timeline import Killed, Process, Timeline
+from latecomer_worker import app as worker_app
+from latecomer_worker.agent import Agent
+from latecomer_worker.site import Site
+from latecomer_worker.state import WorkerState
+from latecomer_worker.trainer import Trainer
+
+#: A file that lives in memory, as SQLite calls it.
+MEMORY = Path(":memory:")
+
+#: What waits in an outbox is offered again after this long, while the device is online.
+RETRY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all devices of a run share."""
+
+    recipe: Recipe
+    timeline: Timeline
+    record: Record
+    server: MemoryServer
+    open_store: Callable[[], ModelStore]
+    shelf: dict[str, tuple[bytes, int]]
+    changed: Callable[..., None]
+
+
+class Pace(Protocol):
+    """Lets a training take its time; may raise ``Killed``."""
+
+    def __call__(self, *, examples: int) -> None:
+        """Called with the examples of one training."""
+        ...
+
+
+class TimedTrainer(Trainer):
+    """Trains like any other, in virtual time."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        site: Site,
+        state: WorkerState,
+        *,
+        pace: Pace,
+        record: Callable[..., None],
+    ) -> None:
+        protocol = RankingProtocol(
+            k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
+        )
+        super().__init__(family(recipe.model), site, protocol, state)
+        self._pace = pace
+        self._record = record
+
+    def train(
+        self,
+        model: State,
+        *,
+        plan: Plan,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool],
+    ) -> Trained:
+        """See ``Trainer.train``; what is lost midway is never computed."""
+        self._pace(examples=len(self.site.split.train.items) * int(plan.get("passes", 1)))
+        trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
+        self._record("trained", examples=trained.examples, steps=trained.steps)
+        return trained
+
+
+class Device:
+    """One device of the fleet; all of its methods are called between steps of the timeline.
+
+    Attributes:
+        name: The worker's name.
+        link: Its network.
+        trained: Trainings that it finished.
+    """
+
+    def __init__(
+        self, name: str, site: Site, profile: Profile, surroundings: Surroundings, *, seed: int
+    ) -> None:
+        self.name, self.site = name, site
+        self.link = Link(name, profile, surroundings.timeline, surroundings.record)
+        self.trained = 0
+        # The head's number when it last took part; -1 after an absence: who knows what it missed.
+        self._seen = -1
+        self._resting = self._backlog = False
+        self._all = surroundings
+        self._profile = profile
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+        self.state = WorkerState(MEMORY)
+        self._cache = SharedChunks(surroundings.shelf)
+        self._boots = 0
+        self._broker: LinkedBroker | None = None
+        self._agent: Agent | None = None
+        self._process: Process | None = None
+        self.trainer = self._new_trainer()
+
+    @property
+    def awake(self) -> bool:
+        """Whether it takes part in a round now."""
+        return self._process is not None
+
+    def ready(self, head: int) -> bool:
+        """Whether it is there, idle, and has something to train on or to send."""
+        there = self.link.online and not self.awake and not self._resting
+        return there and (self._seen < head or self._backlog)
+
+    def start(self) -> None:
+        """Wait for the first window."""
+        self._next_window()
+
+    def wake(self, head: int) -> None:
+        """Take part in a round, or send what waits; ``head`` is the newest version's number."""
+        self._seen = head
+        self._process = self._all.timeline.spawn(self.name, self._session)
+
+    def close(self) -> None:
+        """Its file."""
+        self.state.close()
+
+    def _next_window(self) -> None:
+        window = next(self._profile.windows, None)
+        if window is None:
+            return
+        start_s = self._all.timeline.clock.monotonic_s() - self._all.record.now_s()
+        self._all.timeline.at(start_s + window[0], self._came)
+        if window[1] < float("inf"):
+            self._all.timeline.at(start_s + window[1], self._left)
+
+    def _came(self) -> None:
+        self.link.online, self._seen = True, -1
+        self._all.record.add("online", self.name)
+        self._all.changed()
+
+    def _left(self) -> None:
+        self.link.online = False
+        self._all.record.add("offline", self.name)
+        if self._process is not None and self._all.recipe.simulation.offline == "stops":
+            self._all.record.add("dropped_out", self.name)
+            self._all.timeline.kill(self._process)
+        self._next_window()
+
+    def _session(self) -> None:
+        """One round, or less; the timeline's process."""
+        try:
+            agent = self._agent or self._booted()
+            agent.step(0.0)
+            while self.link.online and self.state.outgoing():
+                self._all.timeline.sleep(RETRY_S)
+                agent.send()
+        except Killed:
+            self._died()
+            raise
+        self._process = None
+        self._backlog = self.state.outgoing() > 0
+        self._all.changed()
+
+    def _died(self) -> None:
+        """The process is gone; its file is not. It will be back."""
+        if self._broker is not None:
+            self._broker.close()
+        self._agent = self._broker = None
+        self.trainer = self._new_trainer()
+        self._process, self._resting = None, True
+        self._all.timeline.after(self._all.recipe.simulation.restart_s, self._back)
+        self._all.changed(lost=True)
+
+    def _back(self) -> None:
+        self._resting, self._seen = False, -1
+        self._all.changed()
+
+    def _booted(self) -> Agent:
+        self._boots += 1
+        self._broker = LinkedBroker(self.link, self._all.server)
+        self._agent = worker_app.build(
+            federation=self._all.recipe.federation,
+            worker=self.name,
+            broker=self._broker,
+            store=self.link.store(self._all.open_store()),
+            state=self.state,
+            cache=self._cache,
+            open_site=lambda _snapshot: self.trainer,
+            clock=self._all.timeline.clock,
+            stop=VirtualStop(self._all.timeline),
+            boot=f"boot{self._boots}",
+            seed=self._seed + self._boots,
+        )
+        return self._agent
+
+    def _new_trainer(self) -> TimedTrainer:
+        return TimedTrainer(
+            self._all.recipe, self.site, self.state, pace=self._train_for, record=self._note
+        )
+
+    def _note(self, event: str, **facts: int) -> None:
+        self.trained += event == "trained"
+        self._all.record.add(event, self.name, version=self._seen, **facts)
+
+    def _train_for(self, *, examples: int) -> None:
+        settings = self._all.recipe.simulation
+        self._note("fetched")
+        needed_s = examples * self._profile.slowness / settings.examples_per_s
+        if self._rng.random() < settings.dropout:
+            self._all.timeline.sleep(self._rng.uniform(0.0, needed_s))
+            self._note("dropped_out")
+            raise Killed
+        self._all.timeline.sleep(needed_s)

@@ -1,0 +1,87 @@
+"""The servers of a simulated run, and version 0."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from latecomer.clock import Clock
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import Recipe
+from latecomer.recommenders.families import family
+from latecomer.store import chunks
+from latecomer.store.port import Commit, Lease, Manifest, ModelStore, Refusal
+from latecomer.tensors import Array
+from latecomer_aggregator import commit, optimizer
+
+#: Nobody else wants it.
+LEASE_S = 10.0
+
+#: The timeline's epoch of versions.
+EPOCH = 1
+
+
+def found(store: ModelStore, recipe: Recipe, catalogue: Catalogue, clock: Clock) -> None:
+    """Publish version 0 of a recipe."""
+    model_family = family(recipe.model)
+    layout = model_family.layout(len(catalogue))
+    rule = optimizer.build(recipe.aggregation.optimizer)
+    lease = store.acquire("founder", LEASE_S)
+    assert lease is not None, "a fresh store has no leader"
+    commit.publish_initial(
+        store,
+        lease,
+        recipe,
+        catalogue=catalogue.to_bytes(),
+        layout=layout,
+        model=model_family.initial(len(catalogue), seed=recipe.seed),
+        optimizer_layout=optimizer.state_layout(rule, layout),
+        epoch=EPOCH,
+        at_s=clock.now_s(),
+    )
+    store.release(lease)
+
+
+def head_model(store: ModelStore) -> tuple[Manifest, dict[str, Array]]:
+    """The newest version."""
+    head = store.head()
+    assert head is not None, "founded before anything else"
+    manifest = store.manifest(head.version)
+    blobs = store.read({each for names in manifest.model.values() for each in names})
+    return manifest, chunks.joined(manifest.layout, manifest.model, blobs)
+
+
+class WatchedStore:
+    """An aggregator's store that tells of every commit and refusal that took effect."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        committed: Callable[[Manifest], None],
+        refused: Callable[[Refusal], None],
+    ) -> None:
+        self._store = store
+        self._committed = committed
+        self._refused = refused
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, commit: Commit) -> None:
+        """See ``ModelStore.commit``."""
+        self._store.commit(commit)
+        self._committed(commit.manifest)
+
+    def refuse(self, lease: Lease, refusal: Refusal) -> bool:
+        """See ``ModelStore.refuse``."""
+        new = self._store.refuse(lease, refusal)
+        if new:
+            self._refused(refusal)
+        return new
+
+
+def watched(
+    store: ModelStore,
+    committed: Callable[[Manifest], None],
+    refused: Callable[[Refusal], None],
+) -> ModelStore:
+    """A store that tells."""
+    return cast("ModelStore", WatchedStore(store, committed, refused))

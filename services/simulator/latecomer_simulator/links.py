@@ -1,0 +1,145 @@
+"""A device's network: latency, bandwidth, bytes counted, and sometimes nothing at all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from latecomer.broker.memory import MemoryBroker, MemoryServer
+from latecomer.broker.memory.broker import MemoryPublisher
+from latecomer.broker.port import Message
+from latecomer.broker.topology import UPDATES
+from latecomer.errors import BrokerUnreachable, StoreUnreachable
+from latecomer.store.port import Manifest, ModelStore
+from latecomer_simulator.profiles import Profile
+from latecomer_simulator.record import Record
+from latecomer_simulator.timeline import Timeline
+from latecomer_worker.fetch import ChunkCache
+
+
+@dataclass
+class Link:
+    """One device's way to broker and store; whoever calls over it waits in virtual time.
+
+    Attributes:
+        online: Nothing passes while it is not.
+        bytes_up, bytes_down: Bodies and chunks that passed; a transfer that broke counts, too.
+    """
+
+    worker: str
+    profile: Profile
+    timeline: Timeline
+    record: Record
+    online: bool = False
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    def up(self, size: int) -> bool:
+        """Send so many bytes; whether the network was there from begin to end."""
+        if not self.online:
+            return False
+        self.bytes_up += size
+        self.timeline.sleep(self.profile.latency_s + size / self.profile.up_bytes_per_s)
+        return self.online
+
+    def down(self, size: int) -> bool:
+        """Receive so many bytes; whether the network was there from begin to end."""
+        if not self.online:
+            return False
+        self.bytes_down += size
+        self.timeline.sleep(size / self.profile.down_bytes_per_s)
+        self.record.add("downloaded", self.worker, bytes=size)
+        return self.online
+
+    def store(self, store: ModelStore) -> ModelStore:
+        """The store, at the end of this link."""
+        return cast("ModelStore", _LinkedStore(self, store))
+
+
+class _LinkedStore:
+    def __init__(self, link: Link, store: ModelStore) -> None:
+        self._link = link
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._store, name)
+
+        def over_the_link(*arguments: Any, **options: Any) -> Any:
+            if not self._link.up(sum(len(each) for each in arguments if isinstance(each, bytes))):
+                raise StoreUnreachable("no network")
+            result = call(*arguments, **options)
+            if (size := _size(result)) and not self._link.down(size):
+                raise StoreUnreachable("the network went away")
+            return result
+
+        return over_the_link
+
+
+def _size(result: object) -> int:
+    """Bytes of what comes back; small answers are all latency."""
+    match result:
+        case Manifest():
+            return len(result.to_bytes())
+        case dict():
+            return sum(len(each) for each in result.values() if isinstance(each, bytes))
+        case _:
+            return 0
+
+
+class LinkedBroker(MemoryBroker):
+    """A login at the broker over a link: what is published takes its time."""
+
+    def __init__(self, link: Link, server: MemoryServer) -> None:
+        super().__init__(server, link.worker)
+        self._link, self._home = link, server
+
+    def publisher(self) -> MemoryPublisher:
+        """A publisher under this login."""
+        return _LinkedPublisher(self._link, self._home)
+
+
+class _LinkedPublisher(MemoryPublisher):
+    def __init__(self, link: Link, server: MemoryServer) -> None:
+        super().__init__(server, link.worker)
+        self._link = link
+
+    def publish(self, message: Message, *, mandatory: bool = True) -> None:
+        size = len(message.body)
+        if not self._link.up(size):
+            raise BrokerUnreachable("no network")
+        super().publish(message, mandatory=mandatory)
+        if message.exchange == UPDATES:
+            self._link.record.add(
+                "published", self._link.worker, update_id=message.message_id, bytes=size
+            )
+
+
+class SharedChunks(ChunkCache):
+    """A device's chunks; what many devices hold is in memory once.
+
+    Args:
+        shelf: All chunks of the fleet by name, with how many devices hold each.
+    """
+
+    def __init__(self, shelf: dict[str, tuple[bytes, int]]) -> None:
+        super().__init__(Path())
+        self._shelf = shelf
+        self._mine: set[str] = set()
+
+    def get(self, name: str) -> bytes | None:
+        """The chunk, if this device has it."""
+        return self._shelf[name][0] if name in self._mine else None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a chunk."""
+        if name not in self._mine:
+            self._mine.add(name)
+            held, holders = self._shelf.get(name, (data, 0))
+            self._shelf[name] = (held, holders + 1)
+
+    def keep_only(self, names: frozenset[str]) -> None:
+        """Forget what does not belong to the newest version."""
+        for name in self._mine - names:
+            held, holders = self._shelf.pop(name)
+            if holders > 1:
+                self._shelf[name] = (held, holders - 1)
+        self._mine &= names
