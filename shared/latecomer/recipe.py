@@ -301,6 +301,7 @@ class Simulation(_Section):
         restart_s: Until a device that lost one is back.
         concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
             mode so many per round. All of them where it is not given.
+        per_user: ``latecomer evaluate`` gives each user a device of his own, in virtual time.
     """
 
     examples_per_s: float = Field(500.0, gt=0)
@@ -318,6 +319,7 @@ class Simulation(_Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     restart_s: float = Field(10.0, gt=0)
     concurrency: int | None = Field(None, ge=1)
+    per_user: bool = False
 
 
 class Recipe(_Section):

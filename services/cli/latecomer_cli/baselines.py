@@ -35,7 +35,7 @@ def most_popular(
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> RankingResult:
     """The same model, trained by one site alone with as many passes as it took part in rounds."""
     model, private = _trained(recipe, site.split.train, items, rounds=rounds, seed=seed)
-    return _judged(recipe, site, model, private)
+    return judged(recipe, site, model, private)
 
 
 def centralised(
@@ -47,7 +47,7 @@ def centralised(
     ends = np.cumsum([len(site.users) for site in sites])
     starts = ends - [len(site.users) for site in sites]
     return [
-        _judged(recipe, site, model, {name: each[start:end] for name, each in private.items()})
+        judged(recipe, site, model, {name: each[start:end] for name, each in private.items()})
         for site, start, end in zip(sites, starts, ends, strict=True)
     ]
 
@@ -72,9 +72,10 @@ def _trained(
     return model, trained.private
 
 
-def _judged(
+def judged(
     recipe: Recipe, site: Site, model: Mapping[str, Array], private: Mapping[str, Array]
 ) -> RankingResult:
+    """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
     return protocol_of(recipe).evaluate(score, known, site.split.test)

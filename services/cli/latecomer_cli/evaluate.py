@@ -9,20 +9,15 @@ import numpy as np
 import torch
 
 from latecomer import __version__
-from latecomer.errors import LatecomerError
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
-from latecomer.evaluation.protocol import ALL, RankingResult
+from latecomer.evaluation.protocol import ALL
 from latecomer.recipe import Recipe
-from latecomer.recommenders.families import family
-from latecomer_cli import baselines, recommend, standing, status
-from latecomer_cli.demo import Scene, head_model
-from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
+from latecomer_cli import baselines, ended, recommend, standing, status
+from latecomer_cli.demo import Scene
+from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
 from latecomer_cli.report import Results
 from latecomer_worker.site import Site
-
-#: Whether it is over is looked at this often.
-LOOK_S = 0.2
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")
@@ -34,9 +29,7 @@ class Run:
 
     results: Mapping[str, Results]
     sites: Sequence[Site]
-    bytes_sent: int
-    versions: int
-    staleness: Mapping[int, int]
+    ended: Ended
 
     def means(self, system: str) -> dict[str, dict[str, float]]:
         """Per region, and over all."""
@@ -54,61 +47,31 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
     for seed in seeds:
         started_s = time.monotonic()
         recipe = scene.recipe.model_copy(update={"seed": seed})
-        runs.append(_run(Scene(recipe, scene.catalogue, scene.sites)))
+        own = Scene(recipe, scene.catalogue, scene.sites)
+        runs.append(_judged(own, ended.run(own)))
         output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
     return _body(scene.recipe, runs, seeds)
 
 
-def _run(scene: Scene) -> Run:
-    """Train until the recipe's end, then judge."""
-    embedded = EmbeddedFederation(
-        scene.recipe, scene.catalogue, scene.sites, seed=scene.recipe.seed
-    )
-    with embedded:
-        _await_the_end(embedded, scene)
-        embedded.stop()
-        model = head_model(embedded.store)
-        ours = [embedded.trainer(name).evaluate(model, target="test") for name in scene.honest()]
-        fleet = {record.worker: record.accepted for record in embedded.store.fleet()}
-        return Run(
-            _results(scene, ours, [fleet.get(name, 0) for name in scene.honest()]),
-            scene.in_order(),
-            sum(device.state.sent_bytes() for device in embedded.devices.values()),
-            embedded.versions(),
-            embedded.store.totals().staleness,
-        )
-
-
-def _await_the_end(embedded: EmbeddedFederation, scene: Scene) -> None:
-    """Until there are as many versions as the recipe's demo wants, or nothing more to add."""
-    additive = family(scene.recipe.model).layout(len(scene.catalogue)).additive
-    end_s = time.monotonic() + scene.recipe.demo.limit_s
-    while time.monotonic() < end_s:
-        if (error := embedded.failures.get(AGGREGATOR)) is not None:
-            raise LatecomerError(f"the aggregator ended: {error}") from error
-        heard = {record.worker for record in embedded.store.fleet() if record.accepted}
-        done = set(scene.honest()) <= heard if additive else False
-        if done or embedded.versions() >= scene.recipe.demo.versions:
-            return
-        time.sleep(LOOK_S)
-
-
-def _results(scene: Scene, ours: list[RankingResult], rounds: Sequence[int]) -> dict[str, Results]:
-    recipe, items = scene.recipe, len(scene.catalogue)
+def _judged(scene: Scene, ended: Ended) -> Run:
+    """The last version on everybody's test items, beside what it has to beat."""
+    recipe, items, names = scene.recipe, len(scene.catalogue), scene.honest()
     sites = scene.in_order()
-    alone = [
-        baselines.local_only(recipe, site, items, rounds=count, seed=recipe.seed + number)
-        for number, (site, count) in enumerate(zip(sites, rounds, strict=True))
+    ours = [
+        baselines.judged(recipe, site, ended.model, ended.private[name])
+        for name, site in zip(names, sites, strict=True)
     ]
-    often = round(float(np.mean(rounds)))
+    alone = [
+        baselines.local_only(
+            recipe, site, items, rounds=ended.rounds[name], seed=recipe.seed + number
+        )
+        for number, (name, site) in enumerate(zip(names, sites, strict=True))
+    ]
+    often = round(float(np.mean([*ended.rounds.values()])))
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(sites, items, recommend.protocol_of(recipe), "test")
-    return {
-        "global": Results("global", ours),
-        "centralised": Results("centralised", central),
-        "local_only": Results("local_only", alone),
-        "popularity": Results("popularity", popular),
-    }
+    found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
+    return Run({name: Results(name, each) for name, each in found.items()}, sites, ended)
 
 
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
@@ -135,9 +98,9 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             if region != ALL
         },
         "worst_region": standing.worst_region(means, ndcg),
-        "bytes_sent": round(float(np.mean([run.bytes_sent for run in runs]))),
-        "versions": round(float(np.mean([run.versions for run in runs]))),
-        "staleness": status.quantiles(_added([run.staleness for run in runs])),
+        "bytes_sent": round(float(np.mean([run.ended.bytes_sent for run in runs]))),
+        "versions": round(float(np.mean([run.ended.versions for run in runs]))),
+        "staleness": status.quantiles(_added([run.ended.staleness for run in runs])),
         "standing": [
             {"criterion": each.name, "value": each.value, "least": each.least, "ok": each.reached}
             for each in found

@@ -185,7 +185,7 @@ class Deployment:
         return (
             not self._open
             and self._trained() >= self._limits.updates
-            and not any(device.awake for device in self._devices)
+            and not any(device.awake or device.owes for device in self._devices)
         )
 
     def _end(self) -> None:

@@ -58,7 +58,11 @@ class Pace(Protocol):
 
 
 class TimedTrainer(Trainer):
-    """Trains like any other, in virtual time."""
+    """Trains like any other, in virtual time.
+
+    Attributes:
+        learned_all: There was nothing left to learn from, and simulated data does not grow.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class TimedTrainer(Trainer):
             k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
         )
         super().__init__(family(recipe.model), site, protocol, state)
+        self.learned_all = False
         self._pace = pace
         self._record = record
 
@@ -84,10 +89,15 @@ class TimedTrainer(Trainer):
         rng: np.random.Generator,
         should_stop: Callable[[], bool],
     ) -> Trained:
-        """See ``Trainer.train``; what is lost midway is never computed."""
+        """See ``Trainer.train``; what is lost midway is never computed.
+
+        Who finds nothing new to learn from has looked, and that is no training.
+        """
         self._pace(examples=len(self.site.split.train.items) * int(plan.get("passes", 1)))
         trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
-        self._record("trained", examples=trained.examples, steps=trained.steps)
+        if trained.examples:
+            self._record("trained", examples=trained.examples, steps=trained.steps)
+        self.learned_all = not trained.examples
         return trained
 
 
@@ -108,7 +118,7 @@ class Device:
         self.trained = 0
         # The head's number when it last took part; -1 after an absence: who knows what it missed.
         self._seen = -1
-        self._resting = self._backlog = False
+        self._resting = self._backlog = self._gone = False
         self._all = surroundings
         self._profile = profile
         self._seed = seed
@@ -129,7 +139,12 @@ class Device:
     def ready(self, head: int) -> bool:
         """Whether it is there, idle, and has something to train on or to send."""
         there = self.link.online and not self.awake and not self._resting
-        return there and (self._seen < head or self._backlog)
+        return there and (self._backlog or (self._seen < head and not self.trainer.learned_all))
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has something that it will still send."""
+        return self._backlog and not self._gone
 
     def start(self) -> None:
         """Wait for the first window."""
@@ -147,6 +162,7 @@ class Device:
     def _next_window(self) -> None:
         window = next(self._profile.windows, None)
         if window is None:
+            self._gone = True
             return
         start_s = self._all.timeline.clock.monotonic_s() - self._all.record.now_s()
         self._all.timeline.at(start_s + window[0], self._came)

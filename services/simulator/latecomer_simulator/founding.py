@@ -41,12 +41,13 @@ def found(store: ModelStore, recipe: Recipe, catalogue: Catalogue, clock: Clock)
 
 
 def head_model(store: ModelStore) -> tuple[Manifest, dict[str, Array]]:
-    """The newest version."""
+    """The newest version, as workers hold it."""
     head = store.head()
     assert head is not None, "founded before anything else"
     manifest = store.manifest(head.version)
-    blobs = store.read({each for names in manifest.model.values() for each in names})
-    return manifest, chunks.joined(manifest.layout, manifest.model, blobs)
+    held = manifest.layout.held
+    blobs = store.read({each for spec in held for each in manifest.model[spec.name]})
+    return manifest, chunks.joined(held, manifest.model, blobs)
 
 
 class WatchedStore:

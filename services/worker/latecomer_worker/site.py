@@ -24,6 +24,11 @@ class Site:
     split: Split
     catalogue: str
 
+    def of_user(self, row: int) -> "Site":
+        """What one of the users alone holds."""
+        own = slice(row, row + 1)
+        return Site(self.users[own], self.regions[own], self.split.of_user(row), self.catalogue)
+
     @property
     def tested(self) -> npt.NDArray[np.int64]:
         """Rows of the users with a held-out item."""

@@ -1,6 +1,6 @@
 """Local learning: judge the fetched model, then train on it with each user's private state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,11 @@ class Trainer:
         self._family = family
         self._protocol = protocol
         self.recall(state)
+
+    @property
+    def private(self) -> Mapping[str, Array]:
+        """The users' private state, (users, …) per name."""
+        return self._private
 
     def evaluate(
         self, model: State, *, target: Literal["validation", "test"] = "validation"

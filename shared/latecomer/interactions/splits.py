@@ -45,6 +45,12 @@ class History:
         """(N,) row of the user of each interaction."""
         return np.repeat(np.arange(len(self.indptr) - 1), self.lengths)
 
+    def of_user(self, user: int) -> "History":
+        """One user's alone."""
+        start, end = self.indptr[user : user + 2]
+        indptr = np.array([0, end - start], np.int64)
+        return History(indptr, self.items[start:end], self.time_s[start:end])
+
 
 @dataclass(frozen=True)
 class Split:
@@ -69,6 +75,16 @@ class Split:
     def everything(self) -> History:
         """All of it, to serve from."""
         return self._all
+
+    def of_user(self, user: int) -> "Split":
+        """What one user alone holds."""
+        own = slice(user, user + 1)
+        return Split(
+            self.train.of_user(user),
+            self.validation[own],
+            self.test[own],
+            self._all.of_user(user),
+        )
 
 
 def temporal_split(
