@@ -1,19 +1,32 @@
 """From a recipe to sites: its data read once, and each worker's part of it."""
 
+import os
 import time
 from pathlib import Path
 
 import structlog
 
+from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import Recipe
+from latecomer.recipe import COLUMNS, Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 
 log = structlog.get_logger()
+
+#: A folder of published data sets, each in a folder of its name; looked into before the recipe's.
+DATA_VARIABLE = "LATECOMER_DATA"
+
+
+def published(recipe: Recipe, folder: Path) -> Path:
+    """The folder of the recipe's data set: under ``LATECOMER_DATA``, else beside the recipe."""
+    shared = os.environ.get(DATA_VARIABLE)
+    if shared and (Path(shared) / recipe.data.format).is_dir():
+        return Path(shared) / recipe.data.format
+    return folder / recipe.data.source
 
 
 def read_catalogue(recipe: Recipe, folder: Path) -> Catalogue:
@@ -22,6 +35,8 @@ def read_catalogue(recipe: Recipe, folder: Path) -> Catalogue:
     Raises:
         BadData: It cannot be read.
     """
+    if recipe.data.format != COLUMNS:
+        return registry.read_catalogue(recipe.data.format, published(recipe, folder))
     return Catalogue.read(folder / recipe.data.catalogue)
 
 
@@ -34,14 +49,19 @@ def read_interactions(
         BadData: They cannot be used; rows that cannot are counted in the log.
     """
     data = recipe.data
-    interactions, report = load(
-        source or folder / data.source,
-        data.columns,
-        catalogue,
-        now_s=time.time(),
-        delimiter=data.delimiter,
-        time_format=data.time_format,
-    )
+    if data.format != COLUMNS:
+        interactions, report = registry.load(
+            data.format, source or published(recipe, folder), catalogue, now_s=time.time()
+        )
+    else:
+        interactions, report = load(
+            source or folder / data.source,
+            data.columns,
+            catalogue,
+            now_s=time.time(),
+            delimiter=data.delimiter,
+            time_format=data.time_format,
+        )
     log.info("interactions.read", **report.as_dict())
     return interactions
 

@@ -61,6 +61,23 @@ def load(
         BadConfiguration: Parquet without the ``data`` extra.
     """
     table = tables.read(path, columns.mapped(), delimiter=delimiter)
+    return from_table(table, path, columns, catalogue, now_s=now_s, time_format=time_format)
+
+
+def from_table(
+    table: Table,
+    path: Path,
+    columns: Columns,
+    catalogue: Catalogue,
+    *,
+    now_s: float,
+    time_format: str | None = None,
+) -> tuple[Interactions, Report]:
+    """As ``load``, of a table that was read from ``path`` by other means.
+
+    Raises:
+        BadData: No row is usable.
+    """
     report = Report(path.name, read=len(table.lines))
     rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
     if not len(rows.line):
