@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from pydantic import (
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
+from latecomer.datasets.registry import DATASETS
 from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.interactions.schema import Columns
@@ -40,6 +41,9 @@ from latecomer.wire import Codec
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767
 
+#: The format of a data owner's own file: one row per interaction, columns as the recipe maps them.
+COLUMNS = "columns"
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,27 +53,33 @@ class Data(_Section):
     """Where interactions and catalogue are (relative to the recipe), and what columns mean.
 
     Attributes:
-        format: ``columns``: files with a header, of which ``columns`` says what each means. Else a
-            published data set as downloaded; ``source`` is its folder, or ``--data`` is.
-        source: The file of interactions.
-        catalogue: The file of items.
-        columns: Which column means what.
-        delimiter: Of CSV files.
-        time_format: For ``strptime``; without it the usual forms are read.
+        format: ``columns``, or the name of a published data set. ``source`` is then the folder of
+            its files, ``data/<format>`` unless it is given; nothing else has to be.
     """
 
-    format: Literal["columns", "ml-100k"] = "columns"
-    source: str = ""
-    catalogue: str = ""
-    columns: Columns | None = None
+    format: str = COLUMNS
+    source: str
+    catalogue: str
+    columns: Columns
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_format: str | None = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.format == "columns" and self.columns is None:
-            raise ValueError("columns: required, unless format names a published data set")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _known_of_a_data_set(cls, body: object) -> object:
+        # Filled in before the check, so that what a file of columns lacks is named key by key.
+        known = DATASETS.get(str(body.get("format"))) if isinstance(body, dict) else None
+        if known is None or not isinstance(body, dict):
+            return body
+        folder = f"data/{body['format']}"
+        return {"source": folder, "catalogue": "", "columns": known.columns, **body}
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name != COLUMNS and name not in DATASETS:
+            raise ValueError(f"must be {COLUMNS} or one of {', '.join(DATASETS)}")
+        return name
 
 
 class Staleness(_Section):

@@ -15,7 +15,7 @@ from rich.text import Text
 from latecomer.errors import LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL, RankingResult
 from latecomer.interactions.schema import Catalogue
-from latecomer.recipe import Recipe
+from latecomer.recipe import COLUMNS, Recipe
 from latecomer.store import chunks
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Array
@@ -124,8 +124,11 @@ def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
     Raises:
         BadData: It cannot be used.
     """
-    catalogue = sites.read_catalogue(recipe, data or folder)
-    interactions = sites.read_interactions(recipe, data or folder, catalogue)
+    # Of a published data set it is the folder itself, else where the recipe's paths start.
+    source = None if recipe.data.format == COLUMNS else data
+    start = (data if source is None else None) or folder
+    catalogue = sites.read_catalogue(recipe, start, source=source)
+    interactions = sites.read_interactions(recipe, start, catalogue, source=source)
     found = {
         entry.name: sites.site(interactions, entry, catalogue, label=entry.label)
         for entry in recipe.fleet.workers

@@ -1,47 +1,61 @@
 """From a recipe to sites: its data read once, and each worker's part of it."""
 
+import os
 import time
 from pathlib import Path
 
 import structlog
 
-from latecomer.datasets.formats import FORMATS
+from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import Recipe
+from latecomer.recipe import COLUMNS, Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 
 log = structlog.get_logger()
 
+#: A folder of published data sets, each in a folder of its name; looked into before the recipe's.
+DATA_VARIABLE = "LATECOMER_DATA"
 
-def read_catalogue(recipe: Recipe, folder: Path) -> Catalogue:
-    """The catalogue of a recipe whose data lies in ``folder``.
+
+def published(recipe: Recipe, folder: Path) -> Path:
+    """The folder of the recipe's data set: under ``LATECOMER_DATA``, else beside the recipe."""
+    shared = os.environ.get(DATA_VARIABLE)
+    if shared and (Path(shared) / recipe.data.format).is_dir():
+        return Path(shared) / recipe.data.format
+    return folder / recipe.data.source
+
+
+def read_catalogue(recipe: Recipe, folder: Path, *, source: Path | None = None) -> Catalogue:
+    """The catalogue of a recipe that lies in ``folder``.
 
     Raises:
         BadData: It cannot be read.
     """
-    if recipe.data.format in FORMATS:
-        return FORMATS[recipe.data.format].catalogue(folder / recipe.data.source)
+    if recipe.data.format != COLUMNS:
+        return registry.read_catalogue(recipe.data.format, source or published(recipe, folder))
     return Catalogue.read(folder / recipe.data.catalogue)
 
 
 def read_interactions(
     recipe: Recipe, folder: Path, catalogue: Catalogue, *, source: Path | None = None
 ) -> Interactions:
-    """The interactions of a recipe, or of another ``source`` of the same form.
+    """The interactions of a recipe, or of another ``source`` with the same columns.
 
     Raises:
         BadData: They cannot be used; rows that cannot are counted in the log.
     """
-    data, path = recipe.data, source or folder / recipe.data.source
-    if data.columns is None:
-        interactions, report = FORMATS[data.format].interactions(path, catalogue, now_s=time.time())
+    data = recipe.data
+    if data.format != COLUMNS:
+        interactions, report = registry.load(
+            data.format, source or published(recipe, folder), catalogue, now_s=time.time()
+        )
     else:
         interactions, report = load(
-            path,
+            source or folder / data.source,
             data.columns,
             catalogue,
             now_s=time.time(),

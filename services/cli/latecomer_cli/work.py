@@ -17,7 +17,7 @@ from latecomer.errors import BadConfiguration, NotInitialised
 from latecomer.events import UpdateSubmitted
 from latecomer.interactions.schema import Catalogue
 from latecomer.lifecycle import Stop
-from latecomer.recipe import FleetWorker, Recipe, round_of
+from latecomer.recipe import COLUMNS, FleetWorker, Recipe, round_of
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
@@ -157,7 +157,9 @@ class Work:
         interactions = sites.read_interactions(
             self.recipe, self.folder, catalogue, source=self.data
         )
-        own = None if self.data else self.entry
+        # A file of our own is ours entirely; a published data set is still cut into sites.
+        whole = self.data is not None and self.recipe.data.format == COLUMNS
+        own = None if whole else self.entry
         label = self.entry.label if self.entry else None
         site = sites.site(interactions, own, catalogue, label=label)
         return recommend.trainer(Recipe.from_bytes(snapshot.recipe), site, state)

@@ -1,111 +1,117 @@
-"""MovieLens 100K (Harper and Konstan 2015), as GroupLens publishes it; an interaction is a rating.
+"""MovieLens 100K and 1M: ratings of films, by people whose occupation is known.
 
-Regions are occupations. Somebody rated many films within one second, and ``u.data`` is in random
-order: films of one second keep the file's order, as in every published leave-one-out of this data.
-Ordered by number instead, the film held out would be the newest and least known of its second, and
-all figures about five points lower than what is published.
+F. M. Harper and J. A. Konstan (2015), "The MovieLens Datasets: History and Context", ACM TiiS 5(4).
 """
 
-import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
-import numpy as np
-
+from latecomer.datasets import files
+from latecomer.datasets.port import Dataset
 from latecomer.errors import BadData
-from latecomer.interactions.schema import Catalogue, Interactions, Report
+from latecomer.interactions import tables
+from latecomer.interactions.schema import Catalogue, Columns
+from latecomer.interactions.tables import Table
 
-HINT = (
-    "download ml-100k.zip from https://files.grouplens.org/datasets/movielens/ "
-    "and give its folder with --data"
+_MEANINGS = ("user", "item", "time", "rating", "region")
+_COLUMNS = Columns(user="user", item="item", time="timestamp", rating="rating", region="occupation")
+
+#: Occupations of ML-1M by their number in users.dat, as its README lists them.
+OCCUPATIONS = (
+    "other", "educator", "artist", "clerical", "college student", "customer service", "doctor",
+    "executive", "farmer", "homemaker", "K-12 student", "lawyer", "programmer", "retired",
+    "sales", "scientist", "self-employed", "technician", "tradesman", "unemployed", "writer",
+)  # fmt: skip
+
+#: Added to the place of a rating that is known to be a user's latest: after all other places.
+LATEST = 1_000_000_000
+
+
+def _path(folder: Path, name: str) -> Path:
+    path = files.find(folder, name)
+    if path is None:
+        raise BadData(f"{folder} has no {name}", hint="see docs/data.md")
+    return path
+
+
+def _films(folder: Path, name: str, separator: str) -> Catalogue:
+    rows = [row for _, row in files.fields(_path(folder, name), separator, 2, encoding="latin-1")]
+    return Catalogue(tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+
+
+def _ratings(path: Path, separator: str, regions: dict[str, str]) -> Table:
+    """``user, item, rating, Unix seconds`` per line."""
+    lines, rows = [], []
+    for line, (user, item, rating, time_s, *_) in files.fields(path, separator, 4):
+        lines.append(line)
+        rows.append((user, item, time_s, rating, regions.get(user, "")))
+    return files.table(lines, rows, _MEANINGS)
+
+
+def _table_100k(folder: Path) -> Table:
+    people = files.fields(_path(folder, "u.user"), "|", 4)
+    return _ratings(_path(folder, "u.data"), "\t", {row[0]: row[3] for _, row in people})
+
+
+def _occupations(folder: Path) -> dict[str, str]:
+    path = _path(folder, "users.dat")
+    found = {}
+    for line, row in files.fields(path, "::", 4, encoding="latin-1"):
+        number = row[3]
+        if not number.isdecimal() or int(number) >= len(OCCUPATIONS):
+            raise BadData(f"{path} has an unknown occupation {number!r} on line {line}")
+        found[row[0]] = OCCUPATIONS[int(number)]
+    return found
+
+
+def _table_1m(folder: Path) -> Table:
+    regions = _occupations(folder)
+    published = files.find(folder, "ratings.dat")
+    if published is not None:
+        return _ratings(published, "::", regions)
+    return _untimed(folder, regions)
+
+
+def _untimed(folder: Path, regions: dict[str, str]) -> Table:
+    """Ratings in the publisher's order, where only each user's latest is known (NCF's test)."""
+    source = files.find(folder, "ratings_no_timestamp.csv")
+    if source is None:
+        raise BadData(f"ml-1m is not complete in {folder}: ratings.dat missing", hint=_HINT_1M)
+    read = tables.read(
+        source, {"user": "user", "item": "item", "rating": "rating", "ncf_item": "ncf_item"}
+    )
+    latest = {
+        (str(int(row[0]) + 1), row[1])
+        for _, row in files.fields(_path(folder, "ncf.ml-1m.test.rating"), "\t", 2)
+    }
+    pairs = zip(read.values["user"], read.values["ncf_item"], strict=True)
+    time_s = [str(place + LATEST * (pair in latest)) for place, pair in enumerate(pairs, start=1)]
+    region = [regions.get(str(user), "") for user in read.values["user"]]
+    values = {name: read.values[name] for name in ("user", "item", "rating")}
+    return Table(read.lines, {**values, "time": time_s, "region": region})
+
+
+#: People rated many films within one second. Ordered by number, the film held out would be the
+#: newest and least known of its second, and all figures some six points below what is published.
+ML_100K = Dataset(
+    origin="https://grouplens.org/datasets/movielens/100k/",
+    files=("u.data", "u.item", "u.user"),
+    columns=_COLUMNS,
+    catalogue=lambda folder: _films(folder, "u.item", "|"),
+    table=_table_100k,
+    order="by time; of one second, as in the file, which is in random order",
+    ties="file",
 )
 
-#: user, item, rating, time.
-FIELDS = 4
+_ORIGIN_1M = "https://grouplens.org/datasets/movielens/1m/"
+_HINT_1M = f"download it from {_ORIGIN_1M} and unpack ratings.dat, movies.dat, users.dat there"
 
-
-class MovieLens100K:
-    """``u.data``, ``u.item`` and ``u.user``; each may be gzipped."""
-
-    def catalogue(self, folder: Path) -> Catalogue:
-        """The films, by number, with their titles."""
-        films = dict(_lines(folder, "u.item", "|", least=2))
-        return Catalogue(tuple(films), tuple(fields[1] for fields in films.values()))
-
-    def interactions(
-        self, folder: Path, catalogue: Catalogue, *, now_s: float
-    ) -> tuple[Interactions, Report]:
-        """Every rating, whatever its value; a film that somebody rated twice counts once."""
-        occupation = {user: fields[3] for user, fields in _lines(folder, "u.user", "|", least=4)}
-        report = Report("u.data")
-        kept = list(_usable(folder, catalogue, report, now_s))
-        if not kept:
-            raise BadData(f"{folder}/u.data has no usable rating: {report.summary()}", hint=HINT)
-        names = np.array([name for name, _, _ in kept], object)
-        item = np.array([row for _, row, _ in kept], np.int64)
-        time_s = np.array([at_s for _, _, at_s in kept], np.float64)
-        by_time = np.argsort(time_s, kind="stable")
-        users = tuple(dict.fromkeys(names[by_time]))
-        number = {name: row for row, name in enumerate(users)}
-        user = np.array([number[name] for name in names[by_time]], np.int64)
-        order = by_time[by_user := np.argsort(user, kind="stable")]
-        report.kept = len(order)
-        regions = tuple(occupation.get(name, "") for name in users)
-        return Interactions(users, regions, user[by_user], item[order], time_s[order]), report
-
-
-def _usable(
-    folder: Path, catalogue: Catalogue, report: Report, now_s: float
-) -> Iterator[tuple[str, int, float]]:
-    """User, row of the film, and time of what can be used; the rest is counted."""
-    seen: set[tuple[str, str]] = set()
-    for line, (user, fields) in enumerate(_lines(folder, "u.data", "\t", least=1), start=1):
-        report.read += 1
-        film, stamp = (fields[1], fields[3]) if len(fields) >= FIELDS else ("", "")
-        if not film or not stamp:
-            report.drop("missing_value", line, "a line of fewer than four fields")
-        elif film not in catalogue.rows:
-            report.drop("unknown_item", line, film)
-        elif not stamp.isdecimal():
-            report.drop("unparsable_time", line, stamp)
-        elif float(stamp) > now_s:
-            report.drop("time_in_the_future", line, stamp)
-        elif (user, film) in seen:
-            report.drop("duplicate", line, film)
-        else:
-            seen.add((user, film))
-            yield user, catalogue.rows[film], float(stamp)
-
-
-def _lines(
-    folder: Path, name: str, delimiter: str, *, least: int
-) -> Iterator[tuple[str, list[str]]]:
-    """The first field, and all fields, of every line that is not blank."""
-    with _opened(folder, name) as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.rstrip("\r\n").split(delimiter)
-            if fields == [""]:
-                continue
-            if len(fields) < least:
-                raise BadData(
-                    f"{folder}/{name}, line {number}: {len(fields)} of {least} fields", hint=HINT
-                )
-            yield fields[0], fields
-
-
-@contextmanager
-def _opened(folder: Path, name: str) -> Iterator[TextIO]:
-    try:
-        with _text(folder, name) as file:
-            yield file
-    except (OSError, EOFError) as error:
-        raise BadData(f"cannot read {folder / name}: {error}", hint=HINT) from error
-
-
-def _text(folder: Path, name: str) -> TextIO:
-    # The publisher's encoding: titles have accents.
-    if (zipped := folder / f"{name}.gz").exists():
-        return gzip.open(zipped, "rt", encoding="latin-1")
-    return (folder / name).open(encoding="latin-1")
+#: Without ``ratings.dat``, ``ratings_no_timestamp.csv`` and NCF's test file are read instead: the
+#: last is then NCF's test item, and everything before it is in the file's order, not in time's.
+ML_1M = Dataset(
+    origin=_ORIGIN_1M,
+    files=("movies.dat", "users.dat"),
+    columns=_COLUMNS,
+    catalogue=lambda folder: _films(folder, "movies.dat", "::"),
+    table=_table_1m,
+    order="by time; without ratings.dat, NCF's test item last and the others in the file's order",
+)

@@ -1,11 +1,11 @@
-"""Scores without learning: what a recommender must beat before it may say anything.
+"""Scores without training by gradients: what a recommender must beat before it may say anything.
 
 U users, B users of a batch, I items.
 """
 
 import numpy as np
 
-from latecomer.evaluation.candidates import Known, check_items
+from latecomer.evaluation.candidates import Known, check_items, known_mask
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Floats, Ids
 
@@ -44,3 +44,62 @@ def at_random(n_items: int, seed: int) -> Score:
         return np.array(rows).reshape(len(users), n_items)  # (B, I)
 
     return score
+
+
+def item_knn(
+    known: Known, n_items: int, *, neighbours: int = 100, shrinkage: float = 10.0
+) -> Score:
+    """Score by the most similar items that a user knows: score(u, j) = sum over i in u of s(i, j).
+
+    s(i, j) = n(i, j) / (sqrt(n(i) n(j)) + shrinkage), the shrunk cosine of Ferrari Dacrema et al.
+    (2019), "Are we really making much progress?", with n the users who know an item or both; 0
+    except for the ``neighbours`` largest of each j.
+
+    Args:
+        known: What the U users were trained on.
+        n_items: I; memory is U x I + I x I float64.
+        neighbours: Kept per item; at least 1.
+        shrinkage: Pulls similarities that few users support towards 0.
+
+    Raises:
+        BadData: A user knows an item that the catalogue does not have.
+    """
+    histories = _histories(known, n_items)
+    both = histories.T @ histories  # (I, I)
+    alone = np.sqrt(np.diag(both))
+    similarity = both / np.maximum(np.outer(alone, alone) + shrinkage, 1e-12)  # 0 / 0 is 0
+    np.fill_diagonal(similarity, 0.0)
+    if neighbours < n_items:
+        least = np.partition(similarity, n_items - neighbours, axis=0)[n_items - neighbours]
+        similarity[similarity < least] = 0.0  # what ties with the last of them is kept
+    return _linear(histories, similarity)
+
+
+def ease(known: Known, n_items: int, *, regularisation: float = 300.0) -> Score:
+    """The closed-form linear autoencoder with zero diagonal: score(u, .) = x(u) B.
+
+    P = (X^T X + regularisation I)^-1, B = I - P diag(1 / diag(P)); Steck (2019), "Embarrassingly
+    Shallow Autoencoders for Sparse Data", equation 8. Float64 throughout.
+
+    Args:
+        known: What the U users were trained on: X is 1 where a user knows an item.
+        n_items: I; memory is U x I + 2 I x I float64.
+        regularisation: Above 0; lambda.
+
+    Raises:
+        BadData: A user knows an item that the catalogue does not have.
+    """
+    histories = _histories(known, n_items)
+    inverse = np.linalg.inv(histories.T @ histories + regularisation * np.eye(n_items))
+    weights = -inverse / np.diag(inverse)  # column j divided by P(j, j)
+    np.fill_diagonal(weights, 0.0)
+    return _linear(histories, weights)
+
+
+def _histories(known: Known, n_items: int) -> Floats:
+    """(U, I), 1 where a user knows an item."""
+    return known_mask(known, np.arange(len(known.indptr) - 1), n_items).astype(np.float64)
+
+
+def _linear(histories: Floats, weights: Floats) -> Score:
+    return lambda users: histories[users] @ weights  # (B, I)

@@ -155,7 +155,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who did what when, sorted by user, then time, then item.
+    """Who did what when, sorted by user, then time, then item, unless a source knows better.
 
     Ties in time are ordered by item, not by their place in the file: the lines of one invoice have
     one timestamp, and a model that learned their order would have learned how invoices are printed.

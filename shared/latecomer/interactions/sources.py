@@ -6,7 +6,7 @@ R rows of a source, K usable ones, U users, I items.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ Value = TypeVar("Value")
 Texts = npt.NDArray[np.object_]
 Ids = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
+
+#: What orders interactions of one user at one time.
+Ties = Literal["item", "file"]
 
 _REQUIRED = ("user", "item", "time")
 
@@ -61,6 +64,27 @@ def load(
         BadConfiguration: Parquet without the ``data`` extra.
     """
     table = tables.read(path, columns.mapped(), delimiter=delimiter)
+    return from_table(table, path, columns, catalogue, now_s=now_s, time_format=time_format)
+
+
+def from_table(
+    table: Table,
+    path: Path,
+    columns: Columns,
+    catalogue: Catalogue,
+    *,
+    now_s: float,
+    time_format: str | None = None,
+    ties: Ties = "item",
+) -> tuple[Interactions, Report]:
+    """As ``load``, of a table that was read from ``path`` by other means.
+
+    ``ties``: what one user did at one time is in the order of the catalogue, so that nothing is
+    learned from how a file was printed; or in the ``file``'s, where that is known to be random.
+
+    Raises:
+        BadData: No row is usable.
+    """
     report = Report(path.name, read=len(table.lines))
     rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
     if not len(rows.line):
@@ -68,7 +92,7 @@ def load(
             f"{path} has no usable interaction: {report.summary()}",
             hint="compare these examples with the columns, the time format and the catalogue",
         )
-    return _ordered(rows, columns, catalogue, report), report
+    return _ordered(rows, columns, catalogue, report, ties), report
 
 
 @dataclass(frozen=True)
@@ -132,11 +156,14 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
     return rows[usable]
 
 
-def _ordered(rows: _Rows, columns: Columns, catalogue: Catalogue, report: Report) -> Interactions:
+def _ordered(
+    rows: _Rows, columns: Columns, catalogue: Catalogue, report: Report, ties: Ties
+) -> Interactions:
     """Usable rows without repeats, in the order that ``Interactions`` promises."""
     ids = np.array(sorted(set(rows.user)), object)
     code = np.searchsorted(ids, rows.user)  # (K,) the place of each row's user among the sorted
-    by_time = np.lexsort((rows.item, code, rows.time_s))  # (K,); what is equal stays in file order
+    last_key = (rows.item,) if ties == "item" else ()
+    by_time = np.lexsort((*last_key, code, rows.time_s))  # (K,); what is equal stays in file order
     rows, code = rows[by_time], code[by_time]
     debut = np.unique(code, return_index=True)[1]  # (U,)
     newcomers = np.argsort(debut)  # (U,) codes in order of the first interaction

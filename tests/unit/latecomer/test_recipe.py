@@ -8,7 +8,7 @@ import pytest
 
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
-from latecomer.recipe import AdamW, Recipe, Sgd, load_recipe, round_of
+from latecomer.recipe import COLUMNS, AdamW, Recipe, Sgd, load_recipe, round_of
 from latecomer.store.port import Head
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -73,8 +73,9 @@ def problem(body: dict[str, Any]) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_recipe_loads_and_its_files_are_there(path: Path) -> None:
     shipped = load_recipe(path)
-    assert (path.parent / shipped.data.source).is_file()
-    assert (path.parent / shipped.data.catalogue).is_file()
+    if shipped.data.format == COLUMNS:
+        assert (path.parent / shipped.data.source).is_file()
+        assert (path.parent / shipped.data.catalogue).is_file()
     assert len(set(shipped.fleet.names())) == len(shipped.fleet.names())
 
 
@@ -260,6 +261,16 @@ def test_every_mistake_is_named_at_once() -> None:
     assert "model.dimension: must be" in said
     assert "federation: required" in said
     assert "fedration: unknown key (did you mean 'federation'?)" in said
+
+
+def test_a_published_data_set_needs_no_more_than_its_name() -> None:
+    found = recipe(changed(("data",), {"format": "ml-100k"})).data
+    assert (found.source, found.columns.region) == ("data/ml-100k", "occupation")
+
+
+def test_an_unknown_format_is_refused_with_those_there_are() -> None:
+    said = problem(changed(("data", "format"), "ml-2m"))
+    assert "data.format: Value error, must be columns or one of ml-100k, ml-1m" in said
 
 
 def test_a_missing_section_is_named() -> None:

@@ -28,7 +28,6 @@ def catalogue() -> Catalogue:
 @pytest.fixture(scope="module")
 def purchases(catalogue: Catalogue) -> Interactions:
     data = load_recipe(RECIPES / "retail.toml").data
-    assert data.columns is not None
     return load(RECIPES / data.source, data.columns, catalogue, now_s=NOW_S)[0]
 
 

@@ -1,115 +1,107 @@
-"""MovieLens 100K as downloaded, on a few lines of its three files."""
+"""MovieLens as GroupLens ships it, in a tiny hand-made copy of each format."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
 
-from latecomer.datasets.formats import FORMATS
-from latecomer.errors import BadData
-from latecomer.interactions.schema import Interactions, Report
-from latecomer.interactions.splits import temporal_split
+from latecomer.datasets.registry import dataset, load, read_catalogue
+from latecomer.errors import BadConfiguration, BadData
+from latecomer.interactions.schema import Interactions
 
-LOADER = FORMATS["ml-100k"]
-
-#: After everything that is rated below.
-NOW_S = 900_000_000.0
-
-ITEMS = "1|Toy Story (1995)|01-Jan\n2|GoldenEye (1995)|01-Jan\n9|Léon (1994)|01-Jan\n"
-USERS = "7|24|M|technician|85711\n8|53|F|writer|94043\n"
-#: Somebody rated two films in one second, the one of the higher number first.
-RATINGS = "7\t2\t3\t881250949\n8\t1\t5\t881250001\n7\t1\t1\t881250949\n7\t9\t4\t881250000\n"
+NOW_S = 1e9
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "u.item").write_text(ITEMS, encoding="latin-1")
-    (tmp_path / "u.user").write_text(USERS, encoding="latin-1")
-    (tmp_path / "u.data").write_text(RATINGS, encoding="latin-1")
-    return tmp_path
+def hundred_k(folder: Path) -> Path:
+    (folder / "u.item").write_bytes(b"7|Am\xe9lie (2001)|01-Jan-2001||url|0\n9|Heat (1995)||||1\n")
+    (folder / "u.user").write_text("1|24|M|writer|85711\n2|53|F|other|94043\n")
+    rows = "2 7 3 300,1 9 5 200,1 7 1 100,1 7 2 400,1 8 4 500,2 9 4 2000000000"
+    body = rows.replace(" ", "\t").replace(",", "\n")
+    (folder / "u.data.gz").write_bytes(gzip.compress(body.encode()))
+    return folder
 
 
-def read(folder: Path) -> tuple[Interactions, Report]:
-    return LOADER.interactions(folder, LOADER.catalogue(folder), now_s=NOW_S)
+def one_m(folder: Path) -> Path:
+    (folder / "movies.dat").write_bytes(b"7::Am\xe9lie (2001)::Comedy\n9::Heat (1995)::Action\n")
+    (folder / "users.dat").write_text("1::F::1::20::48067\n2::M::56::10::70072\n")
+    return folder
 
 
-def append(folder: Path, line: str) -> None:
-    with (folder / "u.data").open("a", encoding="latin-1") as file:
-        file.write(line)
+def triples(found: Interactions) -> list[tuple[str, int, float]]:
+    return [
+        (found.users[user], item, time_s)
+        for user, item, time_s in zip(
+            found.user.tolist(), found.item.tolist(), found.time_s.tolist(), strict=True
+        )
+    ]
 
 
-def test_films_are_items_and_titles_their_descriptions(folder: Path) -> None:
-    catalogue = LOADER.catalogue(folder)
-    assert catalogue.items == ("1", "2", "9")
-    assert catalogue.descriptions[2] == "Léon (1994)"
+def test_100k_is_read_by_time_with_occupations_as_regions(tmp_path: Path) -> None:
+    catalogue = read_catalogue("ml-100k", hundred_k(tmp_path))
+    assert catalogue.items == ("7", "9")
+    assert catalogue.descriptions == ("Amélie (2001)", "Heat (1995)")
+    found, report = load("ml-100k", tmp_path, catalogue, now_s=NOW_S)
+    assert triples(found) == [("1", 0, 100.0), ("1", 1, 200.0), ("2", 0, 300.0)]
+    assert found.regions == ("writer", "other")
+    assert found.rating is not None
+    assert found.rating.tolist() == [1.0, 5.0, 3.0]
+    assert report.reasons == {"duplicate": 1, "unknown_item": 1, "time_in_the_future": 1}
+    assert (report.read, report.kept) == (6, 3)
 
 
-def test_people_come_in_order_of_their_first_rating_with_their_occupation(folder: Path) -> None:
-    interactions, report = read(folder)
-    assert interactions.users == ("7", "8")
-    assert interactions.regions == ("technician", "writer")
-    assert interactions.user.tolist() == [0, 0, 0, 1]
-    assert (report.read, report.kept) == (4, 4)
+def test_films_of_one_second_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    body = "1\t9\t5\t200\n1\t7\t1\t200\n"
+    (hundred_k(tmp_path) / "u.data.gz").write_bytes(gzip.compress(body.encode()))
+    found, _ = load("ml-100k", tmp_path, read_catalogue("ml-100k", tmp_path), now_s=NOW_S)
+    assert triples(found) == [("1", 1, 200.0), ("1", 0, 200.0)]
 
 
-def test_films_of_one_second_keep_the_order_of_the_file(folder: Path) -> None:
-    interactions, _ = read(folder)
-    assert interactions.item.tolist()[:3] == [2, 1, 0]
-    assert temporal_split(interactions, min_tested=3).test.tolist() == [0, -1]
+def test_1m_is_read_by_time_where_ratings_dat_is_there(tmp_path: Path) -> None:
+    (one_m(tmp_path) / "ratings.dat").write_text("1::9::5::200\n1::7::3::100\n2::7::4::50\n")
+    catalogue = read_catalogue("ml-1m", tmp_path)
+    found, _ = load("ml-1m", tmp_path, catalogue, now_s=NOW_S)
+    assert triples(found) == [("2", 0, 50.0), ("1", 0, 100.0), ("1", 1, 200.0)]
+    assert found.regions == ("K-12 student", "writer")
 
 
-def test_gzipped_files_are_read_as_they_are(folder: Path) -> None:
-    plain, _ = read(folder)
-    for name in ("u.data", "u.item", "u.user"):
-        data = (folder / name).read_bytes()
-        (folder / name).unlink()
-        (folder / f"{name}.gz").write_bytes(gzip.compress(data))
-    assert read(folder)[0].item.tolist() == plain.item.tolist()
+def test_1m_without_times_ends_with_the_test_item_of_ncf(tmp_path: Path) -> None:
+    body = "user,item,rating,ncf_item\n1,9,5,0\n1,7,3,1\n2,9,4,0\n2,7,4,1\n"
+    (one_m(tmp_path) / "ratings_no_timestamp.csv").write_text(body)
+    (tmp_path / "ncf.ml-1m.test.rating").write_text("0\t0\t5\t978824351\n1\t1\t3\t978300174\n")
+    catalogue = read_catalogue("ml-1m", tmp_path)
+    found, _ = load("ml-1m", tmp_path, catalogue, now_s=2e9)
+    last = {user: item for user, item, _ in triples(found)}
+    assert last == {"1": 1, "2": 0}
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("7\t77\t3\t881250949\n", "unknown_item"),
-        ("8\t2\t3\tyesterday\n", "unparsable_time"),
-        ("8\t2\t3\t950000000\n", "time_in_the_future"),
-        ("8\t2\n", "missing_value"),
-        ("7\t9\t1\t881260000\n", "duplicate"),
-    ],
-)
-def test_what_cannot_be_used_is_counted_by_its_reason(folder: Path, line: str, reason: str) -> None:
-    append(folder, line)
-    interactions, report = read(folder)
-    assert dict(report.reasons) == {reason: 1}
-    assert report.examples[reason][0].startswith("line 5: ")
-    assert len(interactions.item) == 4
+def test_a_missing_file_is_named_with_where_it_is_published(tmp_path: Path) -> None:
+    (hundred_k(tmp_path) / "u.user").unlink()
+    with pytest.raises(BadData, match=r"u\.user missing") as caught:
+        read_catalogue("ml-100k", tmp_path)
+    assert "https://grouplens.org/datasets/movielens/100k/" in caught.value.hint
 
 
-def test_a_missing_file_says_where_it_is_to_be_had(folder: Path) -> None:
-    (folder / "u.user").unlink()
-    with pytest.raises(BadData, match=r"cannot read .*u\.user") as error:
-        read(folder)
-    assert "files.grouplens.org" in (error.value.hint or "")
+def test_1m_without_any_ratings_says_what_to_download(tmp_path: Path) -> None:
+    catalogue = read_catalogue("ml-1m", one_m(tmp_path))
+    with pytest.raises(BadData, match=r"ratings\.dat missing") as caught:
+        load("ml-1m", tmp_path, catalogue, now_s=NOW_S)
+    assert "https://grouplens.org/datasets/movielens/1m/" in caught.value.hint
 
 
-def test_a_damaged_list_of_films_is_named_with_its_line(folder: Path) -> None:
-    (folder / "u.item").write_text("1|Toy Story\nbroken\n")
-    with pytest.raises(BadData, match="line 2: 1 of 2 fields"):
-        LOADER.catalogue(folder)
+def test_a_line_with_too_few_fields_is_named(tmp_path: Path) -> None:
+    (one_m(tmp_path) / "ratings.dat").write_text("1::9::5::200\n1::7\n")
+    catalogue = read_catalogue("ml-1m", tmp_path)
+    with pytest.raises(BadData, match="2 fields on line 2"):
+        load("ml-1m", tmp_path, catalogue, now_s=NOW_S)
 
 
-def test_where_nothing_can_be_used_the_report_is_the_answer(folder: Path) -> None:
-    (folder / "u.data").write_text("7\t77\t3\t881250949\n")
-    with pytest.raises(BadData, match="0 of 1 rows kept, 1 unknown_item"):
-        read(folder)
+def test_an_occupation_that_1m_does_not_know_is_named(tmp_path: Path) -> None:
+    (one_m(tmp_path) / "users.dat").write_text("1::F::1::21::48067\n")
+    (tmp_path / "ratings.dat").write_text("1::9::5::200\n")
+    with pytest.raises(BadData, match="occupation '21' on line 1"):
+        load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=NOW_S)
 
 
-@pytest.mark.skipif(
-    "LATECOMER_DATA" not in os.environ, reason="LATECOMER_DATA names no folder of data sets"
-)
-def test_the_real_data_is_as_large_as_published() -> None:
-    interactions, report = read(Path(os.environ["LATECOMER_DATA"]) / "ml-100k")
-    assert (report.read, report.kept) == (100_000, 100_000)
-    assert len(interactions.users) == 943
-    assert len(set(interactions.item.tolist())) == 1682
+def test_a_data_set_that_nobody_knows_is_refused_by_name() -> None:
+    with pytest.raises(BadConfiguration, match=r"'ml-2m'.*ml-100k, ml-1m"):
+        dataset("ml-2m")

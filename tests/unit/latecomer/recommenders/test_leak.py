@@ -43,7 +43,6 @@ def catalogue(recipe: Recipe) -> Catalogue:
 @pytest.fixture(scope="module")
 def split(recipe: Recipe, catalogue: Catalogue) -> Split:
     path = RECIPE.parent / recipe.data.source
-    assert recipe.data.columns is not None
     interactions, _ = load(path, recipe.data.columns, catalogue, now_s=NOW_S)
     return temporal_split(select(interactions, Selection(cohort="1/4")))
 

@@ -1,0 +1,39 @@
+"""What a published data set has to say of itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from latecomer.interactions.schema import Catalogue, Columns
+from latecomer.interactions.sources import Ties
+from latecomer.interactions.tables import Table
+
+#: Who follows, trusts or befriends whom, as user ids.
+Edges = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in the form in which it is published.
+
+    Attributes:
+        origin: Where a person downloads it.
+        files: What has to lie in its folder; each may be gzipped.
+        columns: What ``table`` provides, for the messages of the loader.
+        catalogue: Folder -> all items.
+        table: Folder -> one row per interaction, by meaning.
+        order: What "last" means: by time, by place in the file, or at random.
+        ties: What orders interactions of one user at one time; see ``sources.from_table``.
+        dates_are_shifted: Times lie in the future on purpose, and are not checked against now.
+        edges: Folder -> relations between users, where the data set has any.
+    """
+
+    origin: str
+    files: tuple[str, ...]
+    columns: Columns
+    catalogue: Callable[[Path], Catalogue]
+    table: Callable[[Path], Table]
+    order: str
+    ties: Ties = "item"
+    dates_are_shifted: bool = False
+    edges: Callable[[Path], Edges] | None = None

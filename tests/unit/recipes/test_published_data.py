@@ -1,0 +1,40 @@
+"""Recipes of published data sets, on the real files where they are: none is shipped here."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from latecomer.recipe import load_recipe
+from latecomer_cli import demo, sites
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+WHERE = os.environ.get(sites.DATA_VARIABLE, "")
+
+#: Users, items of the catalogue and interactions, as published.
+PUBLISHED = {
+    "ml-100k": (943, 1_682, 100_000),
+    "ml-1m": (6_040, 3_883, 1_000_209),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_real_data_set_has_the_published_counts_and_every_site_has_users(name: str) -> None:
+    if not (Path(WHERE) / name).is_dir() or not WHERE:
+        pytest.skip(f"{sites.DATA_VARIABLE} names no folder with {name} in it; see docs/data.md")
+    scene = demo.read(load_recipe(RECIPES / f"{name}.toml"), RECIPES)
+    users, items, interactions = PUBLISHED[name]
+    assert len(scene.catalogue) == items
+    assert sum(len(site.users) for site in scene.sites.values()) == users
+    found = sum(len(site.split.everything().items) for site in scene.sites.values())
+    assert found == interactions
+
+
+def test_a_recipe_finds_its_data_set_under_the_variable_before_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(RECIPES / "ml-100k.toml")
+    monkeypatch.setenv(sites.DATA_VARIABLE, str(tmp_path))
+    assert sites.published(recipe, RECIPES) == RECIPES / "data/ml-100k"
+    (tmp_path / "ml-100k").mkdir()
+    assert sites.published(recipe, RECIPES) == tmp_path / "ml-100k"
