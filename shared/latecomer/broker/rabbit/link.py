@@ -13,7 +13,6 @@ Laws:
 
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from pika.exceptions import (
 from pika.spec import BasicProperties
 
 from latecomer.broker.port import Delivery, Message
+from latecomer.broker.rabbit.posts import Posts
 from latecomer.broker.topology import Topology
 from latecomer.errors import (
     BadConfiguration,
@@ -147,14 +147,12 @@ class Link:
         self._backoff = backoff
         self._rng = rng
         self._loop = IOLoop()
-        self._gate = threading.Lock()
-        self._closing = False
+        self._posts = Posts(self._loop.add_callback_threadsafe)
         self._failures = 0
         self._connection: SelectConnection | None = None
         self._given_up: SelectConnection | None = None
         self._cause: LatecomerError | None = None
         self._steps: Iterator[Step] = iter(())
-        self._posted: deque[Callable[[], None]] = deque()
         self._timers: dict[str, object] = {}
         self._thread = threading.Thread(target=self._run, name="latecomer-link", daemon=True)
         self._log = log.bind(host=parameters.host, port=parameters.port)
@@ -166,24 +164,12 @@ class Link:
 
     def post(self, function: Callable[[], None]) -> bool:
         """Run ``function`` on the link's thread, after all posted before; False once closed."""
-        with self._gate:
-            if not self._closing:
-                self._enqueue(function)
-            return not self._closing
+        return self._posts.add(function)
 
     def close(self) -> None:
         """Run what was posted, close the connection, join the thread: all within a deadline."""
-        with self._gate:
-            if not self._closing:
-                self._closing = True
-                self._enqueue(self._shut)
+        self._posts.add(self._shut, last=True)
         self._thread.join(2 * CLOSE_DEADLINE_S)
-
-    def _enqueue(self, function: Callable[[], None]) -> None:
-        """Behind the gate. To wake the thread takes longer than to ack: once for all that wait."""
-        self._posted.append(function)
-        if len(self._posted) == 1:
-            self._loop.add_callback_threadsafe(self._run_posted)
 
     # From here on everything runs on the link's own thread.
 
@@ -197,19 +183,6 @@ class Link:
         """Give this connection up because of ``cause`` and open another."""
         self._cause = self._cause or cause
         self._leave()
-
-    def _run_posted(self) -> None:
-        """What was posted until now, in order; one that raises does not take the rest along."""
-        with self._gate:
-            due, self._posted = self._posted, deque()
-        try:
-            while due:
-                due.popleft()()
-        finally:
-            if due:
-                with self._gate:
-                    self._posted.extendleft(reversed(due))
-                    self._loop.add_callback_threadsafe(self._run_posted)
 
     def _run(self) -> None:
         running = True
@@ -295,7 +268,7 @@ class Link:
         self._cancel("abort")
         self._cancel("healthy")
         self._role.lost(error)
-        if self._closing:
+        if self._posts.closed:
             self._loop.stop()
         else:
             self._consider_reopening(error)
