@@ -11,8 +11,9 @@ when it is back.
 
 A synchronous round is one cohort of as many devices as train at once asynchronously, drawn from
 those online; it ends with the last of them or T seconds after its first update, and what comes
-later is refused. K, T and the server's learning rate decide how well each mode works, so several
-are measured of both, and **the best of each is compared**: ``speedup`` is the mean of the paired
+later is refused. With K below the cohort, its first K make the version (over-selection). Who is late
+takes no place in the next cohort; who is lost midway is replaced. K, T and the server's learning
+rate decide how well each mode works, so several are measured of both, and **the best of each is compared**: ``speedup`` is the mean of the paired
 ratios sync / async with a 95 % interval over seeds. A short T is quick because it throws away what
 slow devices learn; ``speedup_over_barrier`` is against the best synchronous way that waits for its
 cohort as long as a recipe may (300 s).
@@ -87,6 +88,7 @@ SWEEP = (
     Way("fedasync", 1, 40),
     Way("sync", 20, 20),
     Way("sync", 20, 20, wait_s=30.0, rate=3.0),
+    Way("sync", 15, 20, wait_s=60.0, rate=3.0),
     Way("sync", 10, 10, wait_s=60.0, rate=2.0),
     Way("sync", 40, 40, wait_s=60.0, rate=3.0),
 )

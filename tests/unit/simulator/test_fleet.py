@@ -188,3 +188,12 @@ def test_hundreds_of_devices_need_threads_only_while_they_are_awake() -> None:
     outcome = fleet.run(recipe, small, ITEM_CATALOGUE, seed=1, limits=Limits(20), observe=observe)
     assert outcome.trained == 20
     assert most <= before + 5 + 2
+
+
+def test_who_is_late_takes_nobodys_place_in_the_next_round() -> None:
+    traces = {f"w{number}": Trace(((0.0, 1e6),), 1.0) for number in range(4)}
+    slow = traces | {"w4": Trace(((0.0, 1e6),), 0.01), "w5": Trace(((0.0, 1e6),), 0.01)}
+    recipe = scene({"concurrency": 3}, updates_per_version=3, max_wait_s=4.0, mode="sync")
+    outcome = run(recipe, devices=6, updates=24, traces=slow)
+    late = [len(each.folds) for each in outcome.history]
+    assert late.count(3) >= 5  # once both slow ones are busy, every cohort is complete
