@@ -11,12 +11,13 @@ when it is back.
 
 A synchronous round is one cohort of as many devices as train at once asynchronously, drawn from
 those online; it ends with the last of them or T seconds after its first update, and what comes
-later is refused. With K below the cohort, its first K make the version (over-selection). Who is late
-takes no place in the next cohort; who is lost midway is replaced. K, T and the server's learning
-rate decide how well each mode works, so several are measured of both, and **the best of each is compared**: ``speedup`` is the mean of the paired
-ratios sync / async with a 95 % interval over seeds. A short T is quick because it throws away what
-slow devices learn; ``speedup_over_barrier`` is against the best synchronous way that waits for its
-cohort as long as a recipe may (300 s).
+later is refused. With K below the cohort, its first K make the version (over-selection). Who is
+late takes no place in the next cohort; who is lost midway is replaced. K, T and the server's
+learning rate decide how well each mode works, so several are measured of both, and **the best of
+each is compared**: ``speedup`` is the mean of the paired ratios sync / async with a 95 % interval
+over seeds. A short T is quick because it throws away what slow devices learn;
+``speedup_over_barrier`` is against the best synchronous way that waits for its cohort as long as a
+recipe may (300 s).
 """
 
 import math
