@@ -215,3 +215,56 @@ def _show_conditions(output: Output, body: dict[str, Any]) -> None:
         f"{machine['processor']}, {machine['cores']} cores, {servers['broker']}, "
         f"{servers['store']}; Python {machine['python']}, {software}; seed {body['seed']}"
     )
+
+
+@app.command()
+def stragglers(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
+    seeds: Annotated[int, typer.Option(min=2, help="How many runs of each mode.")] = 5,
+    target: Annotated[float, typer.Option(min=0, help="Validation NDCG to reach.")] = 0.05,
+    updates: Annotated[int, typer.Option(min=1, help="Client trainings each may spend.")] = 400,
+    devices: Annotated[int, typer.Option(min=20, help="The sites are split into so many.")] = 100,
+    *,
+    sweep: Annotated[bool, typer.Option(help="More K and concurrencies; takes longer.")] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Virtual time to a quality with heavy-tailed, often absent devices: async against sync."""
+    from latecomer_bench import stragglers as bench  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import simulation  # noqa: PLC0415 - as above
+
+    output = Output(format_)
+    logs.configure(level="error", style="console")
+    scene = simulation.Scene(load_recipe(recipe), recipe.parent, devices)
+    with watched(output, "runs") as progress:
+        report = bench.measure(
+            bench.Scene(scene.recipe, scene.sites, scene.catalogue),
+            range(1, seeds + 1),
+            bench.Terms(target, updates),
+            progress,
+            sweep=sweep,
+        )
+    output.result(report)
+    _show_stragglers(output, report)
+
+
+def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
+    columns = ("mode", "k", "concurrency", "wait_s", "rate", "seconds", "speedup")
+    more = ("reached", "trained", "staleness", "refused")
+    output.table(
+        f"Virtual seconds to NDCG {report['target']}, {report['devices']} devices, "
+        f"seeds {report['seeds']}; 95 % intervals",
+        (*columns, *more),
+        [[_spread(row[name]) for name in (*columns, *more)] for row in report["rows"]],
+    )
+    output.say(
+        f"async {report['async_s']} s, best sync {report['sync_s']} s: "
+        f"{_spread(report['speedup'])} times as fast; over a barrier of 300 s "
+        f"{_spread(report['speedup_over_barrier'])}"
+    )
+
+
+def _spread(value: object) -> str:
+    """An interval as people write it; anything else as it is."""
+    if isinstance(value, dict):
+        return f"{value['mean']} [{value['low']}, {value['high']}]"
+    return str(value)

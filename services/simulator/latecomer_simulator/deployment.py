@@ -154,9 +154,9 @@ class Deployment:
         while True:
             coordinator.step(STEP_S)
 
-    def _dispatch(self, lost: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Wake who may take part; ``lost`` says that a round's training came to nothing."""
-        self._in_round -= lost
+    def _dispatch(self, *, lost: int | None = None) -> None:
+        """Wake who may take part; ``lost`` is the version that a training was lost of."""
+        self._in_round -= lost == self._head
         ready = [device for device in self._devices if device.ready(self._head)]
         room = min(len(ready), self._room())
         if room <= 0:
@@ -170,8 +170,8 @@ class Deployment:
         """How many more may take part now: by concurrency, by round, and of the equal work."""
         awake = sum(device.awake for device in self._devices)
         most = self._recipe.simulation.concurrency or len(self._devices)
-        synchronous = self._recipe.aggregation.mode == "sync"
-        busy = max(awake, self._in_round) if synchronous else awake
+        # A round's cohort is its own: who is late from a former one takes nobody's place in it.
+        busy = self._in_round if self._recipe.aggregation.mode == "sync" else awake
         left = self._limits.updates - self._trained() - awake
         return 0 if self._ended else min(most - busy, left)
 

@@ -118,6 +118,7 @@ class Device:
         self.trained = 0
         # The head's number when it last took part; -1 after an absence: who knows what it missed.
         self._seen = -1
+        self._base = 0
         self._resting = self._backlog = self._gone = False
         self._all = surroundings
         self._profile = profile
@@ -152,7 +153,7 @@ class Device:
 
     def wake(self, head: int) -> None:
         """Take part in a round, or send what waits; ``head`` is the newest version's number."""
-        self._seen = head
+        self._seen = self._base = head
         self._process = self._all.timeline.spawn(self.name, self._session)
 
     def close(self) -> None:
@@ -180,6 +181,8 @@ class Device:
         if self._process is not None and self._all.recipe.simulation.offline == "stops":
             self._all.record.add("dropped_out", self.name)
             self._all.timeline.kill(self._process)
+            if self.awake:  # it was woken this very moment and never ran
+                self._died()
         self._next_window()
 
     def _session(self) -> None:
@@ -205,7 +208,7 @@ class Device:
         self.trainer = self._new_trainer()
         self._process, self._resting = None, True
         self._all.timeline.after(self._all.recipe.simulation.restart_s, self._back)
-        self._all.changed(lost=True)
+        self._all.changed(lost=self._base)
 
     def _back(self) -> None:
         self._resting, self._seen = False, -1
@@ -236,7 +239,7 @@ class Device:
 
     def _note(self, event: str, **facts: int) -> None:
         self.trained += event == "trained"
-        self._all.record.add(event, self.name, version=self._seen, **facts)
+        self._all.record.add(event, self.name, version=self._base, **facts)
 
     def _train_for(self, *, examples: int) -> None:
         settings = self._all.recipe.simulation

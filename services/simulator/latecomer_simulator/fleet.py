@@ -10,7 +10,7 @@ from typing import Literal
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
-from latecomer_simulator.deployment import Deployment
+from latecomer_simulator.deployment import Deployment, quality
 from latecomer_simulator.outcome import Limits, Outcome
 from latecomer_simulator.record import Event
 from latecomer_simulator.traces import Trace
@@ -18,7 +18,7 @@ from latecomer_worker.site import Site
 
 Mode = Literal["fedbuff", "fedasync", "sync"]
 
-__all__ = ["Limits", "Mode", "Outcome", "run"]
+__all__ = ["Limits", "Mode", "Outcome", "quality", "run"]
 
 
 def run(

@@ -19,8 +19,8 @@ from latecomer_simulator.record import Event
 #: Inches, and dots per inch of the files.
 SIZE, DPI = (7.0, 3.6), 110
 
-#: Devices that are shown by name; of a larger fleet, the first.
-ROWS = 60
+#: Devices that are shown, of a larger fleet the first; and up to how many are named.
+ROWS, NAMED = 60, 20
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -102,7 +102,8 @@ def _activity(axes: Any, outcome: Outcome) -> None:
             if each["event"] == kind and each["worker"] in row
         ]
         axes.scatter([x for x, _ in points], [y for _, y in points], s=14, marker=mark, c=color)
-    axes.set_yticks(list(row.values()), list(row), fontsize=6 if len(row) > SIZE[1] * 5 else 8)
+    named = row if len(row) <= NAMED else {}
+    axes.set_yticks(list(named.values()), list(named), fontsize=8)
 
 
 def _traffic(axes: Any, outcome: Outcome) -> None:

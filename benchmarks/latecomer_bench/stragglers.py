@@ -1,0 +1,254 @@
+"""``latecomer bench stragglers``: virtual time to a quality, with slow and absent devices.
+
+One fleet per seed and way of aggregating, in virtual time, by the production code. Of one seed all
+ways share data, split, initial model, device speeds, networks and offline windows; each may spend
+the same number of client trainings, and ends at the target. A run that spends them all without
+reaching it counts with the time it took, marked by ``reached``: a lower bound.
+
+Devices: slowness is Pareto of shape 1 (the slowest 1 % needs over a hundred times the minimum),
+and each is offline for 20 % of the time in windows of its own; it trains on meanwhile and hands in
+when it is back.
+
+A synchronous round is one cohort of as many devices as train at once asynchronously, drawn from
+those online; it ends with the last of them or T seconds after its first update, and what comes
+later is refused. With K below the cohort, its first K make the version (over-selection). Who is
+late takes no place in the next cohort; who is lost midway is replaced. K, T and the server's
+learning rate decide how well each mode works, so several are measured of both, and **the best of
+each is compared**: ``speedup`` is the mean of the paired ratios sync / async with a 95 % interval
+over seeds. A short T is quick because it throws away what slow devices learn;
+``speedup_over_barrier`` is against the best synchronous way that waits for its cohort as long as a
+recipe may (300 s).
+"""
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+
+from latecomer.evaluation.intervals import student_t
+from latecomer.interactions.schema import Catalogue
+from latecomer.recipe import Recipe, Simulation
+from latecomer_bench.fold import machine
+from latecomer_simulator import fleet
+from latecomer_worker.site import Site
+
+#: See above; a period is several rounds of a usual device, so that absences hit rounds midway.
+DEVICES = Simulation(
+    examples_per_s=100.0,
+    speed="pareto",
+    spread=1.0,
+    availability="windows",
+    online_share=0.8,
+    period_s=300.0,
+)
+
+#: Trainings between two evaluations, whatever the mode: time to target is that exact.
+EVALUATED_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of aggregating.
+
+    Attributes:
+        k: Updates per version.
+        concurrency: Devices that train at once; in a synchronous round, its cohort.
+        wait_s: T of the recipe.
+        rate: The server's learning rate is that of the recipe, times this.
+    """
+
+    mode: fleet.Mode
+    k: int
+    concurrency: int
+    wait_s: float = 300.0
+    rate: float = 1.0
+
+
+#: As long as a recipe may wait: a barrier for nearly everybody.
+BARRIER_S = 300.0
+
+DEFAULT = (
+    Way("fedbuff", 5, 20, rate=2.0),
+    Way("fedbuff", 10, 20, rate=2.0),
+    Way("fedasync", 1, 20),
+    Way("sync", 20, 20, rate=2.0),
+    Way("sync", 20, 20, wait_s=60.0, rate=2.0),
+    Way("sync", 20, 20, wait_s=60.0, rate=3.0),
+)
+SWEEP = (
+    Way("fedbuff", 10, 20),
+    Way("fedbuff", 20, 20, rate=2.0),
+    Way("fedbuff", 10, 40, rate=2.0),
+    Way("fedasync", 1, 40),
+    Way("sync", 20, 20),
+    Way("sync", 20, 20, wait_s=30.0, rate=3.0),
+    Way("sync", 15, 20, wait_s=60.0, rate=3.0),
+    Way("sync", 10, 10, wait_s=60.0, rate=2.0),
+    Way("sync", 40, 40, wait_s=60.0, rate=3.0),
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all runs share."""
+
+    recipe: Recipe
+    sites: Mapping[str, Site]
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True)
+class Terms:
+    """When a run ends: at the target, or when its equal work is spent."""
+
+    target: float
+    updates: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one way came to with one seed."""
+
+    seconds: float
+    reached: bool
+    trained: int
+    staleness: float
+    refused: int
+
+
+def measure(
+    scene: Scene,
+    seeds: Iterable[int],
+    terms: Terms,
+    progress: Callable[[int, int], None],
+    *,
+    sweep: bool = False,
+) -> dict[str, Any]:
+    """Every way with every seed; the report, as it is printed."""
+    seeds = list(seeds)
+    ways = (*DEFAULT, *SWEEP) if sweep else DEFAULT
+    jobs = [(way, seed) for way in ways for seed in seeds]
+    found: dict[tuple[Way, int], Run] = {}
+    # Forked, a child of a process that used torch or threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
+        waiting = {pool.submit(run, scene, way, seed, terms): (way, seed) for way, seed in jobs}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            found[waiting[future]] = future.result()
+            progress(done, len(jobs))
+    by_way = {way: [found[way, seed] for seed in seeds] for way in ways}
+    return report(by_way, terms) | {
+        "devices": len(scene.sites),
+        "seeds": seeds,
+        "machine": machine() | {"clock": "virtual"},
+    }
+
+
+def run(scene: Scene, way: Way, seed: int, terms: Terms) -> Run:
+    """One way with one seed."""
+    torch.set_num_threads(1)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    recipe = adapted(scene.recipe, way)
+    every = max(1, EVALUATED_EVERY // way.k)
+    outcome = fleet.run(
+        recipe,
+        scene.sites,
+        scene.catalogue,
+        seed=seed,
+        limits=fleet.Limits(terms.updates, quality=terms.target, evaluate_every=every),
+    )
+    folded = sum(outcome.staleness.values())
+    behind = sum(tau * count for tau, count in outcome.staleness.items())
+    reached = outcome.reached_s is not None
+    return Run(
+        seconds=outcome.virtual_s if outcome.reached_s is None else outcome.reached_s,
+        reached=reached,
+        trained=outcome.trained,
+        staleness=behind / folded if folded else 0.0,
+        refused=sum(outcome.refused.values()),
+    )
+
+
+def adapted(recipe: Recipe, way: Way) -> Recipe:
+    """A recipe that aggregates this way, over the devices of this benchmark."""
+    rule = recipe.aggregation.optimizer
+    aggregation = recipe.aggregation.model_copy(
+        update={
+            "mode": way.mode,
+            "updates_per_version": way.k,
+            "max_wait_s": way.wait_s,
+            # How much is too late is staleness weighting's to say; only the barrier refuses.
+            "max_staleness": 1000,
+            "optimizer": rule.model_copy(update={"learning_rate": rule.learning_rate * way.rate}),
+        }
+    )
+    simulation = DEVICES.model_copy(update={"concurrency": way.concurrency})
+    return recipe.model_copy(update={"aggregation": aggregation, "simulation": simulation})
+
+
+def report(by_way: Mapping[Way, list[Run]], terms: Terms) -> dict[str, Any]:
+    """Times of all ways, and how many times as long the best synchronous one needs."""
+    fedbuff = best(by_way, lambda way: way.mode == "fedbuff")
+    fedasync = best(by_way, lambda way: way.mode == "fedasync")
+    sync = best(by_way, lambda way: way.mode == "sync")
+    barrier = best(by_way, lambda way: way.mode == "sync" and way.wait_s == BARRIER_S)
+    return {
+        "target": terms.target,
+        "updates": terms.updates,
+        "async_s": round(_mean_s(by_way[fedbuff]), 1),
+        "sync_s": round(_mean_s(by_way[sync]), 1),
+        "speedup": _speedup(by_way[fedbuff], by_way[sync]),
+        "speedup_over_barrier": _speedup(by_way[fedbuff], by_way[barrier]),
+        "fedasync_speedup": _speedup(by_way[fedasync], by_way[sync]),
+        "async": asdict(fedbuff),
+        "baseline": asdict(sync),
+        "barrier": asdict(barrier),
+        "peers": {},
+        "rows": [_row(way, runs, by_way[sync]) for way, runs in by_way.items()],
+    }
+
+
+def best(by_way: Mapping[Way, list[Run]], wanted: Callable[[Way], bool]) -> Way:
+    """The way that reaches the target most often, and of several the one that takes least time."""
+    ways = filter(wanted, by_way)
+    return min(ways, key=lambda way: (-_reached(by_way[way]), _mean_s(by_way[way])))
+
+
+def _row(way: Way, runs: list[Run], sync: list[Run]) -> dict[str, Any]:
+    return {
+        **asdict(way),
+        "seconds": _interval([run.seconds for run in runs]),
+        "reached": f"{_reached(runs)}/{len(runs)}",
+        "trained": round(float(np.mean([run.trained for run in runs])), 1),
+        "staleness": round(float(np.mean([run.staleness for run in runs])), 2),
+        "refused": round(float(np.mean([run.refused for run in runs])), 1),
+        "speedup": _speedup(runs, sync),
+    }
+
+
+def _speedup(runs: list[Run], sync: list[Run]) -> dict[str, float]:
+    """Paired by seed: what makes a fleet slow for both cancels out."""
+    pairs = zip(runs, sync, strict=True)
+    return _interval([slow.seconds / quick.seconds for quick, slow in pairs])
+
+
+def _interval(values: list[float]) -> dict[str, float]:
+    if len(values) == 1:
+        return {"mean": round(values[0], 2), "low": math.nan, "high": math.nan}
+    found = student_t(np.array(values))
+    return {name: round(each, 2) for name, each in asdict(found).items()}
+
+
+def _mean_s(runs: list[Run]) -> float:
+    return float(np.mean([run.seconds for run in runs]))
+
+
+def _reached(runs: list[Run]) -> int:
+    return sum(run.reached for run in runs)

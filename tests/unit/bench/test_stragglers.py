@@ -1,0 +1,62 @@
+"""Stragglers: who is compared with whom, and how a ratio with an interval comes about."""
+
+from typing import Any
+
+import pytest
+
+from latecomer.recipe import Simulation
+from latecomer_bench import stragglers as bench
+from latecomer_bench.stragglers import Run, Scene, Terms, Way
+from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site
+
+TERMS = Terms(target=0.2, updates=60)
+
+
+def took(seconds: float, *, reached: bool = True) -> Run:
+    return Run(seconds, reached=reached, trained=10, staleness=1.0, refused=2)
+
+
+BUFFERED = Way("fedbuff", 5, 20)
+BARRIER, SHORT = Way("sync", 20, 20), Way("sync", 20, 20, wait_s=60.0, rate=2.0)
+
+
+def report(barrier: list[Run], short: list[Run]) -> dict[str, Any]:
+    quick = [took(10.0), took(20.0)]
+    ways = {BUFFERED: quick, Way("fedasync", 1, 20): quick, BARRIER: barrier, SHORT: short}
+    return bench.report(ways, TERMS)
+
+
+def test_the_best_of_each_mode_is_compared_and_ratios_are_paired() -> None:
+    found = report([took(90.0), took(90.0)], [took(40.0), took(40.0)])
+    assert found["async_s"] == 15.0
+    assert found["sync_s"] == 40.0
+    assert found["baseline"]["wait_s"] == 60.0
+    assert found["speedup"]["mean"] == pytest.approx(3.0)  # (40 / 10 + 40 / 20) / 2
+    assert found["speedup_over_barrier"]["mean"] == pytest.approx(6.75)
+    assert found["rows"][0]["reached"] == "2/2"
+
+
+def test_a_way_that_reaches_the_target_more_often_is_better_than_one_that_gives_up_early() -> None:
+    found = report([took(50.0), took(50.0)], [took(5.0, reached=False), took(5.0)])
+    assert found["sync_s"] == 50.0
+
+
+def test_ways_differ_in_nothing_but_aggregation_and_concurrency() -> None:
+    recipe = make_recipe()
+    a, b = (bench.adapted(recipe, way) for way in (BUFFERED, SHORT))
+    same = {"aggregation": recipe.aggregation, "simulation": Simulation()}
+    assert a.model_copy(update=same) == b.model_copy(update=same)
+    assert a.simulation == b.simulation
+    assert b.aggregation.optimizer.learning_rate == 2 * a.aggregation.optimizer.learning_rate
+
+
+def test_one_run_ends_at_the_target_or_when_its_work_is_spent() -> None:
+    sites = {f"w{number}": make_site(checkerboard(6, first=6 * number)) for number in range(4)}
+    scene = Scene(make_recipe(), sites, ITEM_CATALOGUE)
+    way = Way("fedbuff", 2, 2)
+    done = bench.run(scene, way, 1, TERMS)
+    assert done.reached
+    assert done.trained <= 60
+    never = bench.run(scene, way, 1, Terms(target=2.0, updates=8))
+    assert not never.reached
+    assert never.trained == 8

@@ -1,0 +1,61 @@
+"""``latecomer simulate``: JSON that parses, files where asked, devices that share nobody."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deployment import write_scene
+from latecomer.errors import BadConfiguration, ExitCode
+from latecomer.interactions.selection import select
+from latecomer.recipe import FleetWorker
+from latecomer_cli import app, simulation
+from scenes import checkerboard
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    write_scene(tmp_path / "data", "small", max_staleness=20)
+    path = tmp_path / "recipe.toml"
+    (tmp_path / "data" / "recipe.toml").rename(path)
+    return str(path)
+
+
+def test_a_run_prints_json_and_leaves_timeline_and_report(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--data", str(tmp_path / "data"), "--out", str(out), "--format", "json"]
+    code = app.run(["simulate", recipe, "--updates", "6", "--mode", "sync", *options])
+    body = json.loads(capsys.readouterr().out)
+    assert code == ExitCode.OK
+    assert body["mode"] == "sync"
+    assert body["trained"] == 6
+    events = [json.loads(line) for line in (out / "timeline.jsonl").read_text().splitlines()]
+    assert sum(event["event"] == "trained" for event in events) == 6
+    assert (out / "report.html").exists()
+
+
+def test_a_bad_trace_is_bad_usage(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(tmp_path / "data"), "--trace", str(tmp_path / "none.csv")]
+    assert app.run(["simulate", recipe, *options]) == ExitCode.BAD_USAGE
+    assert "cannot read the trace" in capsys.readouterr().err
+
+
+def test_devices_share_an_entrys_users_and_nobody_belongs_to_two() -> None:
+    everybody = checkerboard(60)
+    workers = [FleetWorker(name=f"uk-{part}", shard=f"{part}/2") for part in (1, 2)]
+    devices = simulation.split(workers, everybody, 12)
+    users = [user for each in devices for user in select(everybody, each).users]
+    assert sorted(users) == sorted(everybody.users)
+    assert 8 <= len(devices) <= 12
+    assert devices[0].name == "uk-1-1"
+
+
+def test_fewer_devices_than_workers_or_more_than_users_are_refused() -> None:
+    workers = [FleetWorker(name=f"uk-{part}", shard=f"{part}/2") for part in (1, 2)]
+    for devices in (1, 61):
+        with pytest.raises(BadConfiguration, match="cannot be"):
+            simulation.split(workers, checkerboard(60), devices)

@@ -1,0 +1,199 @@
+"""A fleet in virtual time: who was there when, what became of it, and the same again per seed."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from latecomer.errors import BadConfiguration
+from latecomer.recipe import Recipe
+from latecomer_simulator import fleet, record
+from latecomer_simulator.outcome import Limits, Outcome
+from latecomer_simulator.traces import Trace
+from latecomer_worker.site import Site
+from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site
+
+#: Twelve customers of a device, six purchases each to learn from, four passes.
+EXAMPLES = 12 * 6 * 4
+
+
+def sites(devices: int) -> dict[str, Site]:
+    return {
+        f"w{number}": make_site(checkerboard(12, first=12 * number)) for number in range(devices)
+    }
+
+
+def scene(simulation: dict[str, Any] | None = None, **aggregation: Any) -> Recipe:
+    """Devices that need a second for a round and no time for anything else."""
+    calm = {
+        "examples_per_s": EXAMPLES,
+        "spread": 0.0,
+        "latency_s": 0.0,
+        "down_bytes_per_s": 1e12,
+        "up_bytes_per_s": 1e12,
+    }
+    body = make_recipe(**aggregation).model_dump()
+    return Recipe.model_validate(body | {"simulation": calm | (simulation or {})})
+
+
+def run(recipe: Recipe, devices: int = 4, updates: int = 12, **options: Any) -> Outcome:
+    limits = options.pop("limits", Limits(updates, virtual_s=10_000.0))
+    return fleet.run(
+        recipe, sites(devices), ITEM_CATALOGUE, limits=limits, **{"seed": 1, **options}
+    )
+
+
+def times(outcome: Outcome, kind: str) -> list[float]:
+    return [round(event["t_s"], 3) for event in outcome.events if event["event"] == kind]
+
+
+def test_equally_fast_devices_finish_a_round_every_second() -> None:
+    outcome = run(scene(updates_per_version=4))
+    assert times(outcome, "trained") == pytest.approx([1.0] * 4 + [2.0] * 4 + [3.0] * 4, abs=1e-3)
+    assert [len(each.folds) for each in outcome.history] == [4, 4, 4]
+    assert outcome.staleness == {0: 12}
+
+
+def test_the_same_seed_gives_the_same_timeline_byte_for_byte() -> None:
+    recipe = scene({"spread": 1.0, "dropout": 0.2, "availability": "windows", "period_s": 10.0})
+
+    def lines(seed: int) -> str:
+        limits = Limits(16, virtual_s=10_000.0, evaluate_every=2)
+        return "".join(record.lines(run(recipe, limits=limits, seed=seed).events))
+
+    assert lines(7) == lines(7)
+    assert lines(7) != lines(8)
+
+
+def test_modes_differ_at_equal_work() -> None:
+    recipe = scene({"spread": 1.0}, updates_per_version=4)
+    found = {mode: run(recipe, mode=mode) for mode in ("fedbuff", "fedasync", "sync")}
+    assert {outcome.trained for outcome in found.values()} == {12}
+    assert len(found["fedasync"].history) == 12
+    assert len(found["sync"].history) == 3
+    assert set(found["sync"].staleness) == {0}
+    assert max(found["fedasync"].staleness) > 0
+
+
+def test_a_synchronous_round_lasts_as_long_as_its_slowest_device() -> None:
+    traces = {f"w{number}": Trace(((0.0, 1e6),), 1.0) for number in range(3)}
+    slow = traces | {"w3": Trace(((0.0, 1e6),), 0.1)}
+    recipe = scene(updates_per_version=4)
+    sync, fedbuff = (run(recipe, mode=mode, traces=slow) for mode in ("sync", "fedasync"))
+    assert times(sync, "committed") == pytest.approx([10.0, 20.0, 30.0], abs=1e-2)
+    assert times(fedbuff, "committed")[:6] == pytest.approx([1, 1, 1, 2, 2, 2], abs=1e-2)
+
+
+def test_a_round_that_is_lost_midway_sends_nothing_and_the_device_comes_back() -> None:
+    outcome = run(scene({"dropout": 0.5, "restart_s": 5.0}))
+    kinds = Counter(event["event"] for event in outcome.events)
+    assert kinds["dropped_out"] > 0
+    assert kinds["trained"] == kinds["published"] == 12
+    assert kinds["fetched"] == kinds["trained"] + kinds["dropped_out"]
+
+
+def test_who_trains_without_network_hands_in_when_it_is_back() -> None:
+    traces = {
+        "w0": Trace(((0.0, 100.0),), 1.0),
+        "w1": Trace(((0.0, 0.5), (9.0, 100.0)), 1.0),
+    }
+    recipe = scene({"offline": "trains"}, updates_per_version=1)
+    outcome = run(recipe, devices=2, updates=16, traces=traces)
+    late = next(e for e in outcome.events if e["event"] == "folded" and e["worker"] == "w1")
+    assert late["t_s"] >= 9.0
+    assert late["staleness"] > 0
+
+
+def test_who_stops_without_network_loses_the_round() -> None:
+    traces = {
+        "w0": Trace(((0.0, 100.0),), 1.0),
+        "w1": Trace(((0.0, 0.5), (60.0, 100.0)), 1.0),
+    }
+    recipe = scene({"offline": "stops"}, updates_per_version=1)
+    outcome = run(recipe, devices=2, updates=8, traces=traces)
+    assert times(outcome, "dropped_out") == [0.5]
+    assert {each["worker"] for each in outcome.events if each["event"] == "folded"} == {"w0"}
+
+
+def test_no_more_devices_take_part_at_a_time_than_allowed() -> None:
+    outcome = run(scene({"concurrency": 2}, updates_per_version=1), devices=4)
+    busy = most = 0
+    for event in outcome.events:
+        busy += (event["event"] == "fetched") - (event["event"] == "published")
+        most = max(most, busy)
+    assert most == 2
+
+
+def test_bandwidth_and_bytes_add_up() -> None:
+    outcome = run(scene({"up_bytes_per_s": 1000.0, "network_spread": 0.0}), devices=2, updates=2)
+    sizes = [each["bytes"] for each in outcome.events if each["event"] == "published"]
+    assert outcome.bytes_up == sum(sizes)
+    assert times(outcome, "published") == pytest.approx(
+        sorted(1.0 + size / 1000 for size in sizes), abs=0.01
+    )
+    assert outcome.bytes_down == sum(
+        each["bytes"] for each in outcome.events if each["event"] == "downloaded"
+    )
+
+
+def test_what_is_too_stale_is_refused_and_counted() -> None:
+    traces = {"w0": Trace(((0.0, 1e4),), 1.0), "w1": Trace(((0.0, 1e4),), 0.1)}
+    recipe = scene(updates_per_version=1, max_staleness=3)
+    outcome = run(recipe, devices=2, updates=20, traces=traces)
+    assert outcome.refused == {"too_stale": 2}
+
+
+def test_the_outcome_holds_a_better_model_and_private_states() -> None:
+    limits = Limits(60, evaluate_every=1, virtual_s=10_000.0)
+    outcome = run(scene(updates_per_version=4), limits=limits)
+    first, last = outcome.quality[0][2], outcome.quality[-1][2]
+    assert last > first + 0.1
+    assert set(outcome.trainers) == {"w0", "w1", "w2", "w3"}
+    assert outcome.manifest.version.number == len(outcome.history) == outcome.quality[-1][0]
+    judged = fleet.quality(outcome.model, outcome.trainers, "ndcg@5")
+    assert judged == pytest.approx(last)
+
+
+def test_a_run_ends_as_soon_as_the_model_is_good_enough() -> None:
+    limits = Limits(400, quality=0.3, evaluate_every=1, virtual_s=10_000.0)
+    outcome = run(scene(updates_per_version=4), limits=limits)
+    assert outcome.trained < 400
+    assert outcome.reached_s == outcome.virtual_s
+    assert outcome.quality[-1][2] >= 0.3 > outcome.quality[-2][2]
+
+
+def test_a_fleet_that_nobody_is_online_in_ends_at_its_limit() -> None:
+    outcome = run(scene(), traces={"w0": Trace(((50_000.0, 60_000.0),), None)})
+    assert outcome.trained == 0
+    assert outcome.history == []
+
+
+def test_a_fleet_of_nobody_is_refused() -> None:
+    with pytest.raises(BadConfiguration, match="no worker"):
+        fleet.run(scene(), {}, ITEM_CATALOGUE, seed=1, limits=Limits(1))
+
+
+def test_hundreds_of_devices_need_threads_only_while_they_are_awake() -> None:
+    import threading  # noqa: PLC0415 - only here
+
+    most = 0
+
+    def observe(_event: dict[str, Any]) -> None:
+        nonlocal most
+        most = max(most, threading.active_count())
+
+    before = threading.active_count()
+    recipe = scene({"concurrency": 5}, updates_per_version=5)
+    small = {f"w{number}": make_site(checkerboard(1, first=number)) for number in range(300)}
+    outcome = fleet.run(recipe, small, ITEM_CATALOGUE, seed=1, limits=Limits(20), observe=observe)
+    assert outcome.trained == 20
+    assert most <= before + 5 + 2
+
+
+def test_who_is_late_takes_nobodys_place_in_the_next_round() -> None:
+    traces = {f"w{number}": Trace(((0.0, 1e6),), 1.0) for number in range(4)}
+    slow = traces | {"w4": Trace(((0.0, 1e6),), 0.01), "w5": Trace(((0.0, 1e6),), 0.01)}
+    recipe = scene({"concurrency": 3}, updates_per_version=3, max_wait_s=4.0, mode="sync")
+    outcome = run(recipe, devices=6, updates=24, traces=slow)
+    late = [len(each.folds) for each in outcome.history]
+    assert late.count(3) >= 5  # once both slow ones are busy, every cohort is complete
