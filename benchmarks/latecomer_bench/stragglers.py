@@ -33,8 +33,9 @@ import structlog
 import torch
 
 from latecomer.evaluation.intervals import student_t
+from latecomer.fleet import Simulation
 from latecomer.interactions.schema import Catalogue
-from latecomer.recipe import Recipe, Simulation
+from latecomer.recipe import Recipe
 from latecomer_bench.fold import machine
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site

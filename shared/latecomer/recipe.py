@@ -6,13 +6,12 @@ a data owner's own file need only say where the data is.
 
 import json
 import tomllib
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -24,8 +23,8 @@ from latecomer.codecs import LEVELS, Loss, Values
 from latecomer.datasets.registry import DATASETS
 from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
+from latecomer.fleet import Demo, Fleet, Section, Simulation
 from latecomer.interactions.schema import Columns
-from latecomer.interactions.selection import Selection
 from latecomer.recommenders.settings import (
     MODELS,
     TRAINING,
@@ -45,11 +44,7 @@ MAX_UPDATES_PER_VERSION = 32_767
 COLUMNS = "columns"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Data(_Section):
+class Data(Section):
     """Where interactions and catalogue are (relative to the recipe), and what columns mean.
 
     Attributes:
@@ -82,7 +77,7 @@ class Data(_Section):
         return name
 
 
-class Staleness(_Section):
+class Staleness(Section):
     """See ``latecomer_aggregator.staleness``; defaults as in FedBuff and FedAsync's code."""
 
     rule: Literal["constant", "polynomial", "hinge"] = "polynomial"
@@ -91,7 +86,7 @@ class Staleness(_Section):
     grace: int = Field(4, ge=0)
 
 
-class ExampleWeight(_Section):
+class ExampleWeight(Section):
     """See ``latecomer_aggregator.weighting``; ``reference`` is a typical number of examples."""
 
     rule: Literal["equal", "sqrt", "linear"] = "equal"
@@ -99,7 +94,7 @@ class ExampleWeight(_Section):
     cap: float = Field(2.0, gt=0)
 
 
-class Sgd(_Section):
+class Sgd(Section):
     """x <- x + lr (beta m + g)."""
 
     name: Literal["sgd"] = "sgd"
@@ -107,7 +102,7 @@ class Sgd(_Section):
     momentum: float = Field(0.0, ge=0, lt=1)
 
 
-class AdamW(_Section):
+class AdamW(Section):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]
@@ -118,7 +113,7 @@ class AdamW(_Section):
     weight_decay: float = Field(0.0, ge=0)
 
 
-class Adagrad(_Section):
+class Adagrad(Section):
     """Adagrad, row-wise for tables."""
 
     name: Literal["adagrad"]
@@ -138,7 +133,7 @@ BRANCHES = {"optimizer": OPTIMIZERS, "model": MODELS, "training": TRAINING}
 FIRST_FAMILY = "two_tower"
 
 
-class Aggregation(_Section):
+class Aggregation(Section):
     """How updates become versions.
 
     Attributes:
@@ -175,7 +170,7 @@ class Aggregation(_Section):
         return 0 if self.mode == "sync" else self.max_staleness
 
 
-class Compression(_Section):
+class Compression(Section):
     """What an update may lose on its way, and how it is written; see ``latecomer.codecs``.
 
     By default nothing is lost and nothing is compressed: decoding is then a look at the message.
@@ -207,7 +202,7 @@ class Compression(_Section):
         return "zstd" if self.zstd or self.values in LEVELS or self.budget_bytes else "raw"
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
     Attributes:
@@ -218,121 +213,10 @@ class Evaluation(_Section):
 
     k: int = Field(10, ge=1, le=1000)
     candidates: Literal["full", "sampled-99"] = "full"
-    reach: dict[str, float] = {}
+    reach: Mapping[str, float] = Field(default_factory=dict)
 
 
-class FleetWorker(Selection):
-    """One worker of a scene, and which part of the data is its own.
-
-    Attributes:
-        name: The worker's name; with ``slots``, the prefix of ``<name>-1`` to ``<name>-<slots>``.
-        label: Reported as the region of all its customers, instead of the data's own.
-        slots: How many devices may share this entry; their shards are counted over the slots.
-        pace: How the demo's device behaves: ``slow`` takes five times as long, ``offline`` is away
-            half of the time, ``misbehaving`` sends what no honest worker sends.
-    """
-
-    name: Name
-    label: str | None = None
-    slots: int = Field(0, ge=0, le=1000)
-    pace: Literal["fast", "slow", "offline", "misbehaving"] = "fast"
-
-
-class Fleet(_Section):
-    """Who takes part in a scene; no two by the same name."""
-
-    workers: tuple[FleetWorker, ...] = ()
-
-    @field_validator("workers")
-    @classmethod
-    def _no_name_twice(cls, workers: tuple[FleetWorker, ...]) -> tuple[FleetWorker, ...]:
-        for name, count in Counter(each.name for each in workers).items():
-            if count > 1:
-                raise ValueError(f"{count} workers are called {name!r}")
-        return workers
-
-    def names(self) -> list[str]:
-        """Every worker that a queue is declared for."""
-        return [
-            name
-            for each in self.workers
-            for name in (
-                [f"{each.name}-{slot}" for slot in range(1, each.slots + 1)]
-                if each.slots
-                else [each.name]
-            )
-        ]
-
-    def find(self, name: str) -> FleetWorker | None:
-        """The entry of a worker; a slot's shard is its own part of the entry's data."""
-        for each in self.workers:
-            if each.name == name and not each.slots:
-                return each
-            prefix, _, slot = name.rpartition("-")
-            if prefix == each.name and slot in map(str, range(1, each.slots + 1)):
-                return each.model_copy(update={"name": name, "shard": f"{slot}/{each.slots}"})
-        return None
-
-
-class Demo(_Section):
-    """What ``latecomer demo`` adds: when to stop, how many customers to show, and the pace.
-
-    ``round_s`` is how long a fast device takes at least for a round: without it all devices would
-    be equally fast on one machine, and nothing would ever be late.
-    """
-
-    versions: int = Field(40, ge=1)
-    limit_s: float = Field(60.0, gt=0)
-    customers: int = Field(3, ge=0, le=20)
-    round_s: float = Field(0.2, ge=0)
-
-
-class Simulation(_Section):
-    """What ``latecomer simulate`` draws its devices from; time in it is virtual.
-
-    A device needs ``examples x passes x slowness / examples_per_s`` seconds for a round. The
-    logarithm of slowness has standard deviation ``spread`` in both distributions: ``lognormal`` has
-    median 1, ``pareto`` minimum 1 and the heavier tail.
-
-    Attributes:
-        examples_per_s: What a device of slowness 1 learns from in a second.
-        speed: How slowness is distributed.
-        spread: Standard deviation of log slowness.
-        latency_s: Of every call to broker or store.
-        down_bytes_per_s, up_bytes_per_s: Median bandwidths.
-        network_spread: Standard deviation of log bandwidth.
-        availability: ``always`` online; in ``windows`` of one's own; ``diurnal`` windows that all
-            devices share, as chargers at night.
-        online_share: The part of a period that a window lasts.
-        period_s: From the begin of a window to that of the next.
-        offline: Without network a device ``trains`` on and hands in later, or ``stops``.
-        lifetime_s: Devices leave for good after a time of this mean; never where it is not given.
-        dropout: Probability that a training is lost midway.
-        restart_s: Until a device that lost one is back.
-        concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
-            mode so many per round. All of them where it is not given.
-        per_user: ``latecomer evaluate`` gives each user a device of his own, in virtual time.
-    """
-
-    examples_per_s: float = Field(500.0, gt=0)
-    speed: Literal["lognormal", "pareto"] = "lognormal"
-    spread: float = Field(1.0, ge=0, le=5)
-    latency_s: float = Field(0.05, ge=0)
-    down_bytes_per_s: float = Field(2e6, gt=0)
-    up_bytes_per_s: float = Field(5e5, gt=0)
-    network_spread: float = Field(0.5, ge=0, le=5)
-    availability: Literal["always", "windows", "diurnal"] = "always"
-    online_share: float = Field(0.8, gt=0, lt=1)
-    period_s: float = Field(600.0, gt=0)
-    offline: Literal["trains", "stops"] = "trains"
-    lifetime_s: float | None = Field(None, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    restart_s: float = Field(10.0, gt=0)
-    concurrency: int | None = Field(None, ge=1)
-    per_user: bool = False
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """A whole scene."""
 
     federation: Name

@@ -18,8 +18,9 @@ import structlog
 from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.port import Broker
 from latecomer.clock import SystemClock
+from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue
-from latecomer.recipe import FleetWorker, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.store.port import ModelStore
 from latecomer.store.redis import RedisStore, embedded

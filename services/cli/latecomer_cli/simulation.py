@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from latecomer.errors import BadConfiguration, BadData
+from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
-from latecomer.recipe import FleetWorker, Recipe
+from latecomer.recipe import Recipe
 from latecomer_cli import sites
 from latecomer_simulator import fleet, record, report, traces
 from latecomer_simulator.outcome import Outcome

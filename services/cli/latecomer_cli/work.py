@@ -15,9 +15,10 @@ from latecomer.clock import SystemClock
 from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, NotInitialised
 from latecomer.events import UpdateSubmitted
+from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue
 from latecomer.lifecycle import Stop
-from latecomer.recipe import COLUMNS, FleetWorker, Recipe, round_of
+from latecomer.recipe import COLUMNS, Recipe, round_of
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion

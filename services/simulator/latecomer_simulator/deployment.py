@@ -159,6 +159,11 @@ class Deployment:
         self._in_round -= lost == self._head
         ready = [device for device in self._devices if device.ready(self._head)]
         room = min(len(ready), self._room())
+        if self._trained() >= self._limits.updates:
+            # Nobody trains any more, and what was trained still counts for what it is worth.
+            for device in self._devices:
+                if device.has_backlog:
+                    device.hand_in()
         if room <= 0:
             return
         # All of them in their order, or a draw: either is the same for the same seed.

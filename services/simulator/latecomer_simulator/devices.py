@@ -6,6 +6,7 @@ happens to the process.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -143,6 +144,11 @@ class Device:
         return there and (self._backlog or (self._seen < head and not self.trainer.learned_all))
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether it is there, idle, and has something to send."""
+        return self._backlog and self.link.online and not self.awake and not self._resting
+
+    @property
     def owes(self) -> bool:
         """Whether it has something that it will still send."""
         return self._backlog and not self._gone
@@ -154,7 +160,11 @@ class Device:
     def wake(self, head: int) -> None:
         """Take part in a round, or send what waits; ``head`` is the newest version's number."""
         self._seen = self._base = head
-        self._process = self._all.timeline.spawn(self.name, self._session)
+        self._process = self._all.timeline.spawn(self.name, partial(self._session, trains=True))
+
+    def hand_in(self) -> None:
+        """Send what waits, and nothing else."""
+        self._process = self._all.timeline.spawn(self.name, partial(self._session, trains=False))
 
     def close(self) -> None:
         """Its file."""
@@ -185,11 +195,14 @@ class Device:
                 self._died()
         self._next_window()
 
-    def _session(self) -> None:
+    def _session(self, *, trains: bool) -> None:
         """One round, or less; the timeline's process."""
         try:
             agent = self._agent or self._booted()
-            agent.step(0.0)
+            if trains:
+                agent.step(0.0)
+            else:
+                agent.send()
             while self.link.online and self.state.outgoing():
                 self._all.timeline.sleep(RETRY_S)
                 agent.send()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latecomer.recipe import Simulation
+from latecomer.fleet import Simulation
 from latecomer_simulator.traces import Trace, Window
 
 ALWAYS: tuple[Window, ...] = ((0.0, math.inf),)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from latecomer.recipe import Simulation
+from latecomer.fleet import Simulation
 from latecomer_bench import stragglers as bench
 from latecomer_bench.stragglers import Run, Scene, Terms, Way
 from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site

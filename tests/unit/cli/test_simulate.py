@@ -7,8 +7,8 @@ import pytest
 
 from deployment import write_scene
 from latecomer.errors import BadConfiguration, ExitCode
+from latecomer.fleet import FleetWorker
 from latecomer.interactions.selection import select
-from latecomer.recipe import FleetWorker
 from latecomer_cli import app, simulation
 from scenes import checkerboard
 

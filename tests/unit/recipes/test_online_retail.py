@@ -8,11 +8,12 @@ import pytest
 from latecomer.errors import BadData
 from latecomer.evaluation.baselines import popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.fleet import Fleet
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import Fleet, load_recipe
+from latecomer.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latecomer.recipe import Simulation
+from latecomer.fleet import Simulation
 from latecomer_simulator.profiles import draw, slowness, windows
 
 

@@ -1,0 +1,129 @@
+"""A recipe's fleet: who takes part, and what their devices are like where nobody has any.
+
+In production a fleet is who enrolled; ``Demo`` and ``Simulation`` say how one machine plays it.
+"""
+
+from collections import Counter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from latecomer.events import Name
+from latecomer.interactions.selection import Selection
+
+
+class Section(BaseModel):
+    """A table of a recipe: unknown keys are errors, and nobody changes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FleetWorker(Selection):
+    """One worker of a scene, and which part of the data is its own.
+
+    Attributes:
+        name: The worker's name; with ``slots``, the prefix of ``<name>-1`` to ``<name>-<slots>``.
+        label: Reported as the region of all its customers, instead of the data's own.
+        slots: How many devices may share this entry; their shards are counted over the slots.
+        pace: How the demo's device behaves: ``slow`` takes five times as long, ``offline`` is away
+            half of the time, ``misbehaving`` sends what no honest worker sends.
+    """
+
+    name: Name
+    label: str | None = None
+    slots: int = Field(0, ge=0, le=1000)
+    pace: Literal["fast", "slow", "offline", "misbehaving"] = "fast"
+
+
+class Fleet(Section):
+    """Who takes part in a scene; no two by the same name."""
+
+    workers: tuple[FleetWorker, ...] = ()
+
+    @field_validator("workers")
+    @classmethod
+    def _no_name_twice(cls, workers: tuple[FleetWorker, ...]) -> tuple[FleetWorker, ...]:
+        for name, count in Counter(each.name for each in workers).items():
+            if count > 1:
+                raise ValueError(f"{count} workers are called {name!r}")
+        return workers
+
+    def names(self) -> list[str]:
+        """Every worker that a queue is declared for."""
+        return [
+            name
+            for each in self.workers
+            for name in (
+                [f"{each.name}-{slot}" for slot in range(1, each.slots + 1)]
+                if each.slots
+                else [each.name]
+            )
+        ]
+
+    def find(self, name: str) -> FleetWorker | None:
+        """The entry of a worker; a slot's shard is its own part of the entry's data."""
+        for each in self.workers:
+            if each.name == name and not each.slots:
+                return each
+            prefix, _, slot = name.rpartition("-")
+            if prefix == each.name and slot in map(str, range(1, each.slots + 1)):
+                return each.model_copy(update={"name": name, "shard": f"{slot}/{each.slots}"})
+        return None
+
+
+class Demo(Section):
+    """What ``latecomer demo`` adds: when to stop, how many customers to show, and the pace.
+
+    ``round_s`` is how long a fast device takes at least for a round: without it all devices would
+    be equally fast on one machine, and nothing would ever be late.
+    """
+
+    versions: int = Field(40, ge=1)
+    limit_s: float = Field(60.0, gt=0)
+    customers: int = Field(3, ge=0, le=20)
+    round_s: float = Field(0.2, ge=0)
+
+
+class Simulation(Section):
+    """What ``latecomer simulate`` draws its devices from; time in it is virtual.
+
+    A device needs ``examples x passes x slowness / examples_per_s`` seconds for a round. The
+    logarithm of slowness has standard deviation ``spread`` in both distributions: ``lognormal`` has
+    median 1, ``pareto`` minimum 1 and the heavier tail.
+
+    Attributes:
+        examples_per_s: What a device of slowness 1 learns from in a second.
+        speed: How slowness is distributed.
+        spread: Standard deviation of log slowness.
+        latency_s: Of every call to broker or store.
+        down_bytes_per_s, up_bytes_per_s: Median bandwidths.
+        network_spread: Standard deviation of log bandwidth.
+        availability: ``always`` online; in ``windows`` of one's own; ``diurnal`` windows that all
+            devices share, as chargers at night.
+        online_share: The part of a period that a window lasts.
+        period_s: From the begin of a window to that of the next.
+        offline: Without network a device ``trains`` on and hands in later, or ``stops``.
+        lifetime_s: Devices leave for good after a time of this mean; never where it is not given.
+        dropout: Probability that a training is lost midway.
+        restart_s: Until a device that lost one is back.
+        concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
+            mode so many per round. All of them where it is not given.
+        per_user: ``latecomer evaluate`` gives each user a device of his own, in virtual time.
+    """
+
+    examples_per_s: float = Field(500.0, gt=0)
+    speed: Literal["lognormal", "pareto"] = "lognormal"
+    spread: float = Field(1.0, ge=0, le=5)
+    latency_s: float = Field(0.05, ge=0)
+    down_bytes_per_s: float = Field(2e6, gt=0)
+    up_bytes_per_s: float = Field(5e5, gt=0)
+    network_spread: float = Field(0.5, ge=0, le=5)
+    availability: Literal["always", "windows", "diurnal"] = "always"
+    online_share: float = Field(0.8, gt=0, lt=1)
+    period_s: float = Field(600.0, gt=0)
+    offline: Literal["trains", "stops"] = "trains"
+    lifetime_s: float | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    restart_s: float = Field(10.0, gt=0)
+    concurrency: int | None = Field(None, ge=1)
+    per_user: bool = False
