@@ -6,8 +6,10 @@ VENV   ?= .venv
 # CPU-only torch wheels, for example: make demo PIP_FLAGS="--extra-index-url URL"
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
+# What `make tables` evaluates; ml-100k is not shipped, see docs/data.md.
+RECIPES ?= online-retail ml-100k
 
-.PHONY: help demo test check unit integration quality chaos proof compose figures performance performance-servers peers up down status install install-dev clean
+.PHONY: help demo test check unit integration quality chaos proof compose figures tables performance performance-servers peers up down status install install-dev clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,6 +49,13 @@ compose: $(VENV)/.installed-dev ## the compose deployment under kills (needs a D
 
 figures: $(VENV)/.installed ## measure the README's table (minutes)
 	$(BIN)/python benchmarks/figures.py
+
+tables: $(VENV)/.installed ## measure the README's recommenders; data sets are found by LATECOMER_DATA
+	@mkdir -p runs/evaluate
+	for recipe in $(RECIPES); do \
+	  $(BIN)/latecomer evaluate recipes/$$recipe.toml --seeds 3 --format json > runs/evaluate/$$recipe.json \
+	    || exit 1; done
+	$(BIN)/python benchmarks/tables.py
 
 performance: $(VENV)/.installed ## measure how cost grows; writes docs/performance.md (minutes)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[report]"

@@ -1,0 +1,65 @@
+"""Writes the README's table of recommenders from what `latecomer evaluate` measured.
+
+Every ``runs/evaluate/<recipe>.json`` that is there has its rows; nothing is measured here.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import readme
+
+BEGIN, END = "<!-- tables: made by `make tables` -->", "<!-- end of tables -->"
+
+REPORTS = readme.ROOT / "runs" / "evaluate"
+
+NAMES = {
+    "global": "federated",
+    "centralised": "same family, data in one place",
+    "local_only": "each site alone",
+    "popularity": "popularity",
+}
+
+
+def table(reports: list[dict[str, Any]]) -> list[str]:
+    """The README's lines."""
+    lines = ["| recipe | system | hr@10 | ndcg@10 |", "|---|---|---|---|"]
+    for body in reports:
+        for number, (system, name) in enumerate(NAMES.items()):
+            metrics = body["metrics"][system]
+            recipe = f"`{body['recipe']}` ({body['family']})" if number == 0 else ""
+            lines.append(
+                f"| {recipe} | {name} | {metrics['hr@10']:.4f} | {metrics['ndcg@10']:.4f} |"
+            )
+    return [*lines, "", *(f"- {facts(body)}" for body in reports)]
+
+
+def facts(body: dict[str, Any]) -> str:
+    """What a recipe's figures are of."""
+    missed = [each["criterion"] for each in body["standing"] if not each["ok"]]
+    stands = "every criterion is met" if not missed else f"falls short: {'; '.join(missed)}"
+    seeds = ", ".join(str(seed) for seed in body["seeds"])
+    low, high = body["intervals"]["global_minus_local_only"]
+    return (
+        f"`{body['recipe']}`: {int(body['metrics']['global']['users'])} users, "
+        f"{body['protocol']}, seeds {seeds}; {body['versions']} versions, "
+        f"staleness p95 {body['staleness']['p95']}; "
+        f"{body['bytes_sent'] / 1e6:.1f} MB sent by all workers together; "
+        f"above each site alone by {low:.4f} to {high:.4f} (95 %, bootstrap over users); "
+        f"worst region {body['worst_region']}; {stands}."
+    )
+
+
+def main() -> None:
+    """All reports into the README."""
+    reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
+    today = datetime.now(UTC).date().isoformat()
+    readme.replace(BEGIN, END, [*table(reports), "", f"{today}, Latecomer {_release(reports)}."])
+
+
+def _release(reports: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted({body["latecomer"] for body in reports}))
+
+
+if __name__ == "__main__":
+    main()
