@@ -1,17 +1,16 @@
 """A federation of real processes on real servers, and the evidence that an ordeal leaves."""
 
-import multiprocessing
 import os
 import signal
 import sqlite3
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
 import ordeal_services as services
+from child import Child
 from latecomer import connect, wire
 from latecomer.broker.port import Message
 from latecomer.broker.topology import UPDATES, federation_topology, update_key, worker_topology
@@ -34,10 +33,6 @@ from latecomer_simulator.history import (
 )
 from ordeal_services import Doom, Orders
 from server import eventually
-
-#: Processes are forked from one that has imported everything: a start takes milliseconds.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["ordeal_services"])
 
 #: Everything heals within 30 s, and a busy machine takes its time.
 PATIENCE_S = 60.0
@@ -65,7 +60,7 @@ class Ordeal:
     lease_s: float = 2.0
     terms: dict[str, Any] = field(default_factory=dict)
     federation: str = field(default_factory=lambda: f"chaos-{uuid.uuid4().hex[:8]}")
-    processes: dict[str, ForkServerProcess] = field(default_factory=dict)
+    processes: dict[str, Child] = field(default_factory=dict)
     _lineages: list[Lineage] = field(default_factory=list)
     _verdicts: dict[str, Any] = field(default_factory=dict)
 
@@ -131,18 +126,13 @@ class Ordeal:
 
     def kill(self, name: str) -> None:
         """SIGKILL."""
-        process = self.processes.pop(name)
-        process.kill()
-        process.join()
+        self.processes.pop(name).kill()
 
     def stop(self, names: list[str]) -> dict[str, int | None]:
         """SIGTERM to these, and their exit codes; none may hang."""
         for name in names:
             self.signal(name, signal.SIGTERM)
-        stopping = {name: self.processes[name] for name in names}
-        for process in stopping.values():
-            process.join(PATIENCE_S)
-        codes = {name: process.exitcode for name, process in stopping.items()}
+        codes = {name: self.processes[name].exit_code(PATIENCE_S) for name in names}
         for name in names:
             self.kill(name)
         assert None not in codes.values(), f"still there {PATIENCE_S} s after SIGTERM: {codes}"
@@ -150,9 +140,7 @@ class Ordeal:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """To a process: SIGTERM, SIGSTOP, SIGCONT."""
-        pid = self.processes[name].pid
-        assert pid is not None
-        os.kill(pid, number)
+        os.kill(self.processes[name].pid, number)
 
     def leader(self) -> str:
         """The process that took the lease last."""
@@ -160,8 +148,14 @@ class Ordeal:
         return max(led, key=lambda each: each.at_s).process
 
     def died(self, name: str) -> bool:
-        """Whether a process was killed by SIGKILL."""
-        return self.processes[name].exitcode == -signal.SIGKILL
+        """Whether a process was killed by SIGKILL; it may not have ended otherwise."""
+        code = self.processes[name].exit_code()
+        assert code in (None, -signal.SIGKILL), f"{name} ended with {code}: {self.log(name)}"
+        return code is not None
+
+    def log(self, name: str) -> list[str]:
+        """The last lines that a process wrote."""
+        return (self.folder / f"{name}.log").read_text().splitlines()[-5:]
 
     def everybody(self) -> "Ordeal":
         """Start a leader, a standby and all workers, and wait until they move."""
@@ -212,13 +206,11 @@ class Ordeal:
     def measure(self) -> None:
         """Note how much memory each process takes; none may have ended by itself."""
         for name, process in self.processes.items():
-            if process.exitcode is not None:
-                log = (self.folder / f"{name}.log").read_text().splitlines()[-5:]
-                raise AssertionError(f"{name} ended with {process.exitcode}: {log}")
+            code = process.exit_code()
+            assert code is None, f"{name} ended with {code}: {self.log(name)}"
             pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
             rss_bytes = pages * os.sysconf("SC_PAGE_SIZE")
-            pid = process.pid or 0
-            self.journal.append(Measured(self.clock.monotonic_s(), name, pid, rss_bytes))
+            self.journal.append(Measured(self.clock.monotonic_s(), name, process.pid, rss_bytes))
 
     def come_to_rest(self, *, settled: bool = True) -> Evidence:
         """Train no more, wait until every confirmed update has its verdict, and take it down."""
@@ -265,9 +257,7 @@ class Ordeal:
         )
 
     def _start(self, main: Callable[[Orders], None], orders: Orders) -> None:
-        process = _context.Process(target=main, args=(orders,), daemon=True)
-        process.start()
-        self.processes[orders.name] = process
+        self.processes[orders.name] = Child(main, orders)
 
     def _update_of_another_epoch(self, version: Version) -> bytes:
         worker = self.worker(self.workers - 1)

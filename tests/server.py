@@ -53,7 +53,7 @@ def eventually(
     pause = threading.Event()
     while not condition():
         if time.monotonic() > deadline_s:
-            pytest.fail(f"{what} did not come true within {within_s} s")
+            raise AssertionError(f"{what} did not come true within {within_s} s")
         pause.wait(POLL_S)
 
 
