@@ -34,8 +34,8 @@ import torch
 
 from latecomer.evaluation.intervals import student_t
 from latecomer.fleet import Simulation
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
+from latecomer.recommenders.port import Agreed
 from latecomer_bench.fold import machine
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site
@@ -102,7 +102,7 @@ class Scene:
 
     recipe: Recipe
     sites: Mapping[str, Site]
-    catalogue: Catalogue
+    catalogue: Agreed
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -22,16 +24,20 @@ from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
 from latecomer.datasets.registry import DATASETS
 from latecomer.errors import BadConfiguration
+from latecomer.evaluation.outcomes import OutcomeProtocol
+from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
 from latecomer.interactions.schema import Columns
+from latecomer.outcomes import fields as examples
+from latecomer.outcomes.sources import ExampleSource, Outcome, Owners
 from latecomer.recommenders.settings import (
     MODELS,
+    PREDICTORS,
     TRAINING,
-    GramModel,
-    GramTraining,
-    TwoTowerModel,
-    TwoTowerTraining,
+    Model,
+    Training,
 )
 from latecomer.store.port import Head
 from latecomer.validation import problems
@@ -40,8 +46,10 @@ from latecomer.wire import Codec
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767
 
-#: The format of a data owner's own file: one row per interaction, columns as the recipe maps them.
+#: The format of a data owner's own file: one row per interaction, columns as the recipe maps them;
+#: or one row per example, fields as the recipe declares them.
 COLUMNS = "columns"
+EXAMPLES = "examples"
 
 
 class Data(Section):
@@ -75,6 +83,40 @@ class Data(Section):
         if name != COLUMNS and name not in DATASETS:
             raise ValueError(f"must be {COLUMNS} or one of {', '.join(DATASETS)}")
         return name
+
+
+class ExampleData(Section):
+    """A data owner's own file of examples: one per row, with fields and what came of it.
+
+    Attributes:
+        format: ``examples`` says that it is one.
+        outcome: What is to be predicted.
+        fields: What it is predicted from, with the values that each may have.
+        columns: Whose an example is.
+    """
+
+    format: Literal["examples"]
+    source: str
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    outcome: Outcome
+    fields: tuple[examples.Field, ...] = Field(min_length=1)
+    columns: Owners = Owners()
+
+    @property
+    def agreed(self) -> examples.Fields:
+        """What is published with version 0."""
+        return examples.Fields(self.fields, self.outcome.column)
+
+    @property
+    def reader(self) -> ExampleSource:
+        """What reads the file."""
+        return ExampleSource(self.outcome, self.columns, self.delimiter)
+
+
+def _kind_of_data(body: object) -> str:
+    """Which of both a table is; what was validated before is asked itself."""
+    format_ = body.get("format") if isinstance(body, dict) else getattr(body, "format", None)
+    return EXAMPLES if format_ == EXAMPLES else "interactions"
 
 
 class Staleness(Section):
@@ -127,7 +169,12 @@ OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": Sgd, "adamw": AdamW, "adagrad":
 
 
 #: The models that a table chooses from by a key of its own, by the table's name.
-BRANCHES = {"optimizer": OPTIMIZERS, "model": MODELS, "training": TRAINING}
+BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
+    "optimizer": OPTIMIZERS,
+    "model": MODELS,
+    "training": TRAINING,
+    "data": {"interactions": Data, EXAMPLES: ExampleData},
+}
 
 #: What recipes mean that name no family: those of releases which had one.
 FIRST_FAMILY = "two_tower"
@@ -222,9 +269,12 @@ class Recipe(Section):
     federation: Name
     title: str = ""
     seed: int = Field(1, ge=0)
-    data: Data
-    model: Annotated[TwoTowerModel | GramModel, Field(discriminator="family")]
-    training: Annotated[TwoTowerTraining | GramTraining, Field(discriminator="family")]
+    data: Annotated[
+        Annotated[Data, Tag("interactions")] | Annotated[ExampleData, Tag(EXAMPLES)],
+        Discriminator(_kind_of_data),
+    ]
+    model: Annotated[Model, Field(discriminator="family")]
+    training: Annotated[Training, Field(discriminator="family")]
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
     evaluation: Evaluation = Evaluation()
@@ -244,6 +294,25 @@ class Recipe(Section):
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}
         return chosen
+
+    @model_validator(mode="after")
+    def _data_suits_the_family(self) -> "Recipe":
+        if (self.model.family in PREDICTORS) is not isinstance(self.data, ExampleData):
+            learns = "examples" if self.model.family in PREDICTORS else "interactions"
+            raise ValueError(
+                f"model.family {self.model.family!r} learns from {learns}, "
+                f"and data.format is {self.data.format!r}"
+            )
+        return self
+
+    @property
+    def protocol(self) -> EvaluationProtocol:
+        """How it is tested."""
+        if isinstance(self.data, ExampleData):
+            return OutcomeProtocol(seed=self.seed)
+        return RankingProtocol(
+            k=self.evaluation.k, candidates=self.evaluation.candidates, seed=self.seed
+        )
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as published with version 0."""

@@ -55,6 +55,8 @@ class _Page:
     branches: Branches
 
     def sentence(self, problem: Any) -> str:
+        if not problem["loc"]:
+            return str(problem["ctx"]["error"])
         path, kind = self._path(problem["loc"]), problem["type"]
         match kind:
             case "extra_forbidden":

@@ -103,7 +103,7 @@ def evaluate(
     scene = demo.read(chosen, recipe.parent, data=data)
     body = evaluation.evaluate(scene, output, seeds=range(1, seeds + 1))
     output.result(body)
-    evaluation.show(output, body, chosen.evaluation.k)
+    evaluation.show(output, body, chosen.protocol.reported)
     short = [each["criterion"] for each in body["standing"] if not each["ok"]]
     if require and short:
         raise FallsShort(f"{chosen.federation} falls short: {'; '.join(short)}")

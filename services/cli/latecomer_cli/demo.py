@@ -13,9 +13,12 @@ from rich.live import Live
 from rich.text import Text
 
 from latecomer.errors import LatecomerError, SomeWorkersFailed
-from latecomer.evaluation.protocol import ALL, RankingResult
-from latecomer.interactions.schema import Catalogue
-from latecomer.recipe import COLUMNS, Recipe
+from latecomer.evaluation.protocol import ALL
+from latecomer.evaluation.results import Result
+from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.outcomes.examples import Cohort
+from latecomer.outcomes.fields import Fields
+from latecomer.recipe import Recipe
 from latecomer.store import chunks
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Array
@@ -37,8 +40,9 @@ class Scene:
     """A recipe with its data, read once and cut into sites."""
 
     recipe: Recipe
-    catalogue: Catalogue
+    catalogue: Catalogue | Fields
     sites: dict[str, Site]
+    _data: Interactions | Cohort
 
     def honest(self) -> list[str]:
         """Workers that take part, in the recipe's order."""
@@ -46,15 +50,15 @@ class Scene:
         return [each.name for each in workers if each.pace != "misbehaving"]
 
     def popularity(self) -> float:
-        """NDCG of the pooled popularity on validation: the bar of the live view."""
-        metric = f"ndcg@{self.recipe.evaluation.k}"
-        results = baselines.most_popular(
-            self.in_order(),
-            len(self.catalogue),
-            recommend.protocol_of(self.recipe),
-            "validation",
-        )
-        return Results("popularity", results).means(self.in_order())[ALL][metric]
+        """The pooled popularity on validation: the bar of the live view."""
+        sites = self.in_order()
+        popular = baselines.most_popular(self.recipe, sites, len(self.catalogue), "validation")
+        return Results("popularity", popular).means(sites)[ALL][self.recipe.protocol.metric]
+
+    def seeded(self, seed: int) -> "Scene":
+        """The same with another seed, which may hold out other examples."""
+        recipe = self.recipe.model_copy(update={"seed": seed})
+        return cut(recipe, self.catalogue, self._data)
 
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
@@ -75,15 +79,15 @@ class Progress:
         self._last = found
         quality = found["quality"].get(ALL, {}).get(self.metric)
         if quality is not None:
-            point = {"version": found["number"], "elapsed_s": round(elapsed_s, 2), "ndcg": quality}
-            self.curve.append(point)
+            point = {"version": found["number"], "elapsed_s": round(elapsed_s, 2)}
+            self.curve.append({**point, self.metric: quality})
 
     def quality(self) -> str:
         """Version and quality beside the bar."""
         found = self._last
-        ndcg = found["quality"].get(ALL, {}).get(self.metric, 0.0)
+        quality = found["quality"].get(ALL, {}).get(self.metric, 0.0)
         return (
-            f"version {found['number']:>3}  {self.metric} {ndcg:.4f} on validation "
+            f"version {found['number']:>3}  {self.metric} {quality:.4f} on validation "
             f"(popularity {self.popularity:.4f})"
         )
 
@@ -124,17 +128,18 @@ def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
     Raises:
         BadData: It cannot be used.
     """
-    # Of a published data set it is the folder itself, else where the recipe's paths start.
-    source = None if recipe.data.format == COLUMNS else data
-    start = (data if source is None else None) or folder
-    catalogue = sites.read_catalogue(recipe, start, source=source)
-    interactions = sites.read_interactions(recipe, start, catalogue, source=source)
+    catalogue = sites.read_catalogue(recipe, folder, source=data)
+    return cut(recipe, catalogue, sites.read_data(recipe, folder, catalogue, source=data))
+
+
+def cut(recipe: Recipe, catalogue: Catalogue | Fields, data: Interactions | Cohort) -> Scene:
+    """Everybody's data as the sites of a recipe's honest workers."""
     found = {
-        entry.name: sites.site(interactions, entry, catalogue, label=entry.label)
+        entry.name: sites.site(data, entry, catalogue, label=entry.label, seed=recipe.seed)
         for entry in recipe.fleet.workers
         if entry.pace != "misbehaving"
     }
-    return Scene(recipe, catalogue, found)
+    return Scene(recipe, catalogue, found, data)
 
 
 def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     started_s = time.monotonic()
     # Every device is one thread; torch's own would only fight them for the cores.
     torch.set_num_threads(1)
-    progress = Progress(f"ndcg@{scene.recipe.evaluation.k}", scene.popularity())
+    progress = Progress(scene.recipe.protocol.metric, scene.popularity())
     embedded = EmbeddedFederation(
         scene.recipe, scene.catalogue, scene.sites, seed=scene.recipe.seed
     )
@@ -166,10 +171,9 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
             versions=head.version.number,
             curve=progress.curve,
             wall_s=time.monotonic() - started_s,
-            label=recommend.protocol_of(scene.recipe).label(),
         )
         report.write(body, report_path)
-        report.show(output, body, scene.recipe.evaluation.k)
+        report.show(output, body, scene.recipe.protocol)
         _show_customers(embedded, scene, model, output)
     if embedded.failures:
         names = ", ".join(f"{name} ({error})" for name, error in embedded.failures.items())
@@ -226,8 +230,8 @@ def _judge(
     """The final version on each worker's test items, beside what it has to beat."""
     recipe, items = scene.recipe, len(scene.catalogue)
     fleet = {record.worker: record for record in embedded.store.fleet()}
-    ours: list[RankingResult] = []
-    alone: list[RankingResult] = []
+    ours: list[Result] = []
+    alone: list[Result] = []
     output.say("judging the last version on every worker's test items …")
     for number, name in enumerate(scene.honest()):
         ours.append(embedded.trainer(name).evaluate(model, target="test"))
@@ -236,7 +240,7 @@ def _judge(
         alone.append(
             baselines.local_only(recipe, site, items, rounds=rounds, seed=recipe.seed + number)
         )
-    popular = baselines.most_popular(scene.in_order(), items, recommend.protocol_of(recipe), "test")
+    popular = baselines.most_popular(recipe, scene.in_order(), items, "test")
     return [
         Results("global", ours),
         Results("local_only", alone),
@@ -256,8 +260,8 @@ def _show_customers(
     ]:
         trainer = embedded.trainer(name)
         user = trainer.site.users[int(trainer.site.tested[0])]
-        bought = recommend.bought(trainer.site, scene.catalogue, user, 3)
-        output.say(f"\ncustomer {user} ({name}) bought: {'; '.join(bought)}")
+        who = recommend.introduced(trainer.site, scene.catalogue, user, 3)
+        output.say(f"\n{name}: {who}")
         for place, each in enumerate(
             recommend.suggestions(trainer, model, scene.catalogue, user, 5), start=1
         ):

@@ -19,9 +19,9 @@ from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.port import Broker
 from latecomer.clock import SystemClock
 from latecomer.fleet import FleetWorker
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Agreed
 from latecomer.store.port import ModelStore
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
@@ -66,7 +66,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
     """
 
     def __init__(
-        self, recipe: Recipe, catalogue: Catalogue, sites: Mapping[str, Site], *, seed: int
+        self, recipe: Recipe, catalogue: Agreed, sites: Mapping[str, Site], *, seed: int
     ) -> None:
         self.failures: dict[str, BaseException] = {}
         self.devices: dict[str, Device] = {}
@@ -149,7 +149,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         return PacedTrainer(
             family(self._recipe.model),
             device.site,
-            recommend.protocol_of(self._recipe),
+            self._recipe.protocol,
             device.state,
             seconds=self._recipe.demo.round_s * (SLOWNESS if slow else 1.0),
             wait=self._stop.wait,

@@ -116,7 +116,7 @@ def _in_virtual_time(scene: Scene) -> Ended:
 
 def _trains(site: Site) -> bool:
     """Whether there is anything to learn from."""
-    return bool(len(site.split.train.items))
+    return bool(site.split.train.size)
 
 
 def _gathered(name: str, site: Site, outcome: fleet.Outcome) -> dict[str, Array]:

@@ -11,8 +11,9 @@ import torch
 from latecomer import __version__
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
+from latecomer.evaluation.ranking import Floats
 from latecomer.recipe import Recipe
-from latecomer_cli import baselines, ended, recommend, standing, status
+from latecomer_cli import baselines, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
@@ -46,8 +47,7 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
     runs = []
     for seed in seeds:
         started_s = time.monotonic()
-        recipe = scene.recipe.model_copy(update={"seed": seed})
-        own = Scene(recipe, scene.catalogue, scene.sites)
+        own = scene.seeded(seed)
         runs.append(_judged(own, ended.run(own)))
         output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
     return _body(scene.recipe, runs, seeds)
@@ -69,7 +69,7 @@ def _judged(scene: Scene, ended: Ended) -> Run:
     ]
     often = round(float(np.mean([*ended.rounds.values()])))
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
-    popular = baselines.most_popular(sites, items, recommend.protocol_of(recipe), "test")
+    popular = baselines.most_popular(recipe, sites, items, "test")
     found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
     return Run({name: Results(name, each) for name, each in found.items()}, sites, ended)
 
@@ -77,19 +77,18 @@ def _judged(scene: Scene, ended: Ended) -> Run:
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
     means = {system: _mean([run.means(system) for run in runs]) for system in SYSTEMS}
     gains = {each: _gain(recipe, runs, each) for each in BASELINES}
-    ndcg = f"ndcg@{recipe.evaluation.k}"
-    found = list(
-        standing.criteria(recipe.evaluation, means, {name: low for name, (low, _) in gains.items()})
-    )
+    metric = recipe.protocol.metric
+    lows = {name: low for name, (low, _) in gains.items()}
+    found = list(standing.criteria(metric, recipe.evaluation.reach, means, lows))
     return {
         "latecomer": __version__,
         "recipe": recipe.federation,
         "family": recipe.model.family,
-        "protocol": recommend.protocol_of(recipe).label(),
+        "protocol": recipe.protocol.label(),
         "seeds": list(seeds),
         "metrics": {system: each[ALL] for system, each in means.items()},
         "intervals": {
-            "global": _interval(runs, ndcg),
+            "global": _interval(runs, metric),
             **{f"global_minus_{name}": list(each) for name, each in gains.items()},
         },
         "regions": {
@@ -97,7 +96,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             for region in means["global"]
             if region != ALL
         },
-        "worst_region": standing.worst_region(means, ndcg),
+        "worst_region": standing.worst_region(means, metric),
         "bytes_sent": round(float(np.mean([run.ended.bytes_sent for run in runs]))),
         "versions": round(float(np.mean([run.ended.versions for run in runs]))),
         "staleness": status.quantiles(_added([run.ended.staleness for run in runs])),
@@ -127,14 +126,29 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
 
 
 def _gain(recipe: Recipe, runs: Sequence[Run], baseline: str) -> tuple[float, float]:
-    """The interval of ours minus a baseline's NDCG, customer by customer, over all seeds."""
-    metric = f"ndcg@{recipe.evaluation.k}"
-    ours, theirs = (
-        np.mean([run.results[system].per_user(metric) for run in runs], axis=0)
-        for system in ("global", baseline)
-    )
+    """The interval of ours minus a baseline's metric, user by user, over all seeds.
+
+    A user who is tested under several seeds counts once, with the mean.
+    """
+    ours, theirs = (_per_user(recipe, runs, system) for system in ("global", baseline))
     interval = paired_bootstrap(ours, theirs, seed=recipe.seed)
     return interval.low, interval.high
+
+
+def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
+    """The metric of every user that was tested under any seed, its mean over those seeds."""
+    sites = runs[0].sites
+    first = np.cumsum([0, *(len(site.users) for site in sites)])
+    total, times = np.zeros(first[-1]), np.zeros(first[-1])
+    for run in runs:
+        results = run.results[system]
+        rows = np.concatenate(
+            [at + each.users for at, each in zip(first, results.by_site, strict=False)]
+        )
+        total[rows] += results.per_user(recipe.protocol.metric)
+        times[rows] += 1
+    tested = times > 0
+    return np.asarray(total[tested] / times[tested])
 
 
 def _interval(runs: Sequence[Run], metric: str) -> list[float] | None:
@@ -150,9 +164,8 @@ def _added(histograms: Sequence[Mapping[int, int]]) -> dict[int, int]:
     return {key: sum(each.get(key, 0) for each in histograms) for key in sorted(keys)}
 
 
-def show(output: Output, body: Mapping[str, Any], k: int) -> None:
+def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> None:
     """The systems side by side, and where it stands."""
-    metrics = (f"hr@{k}", f"precision@{k}", f"f1@{k}", f"ndcg@{k}")
     output.table(
         f"{body['recipe']} ({body['family']}): {body['protocol']}, seeds {body['seeds']}",
         ("system", *metrics),

@@ -7,9 +7,9 @@ from latecomer.broker.port import Broker
 from latecomer.broker.topology import federation_topology, worker_topology
 from latecomer.clock import Clock
 from latecomer.errors import Fenced
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Agreed
 from latecomer.store.port import Head, ModelStore
 from latecomer_aggregator import commit, optimizer
 
@@ -36,7 +36,7 @@ def enrol(broker: Broker, recipe: Recipe) -> None:
 def found(
     store: ModelStore,
     recipe: Recipe,
-    catalogue: Catalogue,
+    catalogue: Agreed,
     clock: Clock,
     *,
     new_epoch: bool = False,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from latecomer.broker.port import (
 )
 from latecomer.broker.topology import UPDATES, Topology, update_key
 from latecomer.errors import BrokerUnreachable, LatecomerError
-from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Stop
-from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.recommenders.port import Family, Plan, Trained
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Kind, Layout, State, TensorDelta
 from latecomer_worker.site import Site
@@ -39,9 +40,9 @@ class PacedTrainer(Trainer):
 
     def __init__(
         self,
-        family: Recommender,
+        family: Family[Any],
         site: Site,
-        protocol: RankingProtocol,
+        protocol: EvaluationProtocol,
         state: WorkerState,
         *,
         seconds: float,

@@ -1,13 +1,16 @@
-"""Top-N for one user, computed where the user's data is: what he has is never recommended."""
+"""Top-N for one user, computed where the user's data is: what he has is never recommended.
+
+Of an example, the one thing that may come of it, and how probably.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from latecomer.errors import BadData
-from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.ranking import top_k
 from latecomer.interactions.schema import Catalogue
+from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.tensors import State
@@ -25,20 +28,13 @@ class Suggestion:
     score: float
 
 
-def protocol_of(recipe: Recipe) -> RankingProtocol:
-    """The protocol that a recipe names."""
-    return RankingProtocol(
-        k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
-    )
-
-
 def trainer(recipe: Recipe, site: Site, state: WorkerState) -> Trainer:
     """A recipe's family over a site."""
-    return Trainer(family(recipe.model), site, protocol_of(recipe), state)
+    return Trainer(family(recipe.model), site, recipe.protocol, state)
 
 
 def suggestions(
-    trained: Trainer, model: State, catalogue: Catalogue, user: str, k: int
+    trained: Trainer, model: State, catalogue: Catalogue | Fields, user: str, k: int
 ) -> list[Suggestion]:
     """The ``k`` best items that ``user`` does not have.
 
@@ -52,6 +48,9 @@ def suggestions(
             hint=f"try one of {', '.join(site.users[:3])}",
         )
     row = site.users.index(user)
+    if isinstance(catalogue, Fields):
+        name, probability = catalogue.outcome, float(trained.scores(model, row))
+        return [Suggestion(name, f"{name}: probability {probability:.3f}", probability)]
     scores = trained.scores(model, row)[None]  # (1, I)
     history = site.split.everything()
     seen = np.zeros(scores.shape, dtype=bool)
@@ -64,9 +63,11 @@ def suggestions(
     ]
 
 
-def bought(site: Site, catalogue: Catalogue, user: str, n: int) -> list[str]:
-    """Descriptions of the last ``n`` items of a user, newest first."""
+def introduced(site: Site, catalogue: Catalogue | Fields, user: str, n: int) -> str:
+    """A user by the last ``n`` items he bought, newest first; or what is known of an example."""
     row = site.users.index(user)
-    history = site.split.everything()
-    items = history.items[history.indptr[row] : history.indptr[row + 1]][-n:][::-1]
-    return [catalogue.descriptions[item] for item in items]
+    known = site.split.everything()
+    if isinstance(catalogue, Fields):
+        return f"{user}: {', '.join(catalogue.described(known.inputs[row]))}"
+    items = known.items[known.indptr[row] : known.indptr[row + 1]][-n:][::-1]
+    return f"customer {user} bought: {'; '.join(catalogue.descriptions[item] for item in items)}"

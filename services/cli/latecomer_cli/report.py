@@ -12,8 +12,9 @@ import numpy as np
 from latecomer import __version__
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
-from latecomer.evaluation.protocol import ALL, RankingResult, mean_of_sums
+from latecomer.evaluation.protocol import ALL, mean_of_sums
 from latecomer.evaluation.ranking import Floats
+from latecomer.evaluation.results import EvaluationProtocol, Result
 from latecomer.recipe import Recipe
 from latecomer.store.port import Totals
 from latecomer_cli import status
@@ -21,7 +22,6 @@ from latecomer_cli.output import Output
 from latecomer_worker.site import Site
 
 SYSTEMS = ("global", "local_only", "popularity")
-METRICS = ("recall", "precision", "f1", "ndcg")
 
 #: The report's figures are read by people too; the sixth decimal says nothing here.
 DECIMALS = 6
@@ -32,7 +32,7 @@ class Results:
     """One system's results, site by site, in the order of the sites."""
 
     name: str
-    by_site: Sequence[RankingResult]
+    by_site: Sequence[Result]
 
     def means(self, sites: Sequence[Site]) -> dict[str, dict[str, float]]:
         """Means per region and over all."""
@@ -53,7 +53,6 @@ def build(
     versions: int,
     curve: Sequence[Mapping[str, float]],
     wall_s: float,
-    label: str,
 ) -> dict[str, Any]:
     """The report, as it is written."""
     means = {each.name: each.means(sites) for each in results}
@@ -65,7 +64,7 @@ def build(
         "latecomer": __version__,
         "python": platform.python_version(),
         "recipe": recipe.federation,
-        "protocol": label,
+        "protocol": recipe.protocol.label(),
         "seed": recipe.seed,
         "versions": versions,
         "wall_s": round(wall_s, 2),
@@ -97,31 +96,33 @@ def write(report: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def show(output: Output, report: Mapping[str, Any], k: int) -> None:
+def show(output: Output, report: Mapping[str, Any], protocol: EvaluationProtocol) -> None:
     """Regions side by side, and whether the differences are real."""
     output.table(
-        f"Last purchase held out: {report['protocol']}; each cell: global, local only, popularity",
-        ("region", "customers", *(f"{metric}@{k}" for metric in METRICS)),
+        f"Held out: {report['protocol']}; each cell: global, local only, popularity",
+        ("region", "users", *protocol.reported),
         (
-            (region, int(by_system["global"]["users"]), *_cells(by_system, k))
+            (region, int(by_system["global"]["users"]), *_cells(by_system, protocol))
             for region, by_system in (*report["regions"].items(), (ALL, report["metrics"]))
         ),
     )
     for name, interval in report["intervals"].items():
         output.say(
-            f"ndcg@{k} {name.replace('_', ' ')}: {interval['mean']:+.4f} "
-            f"[{interval['low']:+.4f}, {interval['high']:+.4f}] (95 %, bootstrap over customers)"
+            f"{protocol.metric} {name.replace('_', ' ')}: {interval['mean']:+.4f} "
+            f"[{interval['low']:+.4f}, {interval['high']:+.4f}] (95 %, bootstrap over users)"
         )
 
 
-def _cells(by_system: Mapping[str, Mapping[str, float]], k: int) -> Iterator[str]:
+def _cells(
+    by_system: Mapping[str, Mapping[str, float]], protocol: EvaluationProtocol
+) -> Iterator[str]:
     """One cell per metric, the systems side by side."""
-    for metric in METRICS:
-        yield " ".join(f"{by_system[name][f'{metric}@{k}']:.3f}" for name in SYSTEMS)
+    for metric in protocol.reported:
+        yield " ".join(f"{by_system[name][metric]:.3f}" for name in SYSTEMS)
 
 
 def _intervals(results: Sequence[Results], recipe: Recipe) -> dict[str, dict[str, float]]:
-    metric = f"ndcg@{recipe.evaluation.k}"
+    metric = recipe.protocol.metric
     values = {each.name: each.per_user(metric) for each in results}
     found = {"global": bootstrap(values["global"], seed=recipe.seed)}
     for name in ("local_only", "popularity"):

@@ -9,8 +9,7 @@ import torch
 
 from latecomer.errors import BadConfiguration, BadData
 from latecomer.fleet import FleetWorker
-from latecomer.interactions.schema import Catalogue, Interactions
-from latecomer.interactions.selection import Selection, select
+from latecomer.interactions.selection import Divisible, Selection, select
 from latecomer.recipe import Recipe
 from latecomer_cli import sites
 from latecomer_simulator import fleet, record, report, traces
@@ -26,19 +25,17 @@ class Scene:
 
     def __init__(self, recipe: Recipe, folder: Path, devices: int | None) -> None:
         self.recipe = recipe
-        self.catalogue: Catalogue = sites.read_catalogue(recipe, folder)
-        interactions = sites.read_interactions(recipe, folder, self.catalogue)
+        self.catalogue = sites.read_catalogue(recipe, folder)
+        data = sites.read_data(recipe, folder, self.catalogue)
         workers = [each for each in recipe.fleet.workers if each.pace != "misbehaving"]
-        chosen = split(workers, interactions, devices) if devices else workers
+        chosen = split(workers, data, devices) if devices else workers
         self.sites: dict[str, Site] = {
-            each.name: sites.site(interactions, each, self.catalogue, label=each.label)
+            each.name: sites.site(data, each, self.catalogue, label=each.label, seed=recipe.seed)
             for each in chosen
         }
 
 
-def split(
-    workers: list[FleetWorker], interactions: Interactions, devices: int
-) -> list[FleetWorker]:
+def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[FleetWorker]:
     """About ``devices`` workers of one shard each, in proportion to the users of their entry.
 
     A shard k/n is divided into the shards k + n j of n x parts, which lie inside of it. Parts that
@@ -47,7 +44,7 @@ def split(
     Raises:
         BadConfiguration: There are more workers than devices, or more devices than users.
     """
-    users = {each.name: len(select(interactions, each).users) for each in workers}
+    users = {each.name: len(select(data, each).users) for each in workers}
     if not len(workers) <= devices <= sum(users.values()):
         raise BadConfiguration(
             f"{sum(users.values())} users of {len(workers)} workers cannot be {devices} devices",
@@ -56,14 +53,14 @@ def split(
     parts = {
         name: max(1, round(devices * count / sum(users.values()))) for name, count in users.items()
     }
-    return [part for each in workers for part in _parts(each, parts[each.name], interactions)]
+    return [part for each in workers for part in _parts(each, parts[each.name], data)]
 
 
-def _parts(entry: FleetWorker, parts: int, interactions: Interactions) -> Iterator[FleetWorker]:
+def _parts(entry: FleetWorker, parts: int, data: Divisible) -> Iterator[FleetWorker]:
     if parts == 1:
         yield entry
         return
-    own = select(interactions, entry)
+    own = select(data, entry)
     part, of = (int(each) for each in (entry.shard or "1/1").split("/"))
     for number in range(parts):
         shard = f"{part + of * number}/{of * parts}"
@@ -71,7 +68,7 @@ def _parts(entry: FleetWorker, parts: int, interactions: Interactions) -> Iterat
             yield entry.model_copy(update={"name": f"{entry.name}-{number + 1}", "shard": shard})
 
 
-def _anybody(own: Interactions, shard: str) -> bool:
+def _anybody(own: Divisible, shard: str) -> bool:
     try:
         select(own, Selection(shard=shard))
     except BadData:
@@ -125,7 +122,7 @@ def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
         "virtual_s": round(outcome.virtual_s, 3),
         "bytes_up": outcome.bytes_up,
         "bytes_down": outcome.bytes_down,
-        f"ndcg@{outcome.recipe.evaluation.k}": (
+        outcome.recipe.protocol.metric: (
             round(outcome.quality[-1][2], 4) if outcome.quality else None
         ),
     }

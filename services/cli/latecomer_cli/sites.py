@@ -2,16 +2,20 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
 from latecomer.datasets import registry
-from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import COLUMNS, Recipe
+from latecomer.outcomes.examples import Cohort
+from latecomer.outcomes.fields import Fields
+from latecomer.outcomes.splits import hashed_split
+from latecomer.recipe import COLUMNS, Data, ExampleData, Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 
@@ -20,67 +24,124 @@ log = structlog.get_logger()
 #: A folder of published data sets, each in a folder of its name; looked into before the recipe's.
 DATA_VARIABLE = "LATECOMER_DATA"
 
-
-def published(recipe: Recipe, folder: Path) -> Path:
-    """The folder of the recipe's data set: under ``LATECOMER_DATA``, else beside the recipe."""
-    shared = os.environ.get(DATA_VARIABLE)
-    if shared and (Path(shared) / recipe.data.format).is_dir():
-        return Path(shared) / recipe.data.format
-    return folder / recipe.data.source
+#: Where recipes keep data beside themselves.
+BESIDE = "data"
 
 
-def read_catalogue(recipe: Recipe, folder: Path, *, source: Path | None = None) -> Catalogue:
-    """The catalogue of a recipe that lies in ``folder``.
+def is_own_file(recipe: Recipe) -> bool:
+    """Whether a recipe reads a file that its owner wrote, not a data set as published."""
+    return isinstance(recipe.data, ExampleData) or recipe.data.format == COLUMNS
+
+
+def read_catalogue(
+    recipe: Recipe, folder: Path, *, source: Path | None = None
+) -> Catalogue | Fields:
+    """What the recipe's federation agrees on; the recipe lies in ``folder``.
 
     Raises:
         BadData: It cannot be read.
     """
+    if isinstance(recipe.data, ExampleData):
+        return recipe.data.agreed
     if recipe.data.format != COLUMNS:
-        return registry.read_catalogue(recipe.data.format, source or published(recipe, folder))
-    return Catalogue.read(folder / recipe.data.catalogue)
+        return registry.read_catalogue(recipe.data.format, published(recipe.data, folder, source))
+    beside = source if source is not None and source.is_dir() else None
+    return Catalogue.read(_located(recipe.data.catalogue, folder, beside))
 
 
-def read_interactions(
-    recipe: Recipe, folder: Path, catalogue: Catalogue, *, source: Path | None = None
-) -> Interactions:
-    """The interactions of a recipe, or of another ``source`` with the same columns.
+def parsed_catalogue(recipe: Recipe, data: bytes) -> Catalogue | Fields:
+    """The same as it was published with version 0."""
+    return (Fields if isinstance(recipe.data, ExampleData) else Catalogue).from_bytes(data)
+
+
+def read_data(
+    recipe: Recipe, folder: Path, catalogue: Catalogue | Fields, *, source: Path | None = None
+) -> Interactions | Cohort:
+    """The data of a recipe, or of another ``source``: a file with the same columns, or a folder.
 
     Raises:
-        BadData: They cannot be used; rows that cannot are counted in the log.
+        BadData: It cannot be used; rows that cannot are counted in the log.
     """
     data = recipe.data
-    if data.format != COLUMNS:
-        interactions, report = registry.load(
-            data.format, source or published(recipe, folder), catalogue, now_s=time.time()
-        )
+    read: tuple[Interactions | Cohort, Report]
+    if isinstance(data, ExampleData):
+        assert isinstance(catalogue, Fields), "examples are read by the fields agreed on"
+        read = data.reader.load(_located(data.source, folder, source), catalogue)
     else:
-        interactions, report = load(
-            source or folder / data.source,
-            data.columns,
-            catalogue,
-            now_s=time.time(),
-            delimiter=data.delimiter,
-            time_format=data.time_format,
-        )
-    log.info("interactions.read", **report.as_dict())
-    return interactions
+        assert isinstance(catalogue, Catalogue), "interactions refer to a catalogue"
+        read = _interactions(data, folder, catalogue, source)
+    log.info("data.read", **read[1].as_dict())
+    return read[0]
 
 
 def site(
-    interactions: Interactions,
+    data: Interactions | Cohort,
     selection: Selection | None,
-    catalogue: Catalogue,
+    catalogue: Catalogue | Fields,
     *,
     label: str | None,
+    seed: int,
 ) -> Site:
     """One worker's part; without a selection everything is its own.
 
-    ``label``, where given, is reported as the region of all its users.
+    Args:
+        data: Everybody's.
+        selection: Which part.
+        catalogue: What it refers to.
+        label: Where given, reported as the region of all its users.
+        seed: Says which examples are held out; of interactions, the last ones are.
     """
-    own = select(interactions, selection or Selection())
+    own = select(data, selection or Selection())
     return Site(
         users=own.users,
         regions=(label,) * len(own.users) if label else own.regions,
-        split=temporal_split(own),
+        split=hashed_split(own, seed=seed) if isinstance(own, Cohort) else temporal_split(own),
         catalogue=digest(catalogue.to_bytes()),
     )
+
+
+def _interactions(
+    data: Data, folder: Path, catalogue: Catalogue, source: Path | None
+) -> tuple[Interactions, Report]:
+    now_s = time.time()
+    if data.format != COLUMNS:
+        return registry.load(data.format, published(data, folder, source), catalogue, now_s=now_s)
+    return load(
+        _located(data.source, folder, source),
+        data.columns,
+        catalogue,
+        now_s=now_s,
+        delimiter=data.delimiter,
+        time_format=data.time_format,
+    )
+
+
+def published(data: Data, folder: Path, source: Path | None = None) -> Path:
+    """The folder of a data set: ``source``, else under ``LATECOMER_DATA``, else by the recipe."""
+    shared = os.environ.get(DATA_VARIABLE)
+    if source is None and shared and (Path(shared) / data.format).is_dir():
+        return Path(shared) / data.format
+    return source or folder / data.source
+
+
+def _located(name: str, folder: Path, source: Path | None) -> Path:
+    """A file that a recipe names: ``source`` or in it; else by the recipe or in LATECOMER_DATA.
+
+    Where it is nowhere, the place where it was expected first, for the error of who reads it.
+    """
+    if source is not None and not source.is_dir():
+        return source
+    places = (each for each in _places(name, folder, source) if each.is_file())
+    return next(places, (source or folder) / name)
+
+
+def _places(name: str, folder: Path, source: Path | None) -> Iterator[Path]:
+    shared = os.environ.get(DATA_VARIABLE)
+    for form in (Path(name), Path(f"{name}.gz")):
+        if source is not None:
+            yield source / form
+            yield source / form.name
+            continue
+        yield folder / form
+        if shared and form.parts[0] == BESIDE:
+            yield Path(shared, *form.parts[1:])

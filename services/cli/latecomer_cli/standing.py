@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from latecomer.evaluation.protocol import ALL
-from latecomer.recipe import Evaluation
 
 #: Of the same family trained on everybody's data in one place.
 OF_CENTRALISED = 0.97
@@ -31,36 +30,38 @@ class Criterion:
 
 
 def criteria(
-    evaluation: Evaluation, means: Means, gains: Mapping[str, float]
+    metric: str, reach: Mapping[str, float], means: Means, gains: Mapping[str, float]
 ) -> Iterator[Criterion]:
     """All of them.
 
     Args:
-        evaluation: Says which metric, and what is asked of the recipe alone.
+        metric: By which systems are compared.
+        reach: What is asked of the recipe alone: the least mean of some metrics.
         means: system -> region -> metric -> mean over customers and seeds.
         gains: Baseline -> the lower end of the interval of the difference to it.
     """
-    ndcg = f"ndcg@{evaluation.k}"
     ours = means["global"]
-    for metric, least in evaluation.reach.items():
-        yield Criterion(metric, ours[ALL].get(metric, 0.0), least)
+    for name, least in reach.items():
+        yield Criterion(name, ours[ALL].get(name, 0.0), least)
     for baseline, low in gains.items():
-        yield Criterion(f"{ndcg} above {baseline}, lower end of the interval", low, 0.0)
+        yield Criterion(f"{metric} above {baseline}, lower end of the interval", low, 0.0)
     central = means["centralised"]
-    yield Criterion(
-        f"{ndcg} beside centralised training", ours[ALL][ndcg], OF_CENTRALISED * central[ALL][ndcg]
-    )
+    least = OF_CENTRALISED * central[ALL][metric]
+    yield Criterion(f"{metric} beside centralised training", ours[ALL][metric], least)
     for region in sorted(ours.keys() - {ALL}):
         if ours[region]["users"] >= MIN_CUSTOMERS:
             for baseline in ("popularity", "local_only"):
-                least = means[baseline][region][ndcg]
-                yield Criterion(f"{region}: {ndcg} beside {baseline}", ours[region][ndcg], least)
-    worst = worst_region(means, ndcg)
+                name, least = (
+                    f"{region}: {metric} beside {baseline}",
+                    means[baseline][region][metric],
+                )
+                yield Criterion(name, ours[region][metric], least)
+    worst = worst_region(means, metric)
     if worst is not None:
         yield Criterion(
-            f"{worst}, the worst region: {ndcg} beside centralised training",
-            ours[worst][ndcg],
-            OF_CENTRALISED_IN_THE_WORST_REGION * central[worst][ndcg],
+            f"{worst}, the worst region: {metric} beside centralised training",
+            ours[worst][metric],
+            OF_CENTRALISED_IN_THE_WORST_REGION * central[worst][metric],
         )
 
 

@@ -16,9 +16,8 @@ from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, NotInitialised
 from latecomer.events import UpdateSubmitted
 from latecomer.fleet import FleetWorker
-from latecomer.interactions.schema import Catalogue
 from latecomer.lifecycle import Stop
-from latecomer.recipe import COLUMNS, Recipe, round_of
+from latecomer.recipe import Recipe, round_of
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
@@ -132,7 +131,7 @@ class Work:
         snapshot = self._head()
         with self._state() as state:
             trainer = self._trainer(snapshot, state)
-        catalogue = Catalogue.from_bytes(snapshot.catalogue)
+        catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
         found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
         return str(snapshot.version), found
 
@@ -154,16 +153,15 @@ class Work:
 
     def _trainer(self, snapshot: Snapshot, state: WorkerState) -> Trainer:
         """The federation's recipe says how to learn; ours only where the data is."""
-        catalogue = Catalogue.from_bytes(snapshot.catalogue)
-        interactions = sites.read_interactions(
-            self.recipe, self.folder, catalogue, source=self.data
-        )
+        agreed = Recipe.from_bytes(snapshot.recipe)
+        catalogue = sites.parsed_catalogue(agreed, snapshot.catalogue)
+        data = sites.read_data(self.recipe, self.folder, catalogue, source=self.data)
         # A file of our own is ours entirely; a published data set is still cut into sites.
-        whole = self.data is not None and self.recipe.data.format == COLUMNS
+        whole = self.data is not None and sites.is_own_file(self.recipe)
         own = None if whole else self.entry
         label = self.entry.label if self.entry else None
-        site = sites.site(interactions, own, catalogue, label=label)
-        return recommend.trainer(Recipe.from_bytes(snapshot.recipe), site, state)
+        site = sites.site(data, own, catalogue, label=label, seed=agreed.seed)
+        return recommend.trainer(agreed, site, state)
 
     @contextmanager
     def _state(self) -> Iterator[WorkerState]:

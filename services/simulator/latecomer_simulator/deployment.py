@@ -12,8 +12,8 @@ import numpy as np
 from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.topology import federation_topology, worker_topology
 from latecomer.evaluation.protocol import ALL, mean_of_sums
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
+from latecomer.recommenders.port import Agreed
 from latecomer.store.port import Manifest, ModelStore, Refusal
 from latecomer.store.redis import RedisStore, embedded, embedded_server
 from latecomer.telemetry import AggregatorTelemetry
@@ -55,7 +55,7 @@ class Deployment:
         self,
         recipe: Recipe,
         sites: Mapping[str, Site],
-        catalogue: Catalogue,
+        catalogue: Agreed,
         *,
         seed: int,
         limits: Limits,
@@ -63,7 +63,7 @@ class Deployment:
         observe: Callable[[Event], None],
     ) -> None:
         self._recipe, self._limits = recipe, limits
-        self._metric = f"ndcg@{recipe.evaluation.k}"
+        self._metric = recipe.protocol.metric
         self._seed, self._rng = seed, random.Random(seed)
         self._timeline = Timeline(seed, stack_bytes=STACK_BYTES)
         self._server = MemoryServer(self._timeline.clock)

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from latecomer.broker.memory import MemoryServer
-from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Trained
@@ -74,10 +73,7 @@ class TimedTrainer(Trainer):
         pace: Pace,
         record: Callable[..., None],
     ) -> None:
-        protocol = RankingProtocol(
-            k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
-        )
-        super().__init__(family(recipe.model), site, protocol, state)
+        super().__init__(family(recipe.model), site, recipe.protocol, state)
         self.learned_all = False
         self._pace = pace
         self._record = record
@@ -94,7 +90,7 @@ class TimedTrainer(Trainer):
 
         Who finds nothing new to learn from has looked, and that is no training.
         """
-        self._pace(examples=len(self.site.split.train.items) * int(plan.get("passes", 1)))
+        self._pace(examples=self.site.split.train.size * int(plan.get("passes", 1)))
         trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
         if trained.examples:
             self._record("trained", examples=trained.examples, steps=trained.steps)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from latecomer.errors import BadConfiguration
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
+from latecomer.recommenders.port import Agreed
 from latecomer_simulator.deployment import Deployment, quality
 from latecomer_simulator.outcome import Limits, Outcome
 from latecomer_simulator.record import Event
@@ -24,7 +24,7 @@ __all__ = ["Limits", "Mode", "Outcome", "quality", "run"]
 def run(
     recipe: Recipe,
     sites: Mapping[str, Site],
-    catalogue: Catalogue,
+    catalogue: Agreed,
     *,
     seed: int,
     limits: Limits,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from latecomer.clock import Clock
-from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
+from latecomer.recommenders.port import Agreed
 from latecomer.store import chunks
 from latecomer.store.port import Commit, Lease, Manifest, ModelStore, Refusal
 from latecomer.tensors import Array
@@ -19,7 +19,7 @@ LEASE_S = 10.0
 EPOCH = 1
 
 
-def found(store: ModelStore, recipe: Recipe, catalogue: Catalogue, clock: Clock) -> None:
+def found(store: ModelStore, recipe: Recipe, catalogue: Agreed, clock: Clock) -> None:
     """Publish version 0 of a recipe."""
     model_family = family(recipe.model)
     layout = model_family.layout(len(catalogue))

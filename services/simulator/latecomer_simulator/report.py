@@ -74,7 +74,7 @@ def activity(events: list[Event], end_s: float) -> dict[str, list[tuple[float, f
 
 
 def _quality(axes: Any, outcome: Outcome) -> None:
-    metric = f"ndcg@{outcome.recipe.evaluation.k}"
+    metric = outcome.recipe.protocol.metric
     axes.set(title="Quality", xlabel="virtual time, s", ylabel=f"{metric}, validation")
     axes.plot(
         [at_s for _, at_s, _ in outcome.quality], [found for *_, found in outcome.quality], "o-"

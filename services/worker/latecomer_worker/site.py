@@ -1,11 +1,49 @@
 """A data owner's side of the federation: users, their interactions, and what is held out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.interactions.splits import Split
+from latecomer.interactions.splits import Target
+
+
+class Split(Protocol):
+    """What is trained on and what is held out; histories are whatever the family learns from."""
+
+    @property
+    def train(self) -> Any:
+        """What is trained on."""
+        ...
+
+    @property
+    def validation(self) -> npt.NDArray[np.int64]:
+        """(U,) what is held out of each user to choose by, -1 for nothing."""
+        ...
+
+    @property
+    def test(self) -> npt.NDArray[np.int64]:
+        """(U,) what is held out of each user to judge by, -1 for nothing."""
+        ...
+
+    def known(self, target: Target) -> Any:
+        """What is known when ``target`` is to be predicted."""
+        ...
+
+    def everything(self) -> Any:
+        """All of it, to serve from."""
+        ...
+
+    def of_user(self, user: int) -> Self:
+        """What one user alone holds."""
+        ...
+
+    @classmethod
+    def pooled(cls, splits: Sequence[Any]) -> Self:
+        """Everybody's users one after another, as if their data lay in one place."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Local learning: judge the fetched model, then train on it with each user's private state."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from latecomer.evaluation.protocol import RankingProtocol, RankingResult
-from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.evaluation.results import EvaluationProtocol, Result
+from latecomer.interactions.splits import Target
+from latecomer.recommenders.port import Family, Plan, Trained
 from latecomer.tensors import Array, State
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
@@ -16,7 +17,7 @@ class Trainer:
     """A family, a site, and the private state of the site's users."""
 
     def __init__(
-        self, family: Recommender, site: Site, protocol: RankingProtocol, state: WorkerState
+        self, family: Family[Any], site: Site, protocol: EvaluationProtocol, state: WorkerState
     ) -> None:
         self.site = site
         self._family = family
@@ -28,10 +29,8 @@ class Trainer:
         """The users' private state, (users, …) per name."""
         return self._private
 
-    def evaluate(
-        self, model: State, *, target: Literal["validation", "test"] = "validation"
-    ) -> RankingResult:
-        """Rank each user's held-out item with a model; what is known then is masked out."""
+    def evaluate(self, model: State, *, target: Target = "validation") -> Result:
+        """Ask for what is held out of each user, from what is known then."""
         known = self.site.split.known(target)
         held_out = self.site.split.validation if target == "validation" else self.site.split.test
         score = self._family.scorer(model, self._private, known)
@@ -76,7 +75,10 @@ class Trainer:
         state.load_private(self.site.users, self._private)
 
     def scores(self, model: State, user: int) -> Array:
-        """Scores (I,) of all items for one user, from everything that is known of him."""
+        """Scores (I,) of all items for one user, from everything that is known of him.
+
+        Of who predicts outcomes, the probability () of an example's.
+        """
         everything = self.site.split.everything()
         scores = self._family.scorer(model, self._private, everything)(np.array([user]))
         return np.asarray(scores[0])

@@ -3,11 +3,15 @@
 U users, B users of a batch, I items.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latecomer.evaluation.candidates import Known, check_items, known_mask
+from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Floats, Ids
+from latecomer.outcomes.examples import Examples
 
 
 def popularity(known: Known, n_items: int) -> Floats:
@@ -30,6 +34,17 @@ def popularity(known: Known, n_items: int) -> Floats:
 def same_for_all(scores: Floats) -> Score:
     """Score every user by the same (I,) scores; no user's row is a copy."""
     return lambda users: np.broadcast_to(scores, (len(users), len(scores)))  # (I,) to (B, I)
+
+
+def prevalence(known: Sequence[Examples]) -> float:
+    """How often the outcome came about among all sites' training examples; 1/2 without any."""
+    labels = np.concatenate([each.known.labels for each in known])
+    return float(labels.mean()) if len(labels) else 0.5
+
+
+def always(probability: float) -> Probability:
+    """The same probability for every example."""
+    return lambda rows: np.full(len(rows), probability)
 
 
 def at_random(n_items: int, seed: int) -> Score:

@@ -13,7 +13,6 @@ from math import fsum
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from latecomer.errors import BadConfiguration, BadData, LayoutMismatch
 from latecomer.evaluation.candidates import (
@@ -24,13 +23,11 @@ from latecomer.evaluation.candidates import (
     known_mask,
 )
 from latecomer.evaluation.ranking import Floats, Ids, Scores, of_held_out, rank_of, top_k
+from latecomer.evaluation.results import Regions, Sums, averaged, summed
 from latecomer.events import ALL_REGIONS
 
 #: Users (B,) to scores (B, I); higher is better, and I is the same for all users.
 Score = Callable[[Ids], Scores]
-Regions = Sequence[str] | npt.NDArray[np.str_]
-#: Region to {"users": how many, "recall@10": sum over them, …}.
-Sums = Mapping[str, Mapping[str, float]]
 Candidates = Literal["full", "sampled-99"]
 
 #: The region that stands for all of them.
@@ -77,21 +74,11 @@ class RankingResult:
             ``{region: {"users": n, "recall@10": …, "precision@10": …, "f1@10": …, "ndcg@10": …}}``;
             a region without tested users is left out.
         """
-        regions, region_of = np.unique(np.asarray(by, np.str_)[self.users], return_inverse=True)
-        columns = {"users": np.bincount(region_of, minlength=len(regions))}
-        for name, values in self._reported().items():
-            columns[name] = np.bincount(region_of, values, minlength=len(regions))
-        return {
-            str(region): {name: column[row].item() for name, column in columns.items()}
-            for row, region in enumerate(regions)
-        }
+        return summed(self.users, self._reported(), by)
 
     def means(self) -> dict[str, float]:
         """Users and the reported metrics' means over all tested users; empty if none was tested."""
-        if not len(self.users):
-            return {}
-        means = {name: float(values.mean()) for name, values in self._reported().items()}
-        return {"users": len(self.users), **means}
+        return averaged(self.users, self._reported())
 
     def _reported(self) -> dict[str, Floats]:
         values = self.per_user()
@@ -121,6 +108,16 @@ class RankingProtocol:
             raise BadConfiguration(f"evaluation.candidates is {self.candidates!r}, not {allowed}")
         if self.seed < 0:
             raise BadConfiguration(f"evaluation.seed is {self.seed}; it must not be negative")
+
+    @property
+    def metric(self) -> str:
+        """By which systems are compared; more is better."""
+        return f"ndcg@{self.k}"
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """What workers report and tables show."""
+        return tuple(f"{name}@{self.k}" for name in REPORTED)
 
     def label(self) -> str:
         """What to write beside every number that this protocol produced."""

@@ -106,13 +106,15 @@ class Catalogue:
 class Report:
     """How many rows were read and kept, and why the others were not.
 
-    After loading, ``read`` is ``kept`` plus all counts of ``reasons``.
+    After loading, ``read`` is ``kept`` plus all counts of ``reasons``. ``blanked`` counts values of
+    kept rows that were taken as missing.
     """
 
     source: str
     read: int = 0
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    blanked: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, reason: str, line: int, value: str) -> None:
@@ -121,7 +123,15 @@ class Report:
         Examples end up in logs: ``value`` says what was wrong, never who did it.
         """
         self.reasons[reason] += 1
-        shown = self.examples.setdefault(reason, [])
+        self._show(reason, line, value)
+
+    def blank(self, field: str, line: int, value: str) -> None:
+        """Count a value that its field does not allow."""
+        self.blanked[field] += 1
+        self._show(field, line, value)
+
+    def _show(self, why: str, line: int, value: str) -> None:
+        shown = self.examples.setdefault(why, [])
         if len(shown) < EXAMPLES_PER_REASON:
             shown.append(f"line {line}: {value!r}")
 
@@ -132,6 +142,7 @@ class Report:
             "read": self.read,
             "kept": self.kept,
             "dropped": dict(self.reasons),
+            **({"taken_as_missing": dict(self.blanked)} if self.blanked else {}),
             "examples": self.examples,
         }
 

@@ -5,15 +5,36 @@ over several workers do.
 """
 
 import hashlib
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from latecomer.errors import BadData
-from latecomer.interactions.schema import Interactions
 
 _PART = r"^[1-9][0-9]*/[1-9][0-9]*$"
+
+
+class Divisible(Protocol):
+    """Data of users, each of a region; in order of their debut."""
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """(U,) user ids."""
+        ...
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """(U,) the region of each."""
+        ...
+
+    def of_users(self, keep: npt.NDArray[np.bool_]) -> Self:
+        """Only the users with ``keep[u]``."""
+        ...
+
+
+Part = TypeVar("Part", bound=Divisible)
 
 
 class Selection(BaseModel):
@@ -36,34 +57,34 @@ class Selection(BaseModel):
     cohort: str | None = Field(None, pattern=_PART)
 
 
-def select(interactions: Interactions, selection: Selection) -> Interactions:
-    """The selected users' interactions.
+def select(everything: Part, selection: Selection) -> Part:
+    """The selected users' data.
 
     Raises:
         BadData: Nobody is selected, or a shard or cohort is out of range.
     """
-    everyone = len(interactions.users)
+    everyone = len(everything.users)
     keep = np.ones(everyone, dtype=bool)
-    regions = np.array(interactions.regions, dtype=object)
+    regions = np.array(everything.regions, dtype=object)
     if selection.regions is not None:
         keep &= np.isin(regions, np.array(selection.regions, dtype=object))
     if selection.except_regions is not None:
         keep &= ~np.isin(regions, np.array(selection.except_regions, dtype=object))
     if selection.shard is not None:
         part, parts = _part(selection.shard)
-        keep &= np.array([_shard(user, parts) == part - 1 for user in interactions.users])
+        keep &= np.array([_shard(user, parts) == part - 1 for user in everything.users])
     if selection.cohort is not None:
         keep &= _cohort(everyone, *_part(selection.cohort))
     if not keep.any():
         raise BadData(
             f"no user is left by {selection.model_dump(exclude_none=True)}",
-            hint=f"there are {everyone} users, {_where(interactions)}",
+            hint=f"there are {everyone} users, {_where(everything)}",
         )
-    return interactions.of_users(keep)
+    return everything.of_users(keep)
 
 
-def _where(interactions: Interactions) -> str:
-    regions = sorted({region for region in interactions.regions if region})
+def _where(everything: Divisible) -> str:
+    regions = sorted({region for region in everything.regions if region})
     return f"of regions {', '.join(regions)}" if regions else "of no region: no column is mapped"
 
 

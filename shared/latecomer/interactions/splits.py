@@ -41,6 +41,11 @@ class History:
         return np.diff(self.indptr)
 
     @property
+    def size(self) -> int:
+        """N: interactions to learn from."""
+        return len(self.items)
+
+    @property
     def user(self) -> npt.NDArray[np.int64]:
         """(N,) row of the user of each interaction."""
         return np.repeat(np.arange(len(self.indptr) - 1), self.lengths)
@@ -86,6 +91,16 @@ class Split:
             self._all.of_user(user),
         )
 
+    @classmethod
+    def pooled(cls, splits: Sequence["Split"]) -> "Split":
+        """Everybody's users one after another, as if their data lay in one place."""
+        return cls(
+            _joined([each.train for each in splits]),
+            np.concatenate([each.validation for each in splits]),
+            np.concatenate([each.test for each in splits]),
+            _joined([each.everything() for each in splits]),
+        )
+
 
 def temporal_split(
     interactions: Interactions, *, min_tested: int = MIN_TESTED, validation: bool = True
@@ -115,16 +130,6 @@ def temporal_split(
         _from_the_end(everything, 2, tested if validation else nobody),
         _from_the_end(everything, 1, tested),
         everything,
-    )
-
-
-def pooled(splits: Sequence[Split]) -> Split:
-    """Everybody's users one after another, as if their data lay in one place."""
-    return Split(
-        _joined([each.train for each in splits]),
-        np.concatenate([each.validation for each in splits]),
-        np.concatenate([each.test for each in splits]),
-        _joined([each.everything() for each in splits]),
     )
 
 

@@ -1,15 +1,20 @@
 """Model families by the name that a recipe gives them."""
 
+from typing import Any
+
 from latecomer.recommenders.gram import Gram
-from latecomer.recommenders.port import Recommender
-from latecomer.recommenders.settings import GramModel, TwoTowerModel
+from latecomer.recommenders.mlp import Mlp
+from latecomer.recommenders.port import Family
+from latecomer.recommenders.settings import GramModel, MlpModel, Model, TwoTowerModel
 from latecomer.recommenders.two_tower import TwoTower
 
 
-def family(settings: TwoTowerModel | GramModel) -> Recommender:
-    """The family that a recipe's model section names."""
+def family(settings: Model) -> Family[Any]:
+    """The family that a recipe's model section names; what it learns from is its own affair."""
     match settings:
         case TwoTowerModel():
             return TwoTower(settings)
         case GramModel():
             return Gram(settings)
+        case MlpModel():
+            return Mlp(settings)

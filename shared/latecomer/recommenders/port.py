@@ -17,18 +17,23 @@ family computes with.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from latecomer.interactions.splits import History
+from latecomer.outcomes.examples import Examples
 from latecomer.tensors import Array, Layout, State, TensorDelta, difference
 
-#: Scores of all items for some users: users (B,) -> (B, I).
+#: Scores of all items for some users: users (B,) -> (B, I). Who predicts an outcome gives its
+#: probability: examples (B,) -> (B,).
 Scorer = Callable[[npt.NDArray[np.int64]], Array]
 
-Plan = Mapping[str, str | int | float | bool]
+Plan = Mapping[str, Any]
+
+#: What a family learns from.
+Known_contra = TypeVar("Known_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,22 @@ class Trained:
         return {**difference(layout, base, self.model), **self.additions}
 
 
-class Recommender(Protocol):
-    """A model family with its settings bound. I items, U users, B batch."""
+class Agreed(Protocol):
+    """What a federation agreed on, and whose entries its models are about: items, or inputs."""
+
+    def __len__(self) -> int: ...
+
+    def to_bytes(self) -> bytes:
+        """As published with version 0."""
+        ...
+
+
+class Family(Protocol[Known_contra]):
+    """A model family with its settings bound. I items, U users, B batch.
+
+    To who predicts outcomes, the inputs of an example are what items are here, and examples what
+    users are.
+    """
 
     def layout(self, items: int) -> Layout:
         """The shared tensors for a catalogue of ``items``."""
@@ -75,7 +94,7 @@ class Recommender(Protocol):
         self,
         model: State,
         private: Mapping[str, Array],
-        history: History,
+        history: Known_contra,
         *,
         plan: Plan,
         rng: np.random.Generator,
@@ -90,6 +109,13 @@ class Recommender(Protocol):
         """
         ...
 
-    def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
+    def scorer(self, model: State, private: Mapping[str, Array], history: Known_contra) -> Scorer:
         """Scores for users whose known history is ``history``; larger is better."""
         ...
+
+
+#: Ranks items for users.
+Recommender = Family[History]
+
+#: Predicts what comes of examples.
+Predictor = Family[Examples]

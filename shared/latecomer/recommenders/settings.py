@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from latecomer.errors import BadConfiguration
 from latecomer.validation import first_problem
+
+#: A layer this wide and as deep is 64 MB: more belongs on no phone.
+MAX_WIDTH = 4096
 
 
 class _Settings(BaseModel):
@@ -87,9 +90,61 @@ class GramTraining(_Settings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
+class MlpModel(_Settings):
+    """What two workers must agree on to mean the same by a network.
+
+    Attributes:
+        hidden: Widths of the hidden layers; none for logistic regression.
+    """
+
+    family: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (128, 128)
+
+    @field_validator("hidden")
+    @classmethod
+    def _are_widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= width <= MAX_WIDTH for width in widths):
+            raise ValueError(f"must be widths from 1 to {MAX_WIDTH}")
+        return widths
+
+
+class MlpTraining(_Settings):
+    """How a worker trains; announced with every round. The optimiser is AdamW.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+        passes: Passes over the worker's examples per round.
+        learning_rate: Of the worker.
+        weight_decay: Decoupled.
+        examples_per_batch: Per step.
+        dropout: Share of hidden units that are left out of a step.
+    """
+
+    family: Literal["mlp"] = Field("mlp", exclude=True)
+    passes: int = Field(1, ge=1, le=1000)
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    examples_per_batch: int = Field(64, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+Model = TwoTowerModel | GramModel | MlpModel
+Training = TwoTowerTraining | GramTraining | MlpTraining
+
 #: A family's settings, by its name.
-MODELS: dict[str, type[BaseModel]] = {"two_tower": TwoTowerModel, "gram": GramModel}
-TRAINING: dict[str, type[BaseModel]] = {"two_tower": TwoTowerTraining, "gram": GramTraining}
+MODELS: dict[str, type[BaseModel]] = {
+    "two_tower": TwoTowerModel,
+    "gram": GramModel,
+    "mlp": MlpModel,
+}
+TRAINING: dict[str, type[BaseModel]] = {
+    "two_tower": TwoTowerTraining,
+    "gram": GramTraining,
+    "mlp": MlpTraining,
+}
+
+#: Families that predict what comes of examples; the others rank items.
+PREDICTORS = frozenset({"mlp"})
 
 Checked = TypeVar("Checked", bound=BaseModel)
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from latecomer.evaluation.protocol import ALL
-from latecomer.recipe import Evaluation
 from latecomer_cli.standing import criteria, worst_region
 
-EVALUATION = Evaluation(reach={"hr@10": 0.5})
+METRIC = "ndcg@10"
+REACH = {"hr@10": 0.5}
 GAINS = {"popularity": 0.01, "local_only": 0.02}
 
 
@@ -30,13 +30,13 @@ def figures(**changes: Any) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def missed(means: dict[str, Any], gains: dict[str, float] | None = None) -> list[str]:
-    found = criteria(EVALUATION, means, gains or GAINS)
+    found = criteria(METRIC, REACH, means, gains or GAINS)
     return [each.name for each in found if not each.reached]
 
 
 def test_who_is_good_everywhere_misses_nothing() -> None:
     assert missed(figures()) == []
-    assert len(list(criteria(EVALUATION, figures(), GAINS))) == 1 + 2 + 1 + 2 * 2 + 1
+    assert len(list(criteria(METRIC, REACH, figures(), GAINS))) == 1 + 2 + 1 + 2 * 2 + 1
 
 
 def test_what_the_recipe_asks_for_is_asked_for() -> None:

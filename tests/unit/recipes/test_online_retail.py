@@ -13,7 +13,7 @@ from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import load_recipe
+from latecomer.recipe import Data, load_recipe
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -22,13 +22,19 @@ NOW_S = 1_767_235_600.0
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return Catalogue.read(RECIPES / load_recipe(RECIPES / "retail.toml").data.catalogue)
+def data() -> Data:
+    data = load_recipe(RECIPES / "retail.toml").data
+    assert isinstance(data, Data)
+    return data
 
 
 @pytest.fixture(scope="module")
-def purchases(catalogue: Catalogue) -> Interactions:
-    data = load_recipe(RECIPES / "retail.toml").data
+def catalogue(data: Data) -> Catalogue:
+    return Catalogue.read(RECIPES / data.catalogue)
+
+
+@pytest.fixture(scope="module")
+def purchases(data: Data, catalogue: Catalogue) -> Interactions:
     return load(RECIPES / data.source, data.columns, catalogue, now_s=NOW_S)[0]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latecomer.recipe import load_recipe
+from latecomer.recipe import Data, load_recipe
 from latecomer_cli import demo, sites
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -33,8 +33,9 @@ def test_the_real_data_set_has_the_published_counts_and_every_site_has_users(nam
 def test_a_recipe_finds_its_data_set_under_the_variable_before_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = load_recipe(RECIPES / "ml-100k.toml")
+    data = load_recipe(RECIPES / "ml-100k.toml").data
+    assert isinstance(data, Data)
     monkeypatch.setenv(sites.DATA_VARIABLE, str(tmp_path))
-    assert sites.published(recipe, RECIPES) == RECIPES / "data/ml-100k"
+    assert sites.published(data, RECIPES) == RECIPES / "data/ml-100k"
     (tmp_path / "ml-100k").mkdir()
-    assert sites.published(recipe, RECIPES) == tmp_path / "ml-100k"
+    assert sites.published(data, RECIPES) == tmp_path / "ml-100k"

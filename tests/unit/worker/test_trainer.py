@@ -71,7 +71,7 @@ def test_validation_and_test_are_judged_with_what_was_known_then(
         model = {name: array.copy() for name, array in MODEL.items()}
         model["item.bias"][held_out[0]] = 1e3
         result = trainer.evaluate(model, target="test" if target == "test" else "validation")
-        assert result.rank[0] == 1
+        assert result.per_user()["ndcg@5"][0] == 1
 
 
 def test_training_sees_neither_the_validation_nor_the_test_item(

@@ -16,7 +16,7 @@ from latecomer.interactions.schema import Catalogue
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
-from latecomer.recipe import Recipe, load_recipe
+from latecomer.recipe import Data, Recipe, load_recipe
 from latecomer.recommenders.port import Scorer
 from unit.latecomer.recommenders.families_under_test import FAMILIES, Family
 
@@ -36,14 +36,20 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def catalogue(recipe: Recipe) -> Catalogue:
-    return Catalogue.read(RECIPE.parent / recipe.data.catalogue)
+def data(recipe: Recipe) -> Data:
+    assert isinstance(recipe.data, Data)
+    return recipe.data
 
 
 @pytest.fixture(scope="module")
-def split(recipe: Recipe, catalogue: Catalogue) -> Split:
-    path = RECIPE.parent / recipe.data.source
-    interactions, _ = load(path, recipe.data.columns, catalogue, now_s=NOW_S)
+def catalogue(data: Data) -> Catalogue:
+    return Catalogue.read(RECIPE.parent / data.catalogue)
+
+
+@pytest.fixture(scope="module")
+def split(data: Data, catalogue: Catalogue) -> Split:
+    path = RECIPE.parent / data.source
+    interactions, _ = load(path, data.columns, catalogue, now_s=NOW_S)
     return temporal_split(select(interactions, Selection(cohort="1/4")))
 
 

@@ -1,0 +1,1 @@
+"""What outcome predictors learn from: fields of an example, and whether something came of it."""

@@ -1,0 +1,135 @@
+"""Reading examples: fields mapped to inputs, outcomes to 0 and 1, and what was unusable counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from latecomer.errors import BadData
+from latecomer.interactions import tables
+from latecomer.interactions.schema import Report
+from latecomer.interactions.tables import Table
+from latecomer.outcomes.examples import Cohort, Examples
+from latecomer.outcomes.fields import Field, Fields
+
+#: What people write where they know nothing.
+MISSING = frozenset({"", "?", "NaN", "nan", "NA", "NULL"})
+
+
+class Outcome(BaseModel):
+    """What is to be predicted.
+
+    Attributes:
+        column: Where the source says what came of an example.
+        positive: Its values that count as 1.
+        negative: Its values that count as 0; where none is given, every other one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+
+    def label(self, value: str) -> int | None:
+        """1, 0, or None where a value is neither."""
+        if value in self.positive:
+            return 1
+        return 0 if not self.negative or value in self.negative else None
+
+
+class Owners(BaseModel):
+    """Columns that say whose an example is; each may be absent.
+
+    Attributes:
+        user: Id of the example; without, its place in the source.
+        region: What it is reported under.
+        group: Examples of one group are held out together: the stays of one patient.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str | None = None
+    region: str | None = None
+    group: str | None = None
+
+    def mapped(self) -> dict[str, str]:
+        """Meaning -> column, of those that are mapped."""
+        return {meaning: name for meaning, name in self if name is not None}
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """How to read a file of examples, one per row: ``.csv``, ``.csv.gz`` or ``.parquet``."""
+
+    outcome: Outcome
+    owners: Owners
+    delimiter: str = ","
+
+    def load(self, path: Path, agreed: Fields) -> tuple[Cohort, Report]:
+        """Its examples, as inputs of the fields that were ``agreed`` on.
+
+        A row without an outcome is dropped and counted as ``missing_outcome``, with another outcome
+        than the declared ones as ``unknown_outcome``. A value that is not among a field's declared
+        ones counts as missing there, under the field's name; the row is kept.
+
+        Raises:
+            BadData: The file cannot be read, lacks a column, or has no usable row.
+            BadConfiguration: Parquet without the ``data`` extra.
+        """
+        wanted = {f"field.{each.name}": each.name for each in agreed.fields}
+        wanted |= {"outcome": self.outcome.column, **self.owners.mapped()}
+        table = tables.read(path, wanted, delimiter=self.delimiter)
+        report = Report(path.name, read=len(table.lines))
+        labels = np.array(list(self._labels(table, report)), np.int64)
+        usable = labels >= 0
+        if not usable.any():
+            raise BadData(f"{path} has no usable example: {report.summary()}")
+        inputs = [_encoded(each, table, usable, report) for each in agreed.fields]
+        report.kept = int(usable.sum())
+        cohort = _cohort(table, Examples(np.concatenate(inputs, axis=1), labels[usable]), usable)
+        return cohort, report
+
+    def _labels(self, table: Table, report: Report) -> list[int]:
+        labels = []
+        for line, value in zip(table.lines, _texts(table.values["outcome"]), strict=True):
+            label = None if value in MISSING else self.outcome.label(value)
+            if label is None:
+                why = "missing_outcome" if value in MISSING else "unknown_outcome"
+                report.drop(why, line, value or self.outcome.column)
+            labels.append(-1 if label is None else label)
+        return labels
+
+
+def _encoded(
+    field: Field, table: Table, usable: npt.NDArray[np.bool_], report: Report
+) -> npt.NDArray[np.float32]:
+    values = [
+        each
+        for each, kept in zip(_texts(table.values[f"field.{field.name}"]), usable, strict=True)
+        if kept
+    ]
+    inputs, unknown = field.encode(values)
+    lines = np.array(table.lines)[usable]
+    for row in np.flatnonzero(unknown):
+        if values[row] not in MISSING:
+            report.blank(field.name, int(lines[row]), values[row])
+    return inputs
+
+
+def _cohort(table: Table, examples: Examples, usable: npt.NDArray[np.bool_]) -> Cohort:
+    rows = np.flatnonzero(usable).tolist()
+
+    def column(meaning: str) -> tuple[str, ...] | None:
+        texts = _texts(table.values[meaning]) if meaning in table.values else None
+        return None if texts is None else tuple(texts[row] for row in rows)
+
+    users = column("user") or tuple(f"row-{row + 1}" for row in rows)
+    return Cohort(users, column("region") or ("",) * len(rows), column("group") or users, examples)
+
+
+def _texts(values: Sequence[object]) -> list[str]:
+    return ["" if value is None else str(value).strip() for value in values]

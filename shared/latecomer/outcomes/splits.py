@@ -1,0 +1,31 @@
+"""Holding out by a hash: alike on any machine, and everything of one patient on one side.
+
+N examples.
+"""
+
+import hashlib
+
+import numpy as np
+
+from latecomer.outcomes.examples import UNKNOWN, Cohort, OutcomeSplit
+
+#: A fifth of the groups is the test, a fifth the validation, the rest is trained on.
+PARTS = 5
+TEST, VALIDATION = 0, 1
+
+
+def hashed_split(cohort: Cohort, *, seed: int) -> OutcomeSplit:
+    """Another seed holds out other groups."""
+    parts = {group: _part(group, seed) for group in set(cohort.groups)}
+    part = np.array([parts[group] for group in cohort.groups], np.int64).reshape(-1)  # (N,)
+    labels = cohort.examples.labels
+    return OutcomeSplit(
+        np.where(part == VALIDATION, labels, UNKNOWN),
+        np.where(part == TEST, labels, UNKNOWN),
+        cohort.examples,
+    )
+
+
+def _part(group: str, seed: int) -> int:
+    name = f"{seed}:{group}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") % PARTS

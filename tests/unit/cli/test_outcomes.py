@@ -1,0 +1,140 @@
+"""A recipe that predicts outcomes, through the commands; no field tells the outcome alone."""
+
+import csv
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from latecomer.errors import ExitCode
+from latecomer.recipe import load_recipe
+from latecomer.recommenders.families import family
+from latecomer_cli import app, demo, recommend
+from latecomer_worker.state import WorkerState
+
+RECIPE = """
+federation = "wards"
+[data]
+format = "examples"
+source = "data/patients.csv"
+[data.columns]
+user = "id"
+region = "ward"
+[data.outcome]
+column = "ill"
+positive = ["yes"]
+[[data.fields]]
+name = "cough"
+values = ["no", "yes"]
+[[data.fields]]
+name = "age"
+edges = [0, 50, 100]
+[model]
+family = "mlp"
+hidden = [16]
+[training]
+passes = 20
+learning_rate = 0.02
+[aggregation]
+updates_per_version = 2
+max_wait_s = 0.5
+[demo]
+versions = 8
+limit_s = 60.0
+round_s = 0.01
+[[fleet.workers]]
+name = "north"
+regions = ["north"]
+[[fleet.workers]]
+name = "south"
+regions = ["south"]
+pace = "slow"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Who coughs is ill below fifty, and who does not is ill above."""
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data/patients.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("id", "ward", "cough", "age", "ill"))
+        kinds = product(range(50), ("north", "south"), ("no", "yes"), (30, 70))
+        for number, (_, ward, cough, age) in enumerate(kinds):
+            rows.writerow(
+                (f"p{number}", ward, cough, age, ("no", "yes")[(cough == "yes") != (age > 50)])
+            )
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_outcomes(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["evaluate", str(recipe), "--seeds", "2", "--format", "json"]) == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    ours, popular = body["metrics"]["global"], body["metrics"]["popularity"]
+    assert ours["auc"] == ours["accuracy"] == 1.0
+    assert popular["auc"] == 0.5
+    assert ours["log_loss"] < 0.2 < popular["log_loss"]
+    assert body["regions"].keys() == {"north", "south"}
+    assert "outcomes of a held-out fifth" in body["protocol"]
+
+
+def test_the_demo_shows_examples_with_what_is_expected_of_them(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe.parent)
+    assert app.run(["demo", str(recipe)]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "auc global minus popularity" in said
+    assert "ill: probability" in said
+
+
+def test_another_seed_holds_out_others(recipe: Path) -> None:
+    scene = demo.read(load_recipe(recipe), recipe.parent)
+    first, again, other = (scene.seeded(seed).sites["north"].split.test for seed in (1, 1, 2))
+    assert first.tolist() == again.tolist() != other.tolist()
+
+
+def test_of_an_example_its_fields_and_the_probability_are_told(
+    recipe: Path, tmp_path: Path
+) -> None:
+    chosen = load_recipe(recipe)
+    scene = demo.read(chosen, recipe.parent)
+    state = WorkerState(tmp_path / "state.sqlite")
+    trainer = recommend.trainer(chosen, scene.sites["north"], state)
+    model = family(chosen.model).initial(len(scene.catalogue), seed=1)
+    (only,) = recommend.suggestions(trainer, model, scene.catalogue, "p1", 5)
+    assert (only.item, only.description, only.score) == ("ill", "ill: probability 0.500", 0.5)
+    who = recommend.introduced(scene.sites["north"], scene.catalogue, "p1", 3)
+    assert who == "p1: cough no, age 50 to 100"
+    state.close()
+
+
+def test_data_and_family_have_to_suit_each_other(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(
+        RECIPE.replace('family = "mlp"\nhidden = [16]', 'family = "gram"').replace(
+            "[training]\npasses = 20\nlearning_rate = 0.02\n", ""
+        )
+    )
+    assert app.run(["evaluate", str(recipe)]) == ExitCode.BAD_USAGE
+    said = "model.family 'gram' learns from interactions, and data.format is 'examples'"
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_is_found_in_the_folder_that_is_given_or_in_that_of_all_data_sets(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = recipe.parent / "data/patients.csv"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    source.rename(elsewhere / "patients.csv")
+    chosen = load_recipe(recipe)
+    assert demo.read(chosen, recipe.parent, data=elsewhere).sites
+    monkeypatch.setenv("LATECOMER_DATA", str(elsewhere))
+    assert demo.read(chosen, recipe.parent).sites
