@@ -21,17 +21,32 @@ NAMES = {
 }
 
 
-def table(reports: list[dict[str, Any]]) -> list[str]:
-    """The README's lines."""
-    lines = ["| recipe | system | hr@10 | ndcg@10 |", "|---|---|---|---|"]
+#: What is shown of rankings, and of outcomes.
+RANKINGS = ("hr@10", "ndcg@10")
+OUTCOMES = ("auc", "accuracy", "log_loss")
+
+
+def tables(reports: list[dict[str, Any]]) -> list[str]:
+    """The README's lines: rankings, then outcomes, then what each is of."""
+    lines: list[str] = []
+    for metrics in (RANKINGS, OUTCOMES):
+        some = [body for body in reports if metrics[0] in body["metrics"]["global"]]
+        lines += table(some, metrics) if some else []
+    return [*lines, *(f"- {facts(body)}" for body in reports)]
+
+
+def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
+    """One table, and the empty line after it."""
+    lines = [
+        f"| recipe | system | {' | '.join(metrics)} |",
+        "|---|---" + "|---" * len(metrics) + "|",
+    ]
     for body in reports:
         for number, (system, name) in enumerate(NAMES.items()):
-            metrics = body["metrics"][system]
             recipe = f"`{body['recipe']}` ({body['family']})" if number == 0 else ""
-            lines.append(
-                f"| {recipe} | {name} | {metrics['hr@10']:.4f} | {metrics['ndcg@10']:.4f} |"
-            )
-    return [*lines, "", *(f"- {facts(body)}" for body in reports)]
+            values = [f"{body['metrics'][system][metric]:.4f}" for metric in metrics]
+            lines.append(f"| {recipe} | {name} | {' | '.join(values)} |")
+    return [*lines, ""]
 
 
 def facts(body: dict[str, Any]) -> str:
@@ -42,7 +57,7 @@ def facts(body: dict[str, Any]) -> str:
     low, high = body["intervals"]["global_minus_local_only"]
     return (
         f"`{body['recipe']}`: {int(body['metrics']['global']['users'])} users, "
-        f"{body['protocol']}, seeds {seeds}; {body['versions']} versions, "
+        f"{body['protocol']}; seeds {seeds}; {body['versions']} versions, "
         f"staleness p95 {body['staleness']['p95']}; "
         f"{body['bytes_sent'] / 1e6:.1f} MB sent by all workers together; "
         f"above each site alone by {low:.4f} to {high:.4f} (95 %, bootstrap over users); "
@@ -54,7 +69,7 @@ def main() -> None:
     """All reports into the README."""
     reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
     today = datetime.now(UTC).date().isoformat()
-    readme.replace(BEGIN, END, [*table(reports), "", f"{today}, Latecomer {_release(reports)}."])
+    readme.replace(BEGIN, END, [*tables(reports), "", f"{today}, Latecomer {_release(reports)}."])
 
 
 def _release(reports: list[dict[str, Any]]) -> str:
