@@ -14,13 +14,14 @@ from pydantic import (
     BaseModel,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
-from latecomer.datasets.registry import DATASETS
+from latecomer.datasets.registry import DATASETS, related
 from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
@@ -202,6 +203,16 @@ class Compression(Section):
         return "zstd" if self.zstd or self.values in LEVELS or self.budget_bytes else "raw"
 
 
+class Social(Section):
+    """Friends at one site; see ``latecomer.recommenders.social``.
+
+    Attributes:
+        weight: Of what a user's friends would be recommended, beside the user's own scores.
+    """
+
+    weight: float = Field(0.0, ge=0)
+
+
 class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
@@ -227,6 +238,7 @@ class Recipe(Section):
     training: Annotated[TwoTowerTraining | GramTraining, Field(discriminator="family")]
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
+    social: Social = Social()
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()
@@ -244,6 +256,14 @@ class Recipe(Section):
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}
         return chosen
+
+    @field_validator("social")
+    @classmethod
+    def _has_friends(cls, social: Social, info: ValidationInfo) -> Social:
+        name = info.data["data"].format if "data" in info.data else None
+        if social.weight and name is not None and not related(name):
+            raise ValueError(f"a weight needs relations between users, and {name} has none")
+        return social
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as published with version 0."""

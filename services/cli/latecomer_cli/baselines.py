@@ -1,20 +1,24 @@
 """What a federation must beat, computed from the same sites by the same protocol."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from latecomer.evaluation.baselines import popularity, same_for_all
-from latecomer.evaluation.protocol import RankingProtocol, RankingResult
+from latecomer.evaluation.protocol import RankingProtocol, RankingResult, Score
 from latecomer.evaluation.ranking import Ids
 from latecomer.interactions.splits import History, Target, pooled
 from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan
+from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, applied
 from latecomer_cli.recommend import protocol_of
 from latecomer_worker.site import Site
+
+#: From what is known of everybody, and how many items there are.
+ScoreFrom = Callable[[History, int], Score]
 
 
 def most_popular(
@@ -30,6 +34,27 @@ def most_popular(
     return [
         protocol.evaluate(score, site.split.known(target), held_out(site, target)) for site in sites
     ]
+
+
+def linear(
+    score_from: ScoreFrom,
+    sites: Sequence[Site],
+    items: int,
+    protocol: RankingProtocol,
+) -> list[RankingResult]:
+    """Item-item weights from everything that is known of everybody before his test item."""
+    everybody = pooled([site.split for site in sites]).known("test")
+    score = score_from(everybody, items)
+    starts = np.cumsum([0, *(len(site.users) for site in sites)])
+    return [
+        protocol.evaluate(_from(score, start), site.split.known("test"), site.split.test)
+        for start, site in zip(starts, sites, strict=False)
+    ]
+
+
+def _from(score: Score, start: int) -> Score:
+    """Of one site's users, who begin at ``start`` among everybody's."""
+    return lambda users: score(users + start)
 
 
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> RankingResult:
@@ -78,7 +103,8 @@ def judged(
     """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
-    return protocol_of(recipe).evaluate(score, known, site.split.test)
+    smooth = smoothed(score, site.edges, recipe.social.weight)
+    return protocol_of(recipe).evaluate(smooth, known, site.split.test)
 
 
 def _repeated(recipe: Recipe, rounds: int) -> Plan:

@@ -34,7 +34,13 @@ def protocol_of(recipe: Recipe) -> RankingProtocol:
 
 def trainer(recipe: Recipe, site: Site, state: WorkerState) -> Trainer:
     """A recipe's family over a site."""
-    return Trainer(family(recipe.model), site, protocol_of(recipe), state)
+    return Trainer(
+        family(recipe.model),
+        site,
+        protocol_of(recipe),
+        state,
+        social_weight=recipe.social.weight,
+    )
 
 
 def suggestions(

@@ -83,4 +83,5 @@ def site(
         regions=(label,) * len(own.users) if label else own.regions,
         split=temporal_split(own),
         catalogue=digest(catalogue.to_bytes()),
+        edges=own.edges,
     )

@@ -77,7 +77,9 @@ class TimedTrainer(Trainer):
         protocol = RankingProtocol(
             k=recipe.evaluation.k, candidates=recipe.evaluation.candidates, seed=recipe.seed
         )
-        super().__init__(family(recipe.model), site, protocol, state)
+        super().__init__(
+            family(recipe.model), site, protocol, state, social_weight=recipe.social.weight
+        )
         self.learned_all = False
         self._pace = pace
         self._record = record

@@ -6,19 +6,31 @@ from typing import Literal
 import numpy as np
 
 from latecomer.evaluation.protocol import RankingProtocol, RankingResult
-from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.interactions.splits import History
+from latecomer.recommenders.port import Plan, Recommender, Scorer, Trained
+from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, State
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 
 
 class Trainer:
-    """A family, a site, and the private state of the site's users."""
+    """A family, a site, and the private state of the site's users.
+
+    With a ``social_weight``, users are also recommended what their friends at the site would be.
+    """
 
     def __init__(
-        self, family: Recommender, site: Site, protocol: RankingProtocol, state: WorkerState
+        self,
+        family: Recommender,
+        site: Site,
+        protocol: RankingProtocol,
+        state: WorkerState,
+        *,
+        social_weight: float = 0.0,
     ) -> None:
         self.site = site
+        self._social_weight = social_weight
         self._family = family
         self._protocol = protocol
         self.recall(state)
@@ -34,8 +46,7 @@ class Trainer:
         """Rank each user's held-out item with a model; what is known then is masked out."""
         known = self.site.split.known(target)
         held_out = self.site.split.validation if target == "validation" else self.site.split.test
-        score = self._family.scorer(model, self._private, known)
-        return self._protocol.evaluate(score, known, held_out)
+        return self._protocol.evaluate(self._scorer(model, known), known, held_out)
 
     def sums(self, model: State) -> dict[str, dict[str, float]]:
         """Per region, the metric sums that an update reports."""
@@ -77,6 +88,9 @@ class Trainer:
 
     def scores(self, model: State, user: int) -> Array:
         """Scores (I,) of all items for one user, from everything that is known of him."""
-        everything = self.site.split.everything()
-        scores = self._family.scorer(model, self._private, everything)(np.array([user]))
+        scores = self._scorer(model, self.site.split.everything())(np.array([user]))
         return np.asarray(scores[0])
+
+    def _scorer(self, model: State, known: History) -> Scorer:
+        score = self._family.scorer(model, self._private, known)
+        return smoothed(score, self.site.edges, self._social_weight)
