@@ -3,15 +3,18 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from latecomer import __version__
+from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.recipe import Recipe
+from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, ended, recommend, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
@@ -21,6 +24,9 @@ from latecomer_worker.site import Site
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")
+
+#: Beyond, a closed form takes minutes and gigabytes.
+MAX_CLOSED_FORM_ITEMS = 8192
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,28 @@ def _judged(scene: Scene, ended: Ended) -> Run:
     ]
     often = round(float(np.mean([*ended.rounds.values()])))
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
-    popular = baselines.most_popular(sites, items, recommend.protocol_of(recipe), "test")
+    protocol = recommend.protocol_of(recipe)
+    popular = baselines.most_popular(sites, items, protocol, "test")
     found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
+    if items <= MAX_CLOSED_FORM_ITEMS:
+        for name, score_from in _closed_forms(recipe).items():
+            found[name] = baselines.linear(score_from, sites, items, protocol)
     return Run({name: Results(name, each) for name, each in found.items()}, sites, ended)
 
 
+def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
+    """What others do with everybody's data in one place: shown beside ours, and no criterion.
+
+    Where the recipe has a ridge penalty that was chosen on validation, EASE has the same.
+    """
+    model = recipe.model
+    central = partial(ease, regularisation=model.l2) if isinstance(model, GramModel) else ease
+    return {"item_knn": item_knn, "ease": central}
+
+
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
-    means = {system: _mean([run.means(system) for run in runs]) for system in SYSTEMS}
+    systems = list(runs[0].results)
+    means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     gains = {each: _gain(recipe, runs, each) for each in BASELINES}
     ndcg = f"ndcg@{recipe.evaluation.k}"
     found = list(
@@ -93,7 +114,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             **{f"global_minus_{name}": list(each) for name, each in gains.items()},
         },
         "regions": {
-            region: {system: means[system][region] for system in SYSTEMS}
+            region: {system: means[system][region] for system in systems}
             for region in means["global"]
             if region != ALL
         },
