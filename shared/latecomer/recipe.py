@@ -16,13 +16,14 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
-from latecomer.datasets.registry import DATASETS
+from latecomer.datasets.registry import DATASETS, related
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.evaluation.protocol import RankingProtocol
@@ -249,6 +250,16 @@ class Compression(Section):
         return "zstd" if self.zstd or self.values in LEVELS or self.budget_bytes else "raw"
 
 
+class Social(Section):
+    """Friends at one site; see ``latecomer.recommenders.social``.
+
+    Attributes:
+        weight: Of what a user's friends would be recommended, beside the user's own scores.
+    """
+
+    weight: float = Field(0.0, ge=0)
+
+
 class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
@@ -277,6 +288,7 @@ class Recipe(Section):
     training: Annotated[Training, Field(discriminator="family")]
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
+    social: Social = Social()
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()
@@ -294,6 +306,14 @@ class Recipe(Section):
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}
         return chosen
+
+    @field_validator("social")
+    @classmethod
+    def _has_friends(cls, social: Social, info: ValidationInfo) -> Social:
+        name = info.data["data"].format if "data" in info.data else None
+        if social.weight and name is not None and not related(name):
+            raise ValueError(f"a weight needs relations between users, and {name} has none")
+        return social
 
     @model_validator(mode="after")
     def _data_suits_the_family(self) -> "Recipe":

@@ -1,19 +1,24 @@
 """What a federation must beat, computed from the same sites by the same protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from latecomer.evaluation.baselines import always, popularity, prevalence, same_for_all
+from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
-from latecomer.interactions.splits import Target
+from latecomer.interactions.splits import History, Target
 from latecomer.recipe import ExampleData, Recipe
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan
+from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, applied
 from latecomer_worker.site import Site, Split
+
+#: From what is known of everybody, and how many items there are.
+ScoreFrom = Callable[[History, int], Score]
 
 
 def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Target) -> list[Result]:
@@ -33,6 +38,23 @@ def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Targ
     ]
 
 
+def linear(
+    recipe: Recipe, sites: Sequence[Site], items: int, score_from: ScoreFrom
+) -> list[Result]:
+    """Item-item weights from everything that is known of everybody before his test item."""
+    score = score_from(_pooled(sites).known("test"), items)
+    starts = np.cumsum([0, *(len(site.users) for site in sites)])
+    return [
+        recipe.protocol.evaluate(_from(score, start), site.split.known("test"), site.split.test)
+        for start, site in zip(starts, sites, strict=False)
+    ]
+
+
+def _from(score: Score, start: int) -> Score:
+    """Of one site's users, who begin at ``start`` among everybody's."""
+    return lambda users: score(users + start)
+
+
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> Result:
     """The same model, trained by one site alone with as many passes as it took part in rounds."""
     model, private = _trained(recipe, site.split, items, rounds=rounds, seed=seed)
@@ -43,15 +65,19 @@ def centralised(
     recipe: Recipe, sites: Sequence[Site], items: int, *, rounds: int, seed: int
 ) -> list[Result]:
     """The same model, trained on everybody's data in one place; judged site by site."""
-    splits = [site.split for site in sites]
-    everybody = type(splits[0]).pooled(splits)
-    model, private = _trained(recipe, everybody, items, rounds=rounds, seed=seed)
+    work = _scaled(recipe, len(sites))
+    model, private = _trained(work, _pooled(sites), items, rounds=rounds, seed=seed)
     ends = np.cumsum([len(site.users) for site in sites])
     starts = ends - [len(site.users) for site in sites]
     return [
         judged(recipe, site, model, {name: each[start:end] for name, each in private.items()})
         for site, start, end in zip(sites, starts, ends, strict=True)
     ]
+
+
+def _pooled(sites: Sequence[Site]) -> Split:
+    splits = [site.split for site in sites]
+    return type(splits[0]).pooled(splits)
 
 
 def _trained(
@@ -80,7 +106,17 @@ def judged(
     """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
-    return recipe.protocol.evaluate(score, known, site.split.test)
+    smooth = smoothed(score, site.edges, recipe.social.weight)
+    return recipe.protocol.evaluate(smooth, known, site.split.test)
+
+
+def _scaled(recipe: Recipe, sites: int) -> Recipe:
+    """With as many examples in a pass as all sites draw together, where that is limited."""
+    most = getattr(recipe.training, "examples_per_pass", None)
+    if most is None:
+        return recipe
+    training = recipe.training.model_copy(update={"examples_per_pass": most * sites})
+    return recipe.model_copy(update={"training": training})
 
 
 def _repeated(recipe: Recipe, rounds: int) -> Plan:

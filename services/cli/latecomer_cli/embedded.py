@@ -151,6 +151,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
             device.site,
             self._recipe.protocol,
             device.state,
+            social_weight=self._recipe.social.weight,
             seconds=self._recipe.demo.round_s * (SLOWNESS if slow else 1.0),
             wait=self._stop.wait,
         )

@@ -3,16 +3,19 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from latecomer import __version__
+from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
-from latecomer.recipe import Recipe
+from latecomer.recipe import ExampleData, Recipe
+from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
@@ -22,6 +25,9 @@ from latecomer_worker.site import Site
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")
+
+#: Beyond, a closed form takes minutes and gigabytes.
+MAX_CLOSED_FORM_ITEMS = 8192
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,25 @@ def _judged(scene: Scene, ended: Ended) -> Run:
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(recipe, sites, items, "test")
     found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
+    if items <= MAX_CLOSED_FORM_ITEMS and not isinstance(recipe.data, ExampleData):
+        for name, score_from in _closed_forms(recipe).items():
+            found[name] = baselines.linear(recipe, sites, items, score_from)
     return Run({name: Results(name, each) for name, each in found.items()}, sites, ended)
 
 
+def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
+    """What others do with everybody's data in one place: shown beside ours, and no criterion.
+
+    Where the recipe has a ridge penalty that was chosen on validation, EASE has the same.
+    """
+    model = recipe.model
+    central = partial(ease, regularisation=model.l2) if isinstance(model, GramModel) else ease
+    return {"item_knn": item_knn, "ease": central}
+
+
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
-    means = {system: _mean([run.means(system) for run in runs]) for system in SYSTEMS}
+    systems = list(runs[0].results)
+    means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     gains = {each: _gain(recipe, runs, each) for each in BASELINES}
     metric = recipe.protocol.metric
     lows = {name: low for name, (low, _) in gains.items()}
@@ -92,7 +112,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             **{f"global_minus_{name}": list(each) for name, each in gains.items()},
         },
         "regions": {
-            region: {system: means[system][region] for system in SYSTEMS}
+            region: {system: means[system][region] for system in systems}
             for region in means["global"]
             if region != ALL
         },

@@ -45,10 +45,11 @@ class PacedTrainer(Trainer):
         protocol: EvaluationProtocol,
         state: WorkerState,
         *,
+        social_weight: float,
         seconds: float,
         wait: Callable[[float], object],
     ) -> None:
-        super().__init__(family, site, protocol, state)
+        super().__init__(family, site, protocol, state, social_weight=social_weight)
         self._seconds = seconds
         self._wait = wait
 

@@ -30,7 +30,13 @@ class Suggestion:
 
 def trainer(recipe: Recipe, site: Site, state: WorkerState) -> Trainer:
     """A recipe's family over a site."""
-    return Trainer(family(recipe.model), site, recipe.protocol, state)
+    return Trainer(
+        family(recipe.model),
+        site,
+        recipe.protocol,
+        state,
+        social_weight=recipe.social.weight,
+    )
 
 
 def suggestions(

@@ -92,12 +92,11 @@ def site(
         seed: Says which examples are held out; of interactions, the last ones are.
     """
     own = select(data, selection or Selection())
-    return Site(
-        users=own.users,
-        regions=(label,) * len(own.users) if label else own.regions,
-        split=hashed_split(own, seed=seed) if isinstance(own, Cohort) else temporal_split(own),
-        catalogue=digest(catalogue.to_bytes()),
-    )
+    regions = (label,) * len(own.users) if label else own.regions
+    agreed = digest(catalogue.to_bytes())
+    if isinstance(own, Cohort):
+        return Site(own.users, regions, hashed_split(own, seed=seed), agreed)
+    return Site(own.users, regions, temporal_split(own), agreed, own.edges)
 
 
 def _interactions(

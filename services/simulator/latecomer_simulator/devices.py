@@ -73,7 +73,9 @@ class TimedTrainer(Trainer):
         pace: Pace,
         record: Callable[..., None],
     ) -> None:
-        super().__init__(family(recipe.model), site, recipe.protocol, state)
+        super().__init__(
+            family(recipe.model), site, recipe.protocol, state, social_weight=recipe.social.weight
+        )
         self.learned_all = False
         self._pace = pace
         self._record = record
@@ -90,7 +92,9 @@ class TimedTrainer(Trainer):
 
         Who finds nothing new to learn from has looked, and that is no training.
         """
-        self._pace(examples=self.site.split.train.size * int(plan.get("passes", 1)))
+        examples = self.site.split.train.size
+        drawn = min(examples, plan.get("examples_per_pass") or examples)
+        self._pace(examples=drawn * int(plan.get("passes", 1)))
         trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
         if trained.examples:
             self._record("trained", examples=trained.examples, steps=trained.steps)

@@ -1,7 +1,7 @@
 """A data owner's side of the federation: users, their interactions, and what is held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -48,22 +48,24 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Site:
-    """One worker's data. U users.
+    """One worker's data. U users, E edges between them.
 
     Attributes:
         users: (U,) user ids.
         regions: (U,) the region that each user is reported under.
         split: What is trained on, and what is held out.
         catalogue: Digest of the catalogue that item rows refer to.
+        edges: (E, 2) rows of a user and of a friend at the same site, sorted; never sent.
     """
 
     users: tuple[str, ...]
     regions: tuple[str, ...]
     split: Split
     catalogue: str
+    edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def of_user(self, row: int) -> "Site":
-        """What one of the users alone holds."""
+        """What one of the users alone holds: nobody else is known there."""
         own = slice(row, row + 1)
         return Site(self.users[own], self.regions[own], self.split.of_user(row), self.catalogue)
 

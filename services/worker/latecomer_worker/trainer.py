@@ -7,19 +7,30 @@ import numpy as np
 
 from latecomer.evaluation.results import EvaluationProtocol, Result
 from latecomer.interactions.splits import Target
-from latecomer.recommenders.port import Family, Plan, Trained
+from latecomer.recommenders.port import Family, Plan, Scorer, Trained
+from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, State
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 
 
 class Trainer:
-    """A family, a site, and the private state of the site's users."""
+    """A family, a site, and the private state of the site's users.
+
+    With a ``social_weight``, users are also recommended what their friends at the site would be.
+    """
 
     def __init__(
-        self, family: Family[Any], site: Site, protocol: EvaluationProtocol, state: WorkerState
+        self,
+        family: Family[Any],
+        site: Site,
+        protocol: EvaluationProtocol,
+        state: WorkerState,
+        *,
+        social_weight: float = 0.0,
     ) -> None:
         self.site = site
+        self._social_weight = social_weight
         self._family = family
         self._protocol = protocol
         self.recall(state)
@@ -33,8 +44,7 @@ class Trainer:
         """Ask for what is held out of each user, from what is known then."""
         known = self.site.split.known(target)
         held_out = self.site.split.validation if target == "validation" else self.site.split.test
-        score = self._family.scorer(model, self._private, known)
-        return self._protocol.evaluate(score, known, held_out)
+        return self._protocol.evaluate(self._scorer(model, known), known, held_out)
 
     def sums(self, model: State) -> dict[str, dict[str, float]]:
         """Per region, the metric sums that an update reports."""
@@ -79,6 +89,9 @@ class Trainer:
 
         Of who predicts outcomes, the probability () of an example's.
         """
-        everything = self.site.split.everything()
-        scores = self._family.scorer(model, self._private, everything)(np.array([user]))
+        scores = self._scorer(model, self.site.split.everything())(np.array([user]))
         return np.asarray(scores[0])
+
+    def _scorer(self, model: State, known: Any) -> Scorer:
+        score = self._family.scorer(model, self._private, known)
+        return smoothed(score, self.site.edges, self._social_weight)

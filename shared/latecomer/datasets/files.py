@@ -22,6 +22,18 @@ def find(folder: Path, name: str) -> Path | None:
     return next((path for path in forms if path.is_file()), None)
 
 
+def path(folder: Path, name: str) -> Path:
+    """``name`` in ``folder``, in any form.
+
+    Raises:
+        BadData: It is in none.
+    """
+    found = find(folder, name)
+    if found is None:
+        raise BadData(f"{folder} has no {name}", hint="see docs/data.md")
+    return found
+
+
 def fields(
     path: Path, separator: str, width: int, *, encoding: str = "utf-8"
 ) -> Iterator[tuple[int, list[str]]]:

@@ -26,15 +26,10 @@ OCCUPATIONS = (
 LATEST = 1_000_000_000
 
 
-def _path(folder: Path, name: str) -> Path:
-    path = files.find(folder, name)
-    if path is None:
-        raise BadData(f"{folder} has no {name}", hint="see docs/data.md")
-    return path
-
-
 def _films(folder: Path, name: str, separator: str) -> Catalogue:
-    rows = [row for _, row in files.fields(_path(folder, name), separator, 2, encoding="latin-1")]
+    rows = [
+        row for _, row in files.fields(files.path(folder, name), separator, 2, encoding="latin-1")
+    ]
     return Catalogue(tuple(row[0] for row in rows), tuple(row[1] for row in rows))
 
 
@@ -48,12 +43,12 @@ def _ratings(path: Path, separator: str, regions: dict[str, str]) -> Table:
 
 
 def _table_100k(folder: Path) -> Table:
-    people = files.fields(_path(folder, "u.user"), "|", 4)
-    return _ratings(_path(folder, "u.data"), "\t", {row[0]: row[3] for _, row in people})
+    people = files.fields(files.path(folder, "u.user"), "|", 4)
+    return _ratings(files.path(folder, "u.data"), "\t", {row[0]: row[3] for _, row in people})
 
 
 def _occupations(folder: Path) -> dict[str, str]:
-    path = _path(folder, "users.dat")
+    path = files.path(folder, "users.dat")
     found = {}
     for line, row in files.fields(path, "::", 4, encoding="latin-1"):
         number = row[3]
@@ -81,7 +76,7 @@ def _untimed(folder: Path, regions: dict[str, str]) -> Table:
     )
     latest = {
         (str(int(row[0]) + 1), row[1])
-        for _, row in files.fields(_path(folder, "ncf.ml-1m.test.rating"), "\t", 2)
+        for _, row in files.fields(files.path(folder, "ncf.ml-1m.test.rating"), "\t", 2)
     }
     pairs = zip(read.values["user"], read.values["ncf_item"], strict=True)
     time_s = [str(place + LATEST * (pair in latest)) for place, pair in enumerate(pairs, start=1)]

@@ -3,13 +3,15 @@
 import math
 from pathlib import Path
 
-from latecomer.datasets import files, movielens
+from latecomer.datasets import files, filmtrust, lastfm, movielens
 from latecomer.datasets.port import Dataset
 from latecomer.errors import BadConfiguration, BadData
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.sources import from_table
 
 DATASETS: dict[str, Dataset] = {
+    "filmtrust": filmtrust.FILMTRUST,
+    "lastfm-2k": lastfm.LASTFM_2K,
     "ml-100k": movielens.ML_100K,
     "ml-1m": movielens.ML_1M,
 }
@@ -26,6 +28,11 @@ def dataset(name: str) -> Dataset:
             f"data.format is {name!r}; it must be columns or one of {', '.join(DATASETS)}"
         )
     return DATASETS[name]
+
+
+def related(name: str) -> bool:
+    """Whether a format knows of relations between users."""
+    return name in DATASETS and DATASETS[name].edges is not None
 
 
 def read_catalogue(name: str, folder: Path) -> Catalogue:
@@ -49,7 +56,7 @@ def load(
     """
     _check_files(name, folder)
     chosen = dataset(name)
-    return from_table(
+    interactions, report = from_table(
         chosen.table(folder),
         folder,
         chosen.columns,
@@ -57,6 +64,7 @@ def load(
         now_s=math.inf if chosen.dates_are_shifted else now_s,
         ties=chosen.ties,
     )
+    return interactions.related(chosen.edges(folder) if chosen.edges else ()), report
 
 
 def _check_files(name: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ U users, B users of a batch, I items.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,22 +73,21 @@ def item_knn(
 
     Args:
         known: What the U users were trained on.
-        n_items: I; memory is U x I + I x I float64.
+        n_items: I; memory is 2 I x I float64.
         neighbours: Kept per item; at least 1.
         shrinkage: Pulls similarities that few users support towards 0.
 
     Raises:
         BadData: A user knows an item that the catalogue does not have.
     """
-    histories = _histories(known, n_items)
-    both = histories.T @ histories  # (I, I)
+    both = _together(known, n_items)  # (I, I)
     alone = np.sqrt(np.diag(both))
     similarity = both / np.maximum(np.outer(alone, alone) + shrinkage, 1e-12)  # 0 / 0 is 0
     np.fill_diagonal(similarity, 0.0)
     if neighbours < n_items:
         least = np.partition(similarity, n_items - neighbours, axis=0)[n_items - neighbours]
         similarity[similarity < least] = 0.0  # what ties with the last of them is kept
-    return _linear(histories, similarity)
+    return _linear(known, similarity)
 
 
 def ease(known: Known, n_items: int, *, regularisation: float = 300.0) -> Score:
@@ -98,23 +98,29 @@ def ease(known: Known, n_items: int, *, regularisation: float = 300.0) -> Score:
 
     Args:
         known: What the U users were trained on: X is 1 where a user knows an item.
-        n_items: I; memory is U x I + 2 I x I float64.
+        n_items: I; memory is 3 I x I float64.
         regularisation: Above 0; lambda.
 
     Raises:
         BadData: A user knows an item that the catalogue does not have.
     """
-    histories = _histories(known, n_items)
-    inverse = np.linalg.inv(histories.T @ histories + regularisation * np.eye(n_items))
+    gram = _together(known, n_items)
+    gram[np.diag_indices(n_items)] += regularisation
+    inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)  # column j divided by P(j, j)
     np.fill_diagonal(weights, 0.0)
-    return _linear(histories, weights)
+    return _linear(known, weights)
 
 
-def _histories(known: Known, n_items: int) -> Floats:
-    """(U, I), 1 where a user knows an item."""
-    return known_mask(known, np.arange(len(known.indptr) - 1), n_items).astype(np.float64)
+def _together(known: Known, n_items: int) -> Floats:
+    """(I, I) X^T X: how many users know both items, user by user since few items are known."""
+    check_items(known.items, n_items)
+    both = np.zeros((n_items, n_items))
+    for start, end in pairwise(known.indptr):
+        own = np.unique(known.items[start:end])
+        both[np.ix_(own, own)] += 1
+    return both
 
 
-def _linear(histories: Floats, weights: Floats) -> Score:
-    return lambda users: histories[users] @ weights  # (B, I)
+def _linear(known: Known, weights: Floats) -> Score:
+    return lambda users: known_mask(known, users, len(weights)) @ weights  # (B, I)

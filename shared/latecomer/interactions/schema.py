@@ -1,13 +1,13 @@
 """Interactions as columns, the catalogue they refer to, and an honest report of what was unusable.
 
-N interactions, U users, I items.
+N interactions, U users, I items, E edges between users.
 """
 
 import difflib
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -179,6 +179,7 @@ class Interactions:
         time_s: (N,) seconds since the Unix epoch.
         rating: (N,) or None.
         behaviour: (N,) or None: what it was (view, cart, buy).
+        edges: (E, 2) rows of a user and of somebody he follows, trusts or befriends, sorted.
     """
 
     users: tuple[str, ...]
@@ -188,9 +189,20 @@ class Interactions:
     time_s: npt.NDArray[np.float64]
     rating: npt.NDArray[np.float64] | None = None
     behaviour: npt.NDArray[np.str_] | None = None
+    edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    def related(self, pairs: Iterable[tuple[str, str]]) -> "Interactions":
+        """With these relations, each once; who did nothing here is unknown, and left out."""
+        rows = {user: row for row, user in enumerate(self.users)}
+        known = {
+            (rows[user], rows[other])
+            for user, other in pairs
+            if user != other and user in rows and other in rows
+        }
+        return replace(self, edges=np.array(sorted(known), np.int64).reshape(-1, 2))
 
     def of_users(self, keep: npt.NDArray[np.bool_]) -> "Interactions":
-        """Only the users with ``keep[u]``; rows are numbered anew."""
+        """Only the users with ``keep[u]`` and what relates two of them; rows are numbered anew."""
         renumbered = np.cumsum(keep) - 1
         mask = keep[self.user]
         return Interactions(
@@ -201,4 +213,5 @@ class Interactions:
             self.time_s[mask],
             None if self.rating is None else self.rating[mask],
             None if self.behaviour is None else self.behaviour[mask],
+            renumbered[self.edges[keep[self.edges].all(axis=1)]],
         )

@@ -116,7 +116,7 @@ def test_what_is_not_said_has_a_default() -> None:
             (
                 "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
                 "aggregation, compression, data, demo, evaluation, federation, fleet, model, "
-                "seed, simulation, title, training"
+                "seed, simulation, social, title, training"
             ),
         ),
         (
@@ -270,7 +270,15 @@ def test_a_published_data_set_needs_no_more_than_its_name() -> None:
 
 def test_an_unknown_format_is_refused_with_those_there_are() -> None:
     said = problem(changed(("data", "format"), "ml-2m"))
-    assert "data.format: Value error, must be columns or one of ml-100k, ml-1m" in said
+    assert "data.format: Value error, must be columns or one of" in said
+    assert "ml-100k, ml-1m" in said
+
+
+def test_friends_need_a_format_that_knows_of_them() -> None:
+    trusted = changed(("data",), {"format": "filmtrust"}) | {"social": {"weight": 0.1}}
+    assert recipe(trusted).social.weight == 0.1
+    said = problem(changed(("social",), {"weight": 0.1}))
+    assert "social: Value error, a weight needs relations between users, and columns has" in said
 
 
 def test_a_missing_section_is_named() -> None:

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.evaluation.protocol import RankingProtocol, RankingResult
 from latecomer.recommenders.families import family
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
@@ -83,3 +84,24 @@ def test_training_sees_neither_the_validation_nor_the_test_item(
         assert len(own) == 6
         assert not own & {site.split.validation[user], site.split.test[user]}
     assert list(site.tested) == list(range(12))
+
+
+def test_friends_at_the_site_weigh_in_where_the_recipe_says_so(
+    site: Site, state: WorkerState
+) -> None:
+    friends = replace(site, edges=np.array([[0, 2], [0, 4]]))
+    rng = np.random.default_rng(1)
+    model = {name: rng.normal(size=array.shape).astype(np.float32) for name, array in MODEL.items()}
+    alone = trainer_of(friends, state)
+    social = Trainer(FAMILY, friends, RankingProtocol(k=5), state, social_weight=0.5)
+    mean = (alone.scores(model, 2) + alone.scores(model, 4)) / 2
+    np.testing.assert_allclose(
+        social.scores(model, 0), alone.scores(model, 0) + 0.5 * mean, rtol=1e-5
+    )
+    np.testing.assert_array_equal(social.scores(model, 1), alone.scores(model, 1))
+    # The same holds where held-out items are ranked.
+    ours, theirs = (each.evaluate(model) for each in (social, alone))
+    assert isinstance(ours, RankingResult)
+    assert isinstance(theirs, RankingResult)
+    assert ours.rank[1] == theirs.rank[1]
+    assert not np.array_equal(ours.rank, theirs.rank)

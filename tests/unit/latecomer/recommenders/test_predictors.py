@@ -152,6 +152,14 @@ def test_training_stops_between_batches_when_told_to(predictor: Predictor) -> No
     assert (trained.steps, trained.examples) == (2, 32)
 
 
+def test_a_pass_over_some_of_the_examples_draws_others_each_time(predictor: Predictor) -> None:
+    plan = {**BRIEF, "passes": 3, "examples_per_pass": 20}
+    some = train(predictor, exclusive_or(), plan)
+    assert (some.examples, some.steps) == (60, 6)
+    again = train(predictor, exclusive_or(), plan, seed=1)
+    assert any(not np.array_equal(some.model[name], again.model[name]) for name in some.model)
+
+
 @pytest.mark.parametrize("wrong", [{"passes": 0}, {"dropout": 1.0}, {"negatives": 5}])
 def test_a_plan_with_a_wrong_value_is_refused_by_key(predictor: Predictor, wrong: Plan) -> None:
     with pytest.raises(BadConfiguration, match=rf"training\.{next(iter(wrong))}: "):
