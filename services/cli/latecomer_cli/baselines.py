@@ -112,8 +112,8 @@ def judged(
 
 def _scaled(recipe: Recipe, sites: int) -> Recipe:
     """With as many examples in a pass as all sites draw together, where that is limited."""
-    most = getattr(recipe.training, "examples_per_pass", None)
-    if most is None:
+    most = getattr(recipe.training, "examples_per_pass", 0)
+    if not most:
         return recipe
     training = recipe.training.model_copy(update={"examples_per_pass": most * sites})
     return recipe.model_copy(update={"training": training})

@@ -93,7 +93,7 @@ class TimedTrainer(Trainer):
         Who finds nothing new to learn from has looked, and that is no training.
         """
         examples = self.site.split.train.size
-        drawn = min(examples, plan.get("examples_per_pass") or examples)
+        drawn = min(examples, int(plan.get("examples_per_pass", 0)) or examples)
         self._pace(examples=drawn * int(plan.get("passes", 1)))
         trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
         if trained.examples:

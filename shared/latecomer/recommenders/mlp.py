@@ -135,7 +135,7 @@ def _batches(
     known: Examples, training: MlpTraining, rng: np.random.Generator
 ) -> Iterator[Examples]:
     for _ in range(training.passes):
-        order = rng.permutation(len(known.labels))[: training.examples_per_pass]
+        order = rng.permutation(len(known.labels))[: training.examples_per_pass or None]
         for start in range(0, len(order), training.examples_per_batch):
             yield known[order[start : start + training.examples_per_batch]]
 

@@ -17,7 +17,7 @@ family computes with.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from latecomer.tensors import Array, Layout, State, TensorDelta, difference
 #: probability: examples (B,) -> (B,).
 Scorer = Callable[[npt.NDArray[np.int64]], Array]
 
-Plan = Mapping[str, Any]
+Plan = Mapping[str, str | int | float | bool]
 
 #: What a family learns from.
 Known_contra = TypeVar("Known_contra", contravariant=True)

@@ -114,7 +114,8 @@ class MlpTraining(_Settings):
     Attributes:
         family: As the model's, which decides; not part of what is published.
         passes: Passes over the worker's examples per round.
-        examples_per_pass: At most, drawn anew for each: who has many is not slow for it.
+        examples_per_pass: At most, drawn anew for each, so that who has many is not slow for it;
+            0 for all.
         learning_rate: Of the worker.
         weight_decay: Decoupled.
         examples_per_batch: Per step.
@@ -123,7 +124,7 @@ class MlpTraining(_Settings):
 
     family: Literal["mlp"] = Field("mlp", exclude=True)
     passes: int = Field(1, ge=1, le=1000)
-    examples_per_pass: int | None = Field(None, ge=1)
+    examples_per_pass: int = Field(0, ge=0)
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     examples_per_batch: int = Field(64, ge=1)
