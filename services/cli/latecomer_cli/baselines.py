@@ -33,7 +33,7 @@ def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Targ
     else:
         score = same_for_all(np.sum([popularity(each, items) for each in known], axis=0))
     return [
-        recipe.protocol.evaluate(score, each, held_out(site, target))
+        recipe.protocol.evaluate(score, each, held_out(site, target), lists=True)
         for each, site in zip(known, sites, strict=True)
     ]
 
@@ -45,7 +45,9 @@ def linear(
     score = score_from(_pooled(sites).known("test"), items)
     starts = np.cumsum([0, *(len(site.users) for site in sites)])
     return [
-        recipe.protocol.evaluate(_from(score, start), site.split.known("test"), site.split.test)
+        recipe.protocol.evaluate(
+            _from(score, start), site.split.known("test"), site.split.test, lists=True
+        )
         for start, site in zip(starts, sites, strict=False)
     ]
 
@@ -107,7 +109,7 @@ def judged(
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
     smooth = smoothed(score, site.edges, recipe.social.weight)
-    return recipe.protocol.evaluate(smooth, known, site.split.test)
+    return recipe.protocol.evaluate(smooth, known, site.split.test, lists=True)
 
 
 def _scaled(recipe: Recipe, sites: int) -> Recipe:

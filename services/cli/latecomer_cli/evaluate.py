@@ -21,6 +21,7 @@ from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
 from latecomer_cli.report import Results
+from latecomer_cli.variety import variety
 from latecomer_worker.site import Site
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
@@ -36,6 +37,7 @@ class Run:
 
     results: Mapping[str, Results]
     sites: Sequence[Site]
+    items: int
     ended: Ended
 
     def means(self, system: str) -> dict[str, dict[str, float]]:
@@ -80,7 +82,7 @@ def _judged(scene: Scene, ended: Ended) -> Run:
     if items <= MAX_CLOSED_FORM_ITEMS and not isinstance(recipe.data, ExampleData):
         for name, score_from in _closed_forms(recipe).items():
             found[name] = baselines.linear(recipe, sites, items, score_from)
-    return Run({name: Results(name, each) for name, each in found.items()}, sites, ended)
+    return Run({name: Results(name, each) for name, each in found.items()}, sites, items, ended)
 
 
 def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
@@ -107,6 +109,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "protocol": recipe.protocol.label(),
         "seeds": list(seeds),
         "metrics": {system: each[ALL] for system, each in means.items()},
+        "variety": {system: _variety(runs, system) for system in systems},
         "intervals": {
             "global": _interval(runs, metric),
             **{f"global_minus_{name}": list(each) for name, each in gains.items()},
@@ -125,6 +128,11 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             for each in found
         ],
     }
+
+
+def _variety(runs: Sequence[Run], system: str) -> dict[str, float]:
+    found = [variety(run.results[system].by_site, run.sites, run.items) for run in runs]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
 def _mean(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
@@ -191,6 +199,13 @@ def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> Non
         ("system", *metrics),
         ((name, *(each[metric] for metric in metrics)) for name, each in body["metrics"].items()),
     )
+    kinds = list(body["variety"]["global"])
+    if kinds:
+        output.table(
+            "What their lists are like",
+            ("system", *kinds),
+            ((name, *(each[kind] for kind in kinds)) for name, each in body["variety"].items()),
+        )
     output.table(
         "Where it stands",
         ("criterion", "value", "at least", "reached"),

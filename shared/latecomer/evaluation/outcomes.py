@@ -107,19 +107,22 @@ class OutcomeProtocol:
         """What to write beside every number that this test produced."""
         return f"outcomes of a held-out fifth (seed {self.seed}), AUC within each site"
 
-    def evaluate(self, score: Probability, known: object, target: Ids) -> OutcomeResult:
+    def evaluate(
+        self, score: Probability, known: object, target: Ids, *, lists: bool = False
+    ) -> OutcomeResult:
         """Predict every tested example.
 
         Args:
             score: Called once, with all tested rows in increasing order.
             known: Not looked at: an outcome competes with nothing.
             target: (N,) held-out outcomes, ``NOT_TESTED`` where there is none.
+            lists: Nothing is shown, so there is nothing to keep.
 
         Raises:
             NotFinite: A probability is NaN or infinite.
             LayoutMismatch: ``score`` did not return one probability per row.
         """
-        del known
+        del known, lists
         rows = np.flatnonzero(target != NOT_TESTED)  # (T,)
         probability = np.asarray(score(rows), np.float64)
         if probability.shape != rows.shape:

@@ -55,8 +55,11 @@ class EvaluationProtocol(Protocol):
         """What to write beside every number that this test produced."""
         ...
 
-    def evaluate(self, score: Any, known: Any, target: Ids) -> Result:
-        """Ask every tested user's question, answered by ``score`` from what is ``known``."""
+    def evaluate(self, score: Any, known: Any, target: Ids, *, lists: bool = False) -> Result:
+        """Ask every tested user's question, answered by ``score`` from what is ``known``.
+
+        With ``lists``, what would be shown is kept, where anything is.
+        """
         ...
 
 

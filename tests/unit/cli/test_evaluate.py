@@ -83,6 +83,13 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
         assert body["regions"]["black"][bar]["users"] == 40
     assert not any("ease" in each["criterion"] for each in body["standing"])
     assert body["regions"].keys() == {"black", "white"}
+    ours, popular = body["variety"]["global"], body["variety"]["popularity"]
+    assert ours.keys() == {
+        f"{name}@5" for name in ("coverage", "gini", "diversity", "novelty", "personalisation")
+    }
+    # Two colours are two kinds of lists, and what is popular is nearly one.
+    assert ours["personalisation@5"] > popular["personalisation@5"]
+    assert ours["diversity@5"] < popular["diversity@5"]
     assert body["bytes_sent"] > 0
     assert body["versions"] >= 1
 
