@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from latecomer.errors import BadData
+from latecomer.interactions import tables
 from latecomer.interactions.tables import Table
 
 #: As unpacked, gzipped, or converted to Parquet.
@@ -66,6 +67,19 @@ def _lines(path: Path, encoding: str) -> Iterable[str]:
         return body.decode(encoding).split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadData(f"cannot read {path}: {error}", hint="download it again") from error
+
+
+def columns(path: Path, names: Sequence[str], *, delimiter: str = ",") -> list[list[str]]:
+    """The columns of these names, of a file whose first line names them; "" where one is missing.
+
+    Raises:
+        BadData: The file cannot be read, or lacks a column; the message names it.
+    """
+    read = tables.read(path, {name: name for name in names}, delimiter=delimiter)
+    return [
+        ["" if value is None else str(value).strip() for value in read.values[name]]
+        for name in names
+    ]
 
 
 def table(lines: Sequence[int], rows: Iterable[Sequence[object]], meanings: Sequence[str]) -> Table:

@@ -7,8 +7,8 @@ systems", IJCAI.
 from pathlib import Path
 
 from latecomer.datasets import files, untimed
-from latecomer.datasets.circles import circles
 from latecomer.datasets.port import Dataset, Edges
+from latecomer.datasets.regions import circles
 from latecomer.interactions.schema import Catalogue, Columns
 from latecomer.interactions.tables import Table
 
@@ -34,12 +34,16 @@ def _edges(folder: Path) -> Edges:
 def _table(folder: Path) -> Table:
     rated = _rated(folder)
     circle = circles({row[0] for _, row in rated}, _edges(folder))
-    rows = [
-        (row[0], row[1], place, row[2], circle[row[0]])
-        for (_, row), place in zip(rated, untimed.places(len(rated)), strict=True)
-    ]
-    meanings = ("user", "item", "time", "rating", "region")
-    return files.table([line for line, _ in rated], rows, meanings)
+    return Table(
+        [line for line, _ in rated],
+        {
+            "user": [row[0] for _, row in rated],
+            "item": [row[1] for _, row in rated],
+            "time": untimed.places(len(rated)),
+            "rating": [row[2] for _, row in rated],
+            "region": [circle[row[0]] for _, row in rated],
+        },
+    )
 
 
 FILMTRUST = Dataset(

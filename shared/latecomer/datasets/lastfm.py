@@ -7,8 +7,8 @@ Fusion in Recommender Systems (HetRec 2011)", RecSys.
 from pathlib import Path
 
 from latecomer.datasets import files, untimed
-from latecomer.datasets.circles import circles
 from latecomer.datasets.port import Dataset, Edges
+from latecomer.datasets.regions import circles
 from latecomer.interactions.schema import Catalogue, Columns
 from latecomer.interactions.tables import Table
 
@@ -20,32 +20,39 @@ _FRIENDS = "user_friends.dat"
 _ARTISTS = "artists.dat"
 
 
-def _listened(folder: Path) -> list[tuple[int, list[str]]]:
-    """Line, and ``userID, artistID, weight`` on it."""
-    return list(files.fields(files.path(folder, _LISTENED), "\t", 3))[1:]
+def _listened(folder: Path) -> list[list[str]]:
+    """Users, artists and weights."""
+    names = ("userID", "artistID", "weight")
+    return files.columns(files.path(folder, _LISTENED), names, delimiter="\t")
 
 
 def _catalogue(folder: Path) -> Catalogue:
-    artists = list(files.fields(files.path(folder, _ARTISTS), "\t", 2))[1:]
+    # Names have quotes in them that mean nothing.
+    artists = files.fields(files.path(folder, _ARTISTS), "\t", 2)
     names = {row[0]: row[1] for _, row in artists}
-    heard = untimed.widespread(((row[0], row[1]) for _, row in _listened(folder)), LISTENERS)
+    users, items, _ = _listened(folder)
+    heard = untimed.widespread(zip(users, items, strict=True), LISTENERS)
     return Catalogue(tuple(heard), tuple(names.get(item, f"artist {item}") for item in heard))
 
 
 def _edges(folder: Path) -> Edges:
-    rows = list(files.fields(files.path(folder, _FRIENDS), "\t", 2))[1:]
-    return [(row[0], row[1].strip()) for _, row in rows]
+    path = files.path(folder, _FRIENDS)
+    return list(zip(*files.columns(path, ("userID", "friendID"), delimiter="\t"), strict=True))
 
 
 def _table(folder: Path) -> Table:
-    listened = _listened(folder)
-    circle = circles({row[0] for _, row in listened}, _edges(folder))
-    rows = [
-        (row[0], row[1], place, row[2], circle[row[0]])
-        for (_, row), place in zip(listened, untimed.places(len(listened)), strict=True)
-    ]
-    meanings = ("user", "item", "time", "rating", "region")
-    return files.table([line for line, _ in listened], rows, meanings)
+    users, items, weights = _listened(folder)
+    circle = circles(set(users), _edges(folder))
+    return Table(
+        range(2, len(users) + 2),  # the first line names the columns
+        {
+            "user": users,
+            "item": items,
+            "time": untimed.places(len(users)),
+            "rating": weights,
+            "region": [circle[user] for user in users],
+        },
+    )
 
 
 #: The rating is how often somebody listened, in plays.

@@ -3,17 +3,30 @@
 import math
 from pathlib import Path
 
-from latecomer.datasets import files, filmtrust, lastfm, movielens
+from latecomer.datasets import (
+    complete_journey,
+    files,
+    filmtrust,
+    lastfm,
+    mimic,
+    movielens,
+    taobao,
+    yelp,
+)
 from latecomer.datasets.port import Dataset
 from latecomer.errors import BadConfiguration, BadData
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.sources import from_table
 
 DATASETS: dict[str, Dataset] = {
+    "complete-journey": complete_journey.COMPLETE_JOURNEY,
     "filmtrust": filmtrust.FILMTRUST,
     "lastfm-2k": lastfm.LASTFM_2K,
+    "mimic-iii-demo": mimic.MIMIC_III_DEMO,
     "ml-100k": movielens.ML_100K,
     "ml-1m": movielens.ML_1M,
+    "taobao-ehcf": taobao.TAOBAO,
+    "yelp-hin": yelp.YELP,
 }
 
 

@@ -1,18 +1,15 @@
-"""What a published data set does not say: when; and which items there is enough to learn from.
+"""What a published data set does not say: in which order; and which items are worth learning.
 
 R rows, I items.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 #: Of the order of interactions without times: any number would do, as long as it stays.
 SEED = 20_260_101
-
-#: Added to the place of what is known to come last: after all other places.
-LAST = 1_000_000_000
 
 
 def places(rows: int) -> list[str]:
@@ -22,6 +19,14 @@ def places(rows: int) -> list[str]:
     read from top to bottom instead: they are sorted by item, by rating or by what sells.
     """
     return [str(place) for place in np.random.default_rng(SEED).permutation(rows) + 1]
+
+
+def shuffled(items: Sequence[str]) -> list[str]:
+    """(I,) items in a random order, the same each time: what ties in time are then ordered by.
+
+    Numbers and names are no fair order: the last product of a basket by number is the newest.
+    """
+    return [items[at] for at in np.random.default_rng(SEED).permutation(len(items))]
 
 
 def widespread(pairs: Iterable[tuple[str, str]], users: int) -> list[str]:

@@ -14,10 +14,14 @@ WHERE = os.environ.get(sites.DATA_VARIABLE, "")
 #: Users, items of the catalogue and interactions: as published, but of catalogues that are cut to
 #: what enough people have, counted here; an interaction that is published twice counts once.
 PUBLISHED = {
+    "complete-journey": (2_443, 3_887, 445_603),
     "filmtrust": (1_508, 2_071, 35_494),
     "lastfm-2k": (1_881, 2_828, 71_426),
+    "mimic-iii-demo": (94, 590, 3_711),
     "ml-100k": (943, 1_682, 100_000),
     "ml-1m": (6_040, 3_883, 1_000_209),
+    "taobao-ehcf": (45_268, 4_540, 175_047),
+    "yelp-hin": (15_453, 4_019, 165_038),
 }
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import combinations
 
-from latecomer.datasets.circles import CIRCLES, circles
+from latecomer.datasets.regions import CIRCLES, circles
 
 #: Twelve groups of five in which everybody knows everybody.
 GROUPS = [[f"{group}-{person}" for person in range(5)] for group in range(CIRCLES)]

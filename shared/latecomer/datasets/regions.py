@@ -1,18 +1,28 @@
-"""Circles of friends: people in a few groups of like size, so that most friends share one.
+"""Regions of people of whom none is published: where they are most often, or whom they know.
 
-Where a data set says who knows whom and not where anybody lives, a site is a circle: friends like
-alike, so that circles differ in taste by nature, and relations inside a circle need not leave it.
+Where a data set says who knows whom and not where anybody lives, a site is a circle of friends:
+friends like alike, so that circles differ in taste by nature, and relations inside one need not
+leave it.
 
 U users, C circles.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from latecomer.datasets.port import Edges
 
 #: How many there are of each data set without regions.
 CIRCLES = 12
+
+
+def homes(visits: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """User -> the place of most of his (user, place) ``visits``; of equal ones the first."""
+    counts = Counter(visits)
+    found: dict[str, str] = {}
+    for user, place in sorted(counts, key=lambda visit: (-counts[visit], visit)):
+        found.setdefault(user, place)
+    return found
 
 
 def circles(users: Iterable[str], edges: Edges) -> dict[str, str]:
