@@ -35,9 +35,10 @@ def growth_lines(report: Report) -> list[str]:
     lines = []
     for axis, (name, fixed) in AXES.items():
         rows = [row for row in report["rows"] if row["axis"] == axis]
-        columns = ("updates_per_s", "update_us", "version_us", "version_share")
+        columns = ("updates_per_s", "update_us", "version_us", "version_clock_us", "version_share")
         lines += [f"**{name}** ({fixed})", ""]
-        titles = (name, "updates/s", "µs per update", "µs per version", "share of versions")
+        costs = ("µs per update", "µs per version", "on the clock", "share of versions")
+        titles = (name, "updates/s", *costs)
         lines += _table(titles, ([row["at"], *(row[each] for each in columns)] for row in rows))
         lines += ["", *_profiles(report, axis), ""]
     return [*lines, _conditions(report)]

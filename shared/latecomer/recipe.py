@@ -187,7 +187,10 @@ class Aggregation(Section):
     Attributes:
         mode: ``fedbuff`` steps every K updates or T seconds; ``fedasync`` is K = 1; ``sync`` waits
             for all K workers of a round (or T) and refuses what is not based on the head.
-        updates_per_version: K.
+        updates_per_version: K; with ``target_staleness``, that of the first versions.
+        target_staleness: In ``fedbuff`` mode, K follows the staleness: as many updates make a
+            version as let them be this many versions behind in the mean.
+        max_updates_per_version: K follows no further than this.
         max_wait_s: T, counted from the first update of a buffer.
         max_staleness: Updates that are further behind are refused.
         row_floor: A table's row is divided by at least this many contributors.
@@ -201,6 +204,8 @@ class Aggregation(Section):
 
     mode: Literal["fedbuff", "fedasync", "sync"] = "fedbuff"
     updates_per_version: int = Field(10, ge=1, le=MAX_UPDATES_PER_VERSION)
+    target_staleness: float | None = Field(None, gt=0)
+    max_updates_per_version: int = Field(100, ge=1, le=MAX_UPDATES_PER_VERSION)
     max_wait_s: float = Field(30.0, gt=0, le=300)
     max_staleness: int = Field(100, ge=0)
     staleness: Staleness = Staleness()
@@ -211,6 +216,13 @@ class Aggregation(Section):
     max_update_norm: float = Field(1e6, gt=0)
     identity: Literal["broker", "declared"] = "broker"
     spread_s: float = Field(0.0, ge=0, le=3600)
+
+    @property
+    def most_updates_per_version(self) -> int:
+        """What K may become at most."""
+        follows = self.mode == "fedbuff" and self.target_staleness is not None
+        most = self.max_updates_per_version if follows else 1
+        return max(self.updates_per_version, most)
 
     @property
     def staleness_limit(self) -> int:

@@ -43,6 +43,9 @@ class AggregatorTelemetry:
         self.buffered = Gauge(
             "latecomer_updates_buffered", "Updates waiting for a commit", registry=self.registry
         )
+        self.updates_in_force = Gauge(
+            "latecomer_updates_in_force", "K: so many make the next version", registry=self.registry
+        )
         self.last_commit = Gauge(
             "latecomer_last_commit_timestamp_seconds", "When", registry=self.registry
         )

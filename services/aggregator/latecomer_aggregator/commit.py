@@ -8,7 +8,7 @@ from latecomer.errors import NotInitialised
 from latecomer.events import UpdateHeader, Version
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
-from latecomer.store.port import Commit, Fold, Head, Lease, Manifest, ModelStore
+from latecomer.store.port import Cadence, Commit, Fold, Head, Lease, Manifest, ModelStore
 from latecomer.tensors import Array, Layout, State, digest
 
 
@@ -67,6 +67,7 @@ def prepare(
     reports: Mapping[str, str],
     *,
     at_s: float,
+    cadence: Cadence | None = None,
 ) -> Attempt:
     """The next version, cut into chunks. From here on nothing about it changes."""
     before = current.manifest
@@ -81,6 +82,7 @@ def prepare(
         folds=folds,
         divisor=divisor,
         at_s=at_s,
+        cadence=cadence,
     )
     blobs = {**cut_model.blobs, **cut_optimizer.blobs}
     return Attempt(Published(manifest, model, optimizer), blobs, dict(reports))

@@ -26,7 +26,7 @@ from latecomer.events import UpdateHeader, UpdateSubmitted
 from latecomer.lifecycle import Backoff
 from latecomer.store.port import Fold, Lease, ModelStore, Refusal
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer_aggregator import commit, optimizer, rounds
+from latecomer_aggregator import cadence, commit, optimizer, rounds
 from latecomer_aggregator.admission import Reason, Refused
 from latecomer_aggregator.commit import Attempt, Published
 from latecomer_aggregator.leadership import Leadership
@@ -151,6 +151,7 @@ class Coordinator:
         self._term = Term(published, recipe, updates, lease=lease, now_s=now_s)
         self._telemetry.leading.set(1)
         self._telemetry.version.set(published.version.number)
+        self._telemetry.updates_in_force.set(self._term.updates_in_force(now_s))
         log.info("leadership.taken", fence=lease.fence, version=str(published.version))
         return self._term
 
@@ -284,7 +285,14 @@ class Coordinator:
         )
         folds = tuple(term.buffer.folds)
         return commit.prepare(
-            before, model, state, folds, divisor, term.reports, at_s=self._clock.now_s()
+            before,
+            model,
+            state,
+            folds,
+            divisor,
+            term.reports,
+            at_s=self._clock.now_s(),
+            cadence=cadence.after(before.manifest.cadence, folds, limits),
         )
 
     def _publish(self, term: Term, attempt: Attempt, lease: Lease) -> None:
@@ -292,6 +300,7 @@ class Coordinator:
         started_s = self._clock.monotonic_s()
         commit.publish(self._store, lease, term.published, attempt)
         term.advance(attempt.published)
+        self._telemetry.updates_in_force.set(term.updates_in_force(started_s))
         self._count(attempt.published, self._clock.monotonic_s() - started_s)
 
     def _count(self, after: Published, took_s: float) -> None:

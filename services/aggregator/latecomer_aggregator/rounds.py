@@ -10,7 +10,7 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Message
 from latecomer.recipe import Aggregation, Recipe, round_of
-from latecomer.store.port import Head
+from latecomer.store.port import Cadence, Head
 
 
 @dataclass
@@ -40,20 +40,22 @@ class Roster:
         return len(self._heard_s)
 
 
-def updates_in_force(limits: Aggregation, live: int | None) -> int:
+def updates_in_force(limits: Aggregation, live: int | None, cadence: Cadence | None = None) -> int:
     """K in force: min(K, live workers), for one worker has at most one place in a buffer.
+
+    K is that of the ``cadence`` where it follows the staleness, else the recipe's.
 
     A synchronous round waits for all of its K workers, or T: who is missing is waited for.
     """
     if limits.mode == "fedasync":
         return 1
-    k = limits.updates_per_version
+    k = cadence.updates if cadence else limits.updates_per_version
     return k if live is None or limits.mode == "sync" else max(1, min(k, live))
 
 
 def prefetch(limits: Aggregation) -> int:
     """Deliveries held un-acked: a full buffer, and as many again parked for the next one."""
-    return 2 * max(limits.updates_per_version, 16)
+    return 2 * max(limits.most_updates_per_version, 16)
 
 
 def announcement(recipe: Recipe, head: Head) -> Message:

@@ -70,7 +70,10 @@ class Term:
 
     def updates_in_force(self, now_s: float) -> int:
         """K in force now."""
-        return rounds.updates_in_force(self.recipe.aggregation, self.roster.live(now_s))
+        live = self.roster.live(now_s)
+        return rounds.updates_in_force(
+            self.recipe.aggregation, live, self.published.manifest.cadence
+        )
 
     def patience_s(self, now_s: float) -> float:
         """How long a buffer that has something in it may still wait; for ever while empty."""

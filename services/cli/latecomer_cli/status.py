@@ -8,7 +8,8 @@ from typing import Any
 from latecomer.clock import Clock
 from latecomer.errors import NotInitialised
 from latecomer.evaluation.protocol import mean_of_sums
-from latecomer.store.port import ModelStore, WorkerRecord
+from latecomer.recipe import Recipe
+from latecomer.store.port import Manifest, ModelStore, WorkerRecord
 from latecomer_cli.output import Output
 
 
@@ -21,11 +22,13 @@ def gather(store: ModelStore, federation: str, clock: Clock) -> dict[str, Any]:
     head = store.head()
     if head is None:
         raise NotInitialised(federation)
+    manifest = store.manifest(head.version)
     holder, totals, fleet = store.holder(), store.totals(), store.fleet()
     return {
         "federation": federation,
         "version": str(head.version),
         "number": head.version.number,
+        "k": _updates_per_version(store, manifest),
         "age_s": round(clock.now_s() - head.at_s, 1),
         "leader": holder.owner if holder else None,
         "fence": holder.fence if holder else None,
@@ -71,7 +74,7 @@ def show(output: Output, status: dict[str, Any]) -> None:
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(updates["refused"].items()))
     output.say(
         f"{status['federation']}: version {status['version']}, {status['age_s']:.0f} s old, "
-        f"leader {status['leader'] or 'none'}"
+        f"K {status['k']}, leader {status['leader'] or 'none'}"
     )
     output.say(
         f"updates: {updates['accepted']} accepted ({updates['stale']} stale), "
@@ -100,6 +103,14 @@ def show(output: Output, status: dict[str, Any]) -> None:
         ),
     )
     output.say(f"store: {status['store']}; {status['durability']}")
+
+
+def _updates_per_version(store: ModelStore, manifest: Manifest) -> int:
+    """K of the next version; in force is less while fewer workers are alive."""
+    if manifest.cadence is not None:
+        return manifest.cadence.updates
+    recipe = Recipe.from_bytes(store.read([manifest.recipe])[manifest.recipe])
+    return 1 if recipe.aggregation.mode == "fedasync" else recipe.aggregation.updates_per_version
 
 
 def _metrics(quality_: Mapping[str, Mapping[str, float]]) -> list[str]:

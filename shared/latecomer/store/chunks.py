@@ -4,7 +4,10 @@ A tensor is cut at fixed row boundaries into chunks of at most ``CHUNK_BYTES``. 
 change between two versions keep their chunk, and a chunk keeps its name as long as its content.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,13 @@ from latecomer.tensors import Array, Layout, State, TensorSpec, digest
 #: Small enough that a phone on a bad line makes progress, large enough that a gigabyte of model is
 #: a thousand keys and not a million.
 CHUNK_BYTES = 1024 * 1024
+
+#: Hashing less than this takes no longer than starting threads for it.
+THREADED_BYTES = 2 * CHUNK_BYTES
+
+#: BLAKE2b lets go of the interpreter, so that chunks are hashed on several cores; more threads than
+#: this would take them from the broker's and the store's.
+THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -27,16 +37,12 @@ class Chunked:
 
 def cut(layout: Layout, state: State) -> Chunked:
     """Cut a state into chunks; the blobs are views of its arrays, not copies."""
-    tensors: dict[str, tuple[str, ...]] = {}
-    blobs: dict[str, memoryview] = {}
-    for spec in layout:
-        names = []
-        for piece in _pieces(spec, state[spec.name]):
-            name = digest(piece)
-            blobs[name] = piece
-            names.append(name)
-        tensors[spec.name] = tuple(names)
-    return Chunked(tensors, blobs)
+    pieces = {spec.name: list(_pieces(spec, state[spec.name])) for spec in layout}
+    every = [piece for found in pieces.values() for piece in found]
+    names = _names(every)
+    ahead = iter(names)
+    tensors = {tensor: tuple(itertools.islice(ahead, len(pieces[tensor]))) for tensor in pieces}
+    return Chunked(tensors, dict(zip(names, every, strict=True)))
 
 
 def joined(
@@ -54,6 +60,14 @@ def joined(
             raise ChunkMissing(f"the chunks of {spec.name!r} do not add up to {spec.shape}")
         state[spec.name] = np.frombuffer(data, "<f4").reshape(spec.shape).astype(np.float32)
     return state
+
+
+def _names(pieces: Sequence[memoryview]) -> list[str]:
+    """The pieces' digests, in their order; the threads are gone when this returns."""
+    if sum(map(len, pieces)) < THREADED_BYTES:
+        return [digest(piece) for piece in pieces]
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="chunks") as pool:
+        return list(pool.map(digest, pieces))
 
 
 def _pieces(spec: TensorSpec, array: Array) -> Iterator[memoryview]:

@@ -14,7 +14,7 @@ The laws, which one contract suite checks on every server:
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 from latecomer.events import Version
@@ -36,6 +36,23 @@ class Fold:
     examples: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How many updates make the next version, and what was observed since that was decided.
+
+    Attributes:
+        updates: K, where it follows the staleness; see ``latecomer_aggregator.cadence``.
+        versions: How many were made with it.
+        folded: Updates that they were made of.
+        behind: Staleness of those updates, added up.
+    """
+
+    updates: int
+    versions: int = 0
+    folded: int = 0
+    behind: int = 0
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Everything that makes up one version.
@@ -51,6 +68,7 @@ class Manifest:
         recipe: Digest of the recipe's chunk (JSON).
         catalogue: Digest of the catalogue's chunk (JSON).
         at_s: When it was made.
+        cadence: K for the next version; None where it is the recipe's.
     """
 
     version: Version
@@ -64,6 +82,7 @@ class Manifest:
     recipe: str = ""
     catalogue: str = ""
     at_s: float = 0.0
+    cadence: Cadence | None = None
 
     def chunks(self) -> frozenset[str]:
         """Every chunk that this version needs."""
@@ -90,6 +109,8 @@ class Manifest:
             "catalogue": self.catalogue,
             "at_s": self.at_s,
         }
+        if self.cadence is not None:
+            body["cadence"] = astuple(self.cadence)
         return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
@@ -111,6 +132,7 @@ class Manifest:
             recipe=body["recipe"],
             catalogue=body["catalogue"],
             at_s=body["at_s"],
+            cadence=Cadence(*body["cadence"]) if "cadence" in body else None,
         )
 
     @property

@@ -27,7 +27,7 @@ PIPELINE = CONDITIONS | {
 def growth() -> dict[str, Any]:
     rows = [
         {"axis": axis, "at": at, "updates_per_s": 1e6 / at, "update_us": 1.0, "version_us": 2.0}
-        | {"version_share": 0.25}
+        | {"version_clock_us": 1.5, "version_share": 0.25}
         for axis in performance.AXES
         for at in (10, 1000)
     ]
@@ -51,7 +51,7 @@ def test_a_row_is_a_line_of_a_table() -> None:
 
 def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
     lines = performance.growth_lines(growth())
-    assert "| 1,000 | 1,000 | 1 | 2 | 0.25 |" in lines
+    assert "| 1,000 | 1,000 | 1 | 2 | 1.5 | 0.25 |" in lines
     assert "- at 1,000: `tensors.digest` 81 %" in lines
 
 

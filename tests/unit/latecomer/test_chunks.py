@@ -1,5 +1,7 @@
 """Cutting a model into chunks and joining them again; unchanged rows keep their chunk."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +85,25 @@ def test_chunks_have_at_most_the_promised_size() -> None:
     cut_up = cut(large, {"large": np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)})
     sizes = [len(cut_up.blobs[name]) for name in cut_up.tensors["large"]]
     assert sizes == [CHUNK_BYTES // 12 * 12, 12]
+
+
+def test_large_models_have_the_names_that_small_ones_have_in_the_order_of_their_tensors() -> None:
+    sizes = {"a": 3 * CHUNK_BYTES // 4 + 1, "b": 1, "c": 2 * CHUNK_BYTES // 4, "none": 0}
+    layout = Layout(tuple(TensorSpec(name, Kind.DENSE, (n,)) for name, n in sizes.items()))
+    state = {name: np.arange(n, dtype=np.float32) + n for name, n in sizes.items()}
+    together = cut(layout, state)
+    alone = {spec.name: cut(Layout((spec,)), state).tensors[spec.name] for spec in layout}
+    assert together.tensors == alone
+    assert [len(names) for names in together.tensors.values()] == [4, 1, 2, 0]
+    assert all(digest(blob) == name for name, blob in together.blobs.items())
+
+
+def test_no_thread_outlives_the_cut() -> None:
+    before = threading.active_count()
+    size = 4 * chunks.THREADED_BYTES // 4
+    layout = Layout((TensorSpec("large", Kind.DENSE, (size,)),))
+    cut(layout, {"large": np.zeros(size, np.float32)})
+    assert threading.active_count() == before
 
 
 def test_joining_gives_new_writable_arrays() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latecomer.events import Version
-from latecomer.store.port import Fold, Manifest
+from latecomer.store.port import Cadence, Fold, Manifest
 from latecomer.tensors import Kind, Layout, TensorSpec, digest
 
 LAYOUT = Layout((TensorSpec("items", Kind.ROWS, (3, 2)), TensorSpec("bias", Kind.DENSE, (2,))))
@@ -106,3 +106,10 @@ def test_a_manifest_needs_the_chunks_of_model_optimizer_recipe_and_catalogue() -
 
 def test_a_manifest_without_recipe_and_catalogue_needs_no_empty_chunk() -> None:
     assert INITIAL.chunks() == {"aa"}
+
+
+def test_a_manifest_keeps_what_k_follows() -> None:
+    followed = replace(FULL, cadence=Cadence(updates=12, versions=3, folded=36, behind=70))
+    assert json.loads(followed.to_bytes())["cadence"] == [12, 3, 36, 70]
+    assert Manifest.from_bytes(followed.to_bytes()) == followed
+    assert followed.digest != FULL.digest

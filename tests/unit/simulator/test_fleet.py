@@ -1,5 +1,6 @@
 """A fleet in virtual time: who was there when, what became of it, and the same again per seed."""
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -197,3 +198,15 @@ def test_who_is_late_takes_nobodys_place_in_the_next_round() -> None:
     outcome = run(recipe, devices=6, updates=24, traces=slow)
     late = [len(each.folds) for each in outcome.history]
     assert late.count(3) >= 5  # once both slow ones are busy, every cohort is complete
+
+
+@pytest.mark.parametrize(("k", "course"), [(1, [1, 2, 4]), (16, [16, 8, 4])])
+def test_k_follows_the_staleness_that_the_recipe_names(k: int, course: list[int]) -> None:
+    recipe = scene({"concurrency": 8, "spread": 0.3}, updates_per_version=k, target_staleness=2.0)
+    small = {f"w{number}": make_site(checkerboard(1, first=number)) for number in range(20)}
+    outcome = fleet.run(recipe, small, ITEM_CATALOGUE, seed=1, limits=Limits(540))
+    ks = [each.cadence.updates for each in outcome.history if each.cadence is not None]
+    assert [key for key, _ in itertools.groupby(ks)] == course
+    assert len(ks) == len(outcome.history)
+    late = [fold.staleness for each in outcome.history[-20:] for fold in each.folds]
+    assert 1.4 <= sum(late) / len(late) <= 2.6
