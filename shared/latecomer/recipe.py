@@ -317,6 +317,8 @@ class Recipe(Section):
         chosen = {**body, "model": {**model, "family": family}}
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}
+        if family == "deepfm":
+            chosen["model"]["widths"] = _widths(body.get("data"))
         return chosen
 
     @field_validator("social")
@@ -355,6 +357,15 @@ class Recipe(Section):
     def from_bytes(cls, data: bytes) -> "Recipe":
         """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
         return _checked(json.loads(data), "the store's recipe")
+
+
+def _widths(data: object) -> list[int]:
+    """Inputs of each field of a table of examples; none where the table says something wrong."""
+    fields = data.get("fields", ()) if isinstance(data, dict) else ()
+    try:
+        return [examples.Field.model_validate(each).width for each in fields]
+    except ValidationError:
+        return []
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from latecomer.recommenders.deepfm import DeepFm
 from latecomer.recommenders.gram import Gram
 from latecomer.recommenders.mlp import Mlp
 from latecomer.recommenders.port import Family
-from latecomer.recommenders.settings import GramModel, MlpModel, Model, TwoTowerModel
+from latecomer.recommenders.settings import DeepFmModel, GramModel, MlpModel, Model, TwoTowerModel
 from latecomer.recommenders.two_tower import TwoTower
 
 
@@ -18,3 +19,5 @@ def family(settings: Model) -> Family[Any]:
             return Gram(settings)
         case MlpModel():
             return Mlp(settings)
+        case DeepFmModel():
+            return DeepFm(settings)

@@ -90,14 +90,9 @@ class GramTraining(_Settings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
-class MlpModel(_Settings):
-    """What two workers must agree on to mean the same by a network.
+class _Network(_Settings):
+    """What networks over fields have in common; ``hidden`` are the widths of hidden layers."""
 
-    Attributes:
-        hidden: Widths of the hidden layers; none for logistic regression.
-    """
-
-    family: Literal["mlp"] = "mlp"
     hidden: tuple[int, ...] = (128, 128)
 
     @field_validator("hidden")
@@ -108,21 +103,38 @@ class MlpModel(_Settings):
         return widths
 
 
-class MlpTraining(_Settings):
-    """How a worker trains; announced with every round. The optimiser is AdamW.
+class MlpModel(_Network):
+    """What two workers must agree on; without hidden layers it is logistic regression."""
+
+    family: Literal["mlp"] = "mlp"
+
+
+class DeepFmModel(_Network):
+    """What two workers must agree on.
 
     Attributes:
-        family: As the model's, which decides; not part of what is published.
+        dimension: Of the embeddings of fields.
+        widths: Inputs of each field; a recipe takes them from its fields.
+    """
+
+    family: Literal["deepfm"] = "deepfm"
+    dimension: int = Field(8, ge=1, le=256)
+    widths: tuple[int, ...] = ()
+
+
+class NetworkTraining(_Settings):
+    """How a worker trains a network; announced with every round. The optimiser is AdamW.
+
+    Attributes:
         passes: Passes over the worker's examples per round.
         examples_per_pass: At most, drawn anew for each, so that who has many is not slow for it;
             0 for all.
         learning_rate: Of the worker.
-        weight_decay: Decoupled.
+        weight_decay: Decoupled; not of embeddings.
         examples_per_batch: Per step.
         dropout: Share of hidden units that are left out of a step.
     """
 
-    family: Literal["mlp"] = Field("mlp", exclude=True)
     passes: int = Field(1, ge=1, le=1000)
     examples_per_pass: int = Field(0, ge=0)
     learning_rate: float = Field(0.001, gt=0)
@@ -131,23 +143,37 @@ class MlpTraining(_Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-Model = TwoTowerModel | GramModel | MlpModel
-Training = TwoTowerTraining | GramTraining | MlpTraining
+class MlpTraining(NetworkTraining):
+    """See there; ``family`` is as the model's, and not part of what is published."""
+
+    family: Literal["mlp"] = Field("mlp", exclude=True)
+
+
+class DeepFmTraining(NetworkTraining):
+    """See there; ``family`` is as the model's, and not part of what is published."""
+
+    family: Literal["deepfm"] = Field("deepfm", exclude=True)
+
+
+Model = TwoTowerModel | GramModel | MlpModel | DeepFmModel
+Training = TwoTowerTraining | GramTraining | MlpTraining | DeepFmTraining
 
 #: A family's settings, by its name.
 MODELS: dict[str, type[BaseModel]] = {
     "two_tower": TwoTowerModel,
     "gram": GramModel,
     "mlp": MlpModel,
+    "deepfm": DeepFmModel,
 }
 TRAINING: dict[str, type[BaseModel]] = {
     "two_tower": TwoTowerTraining,
     "gram": GramTraining,
     "mlp": MlpTraining,
+    "deepfm": DeepFmTraining,
 }
 
 #: Families that predict what comes of examples; the others rank items.
-PREDICTORS = frozenset({"mlp"})
+PREDICTORS = frozenset({"mlp", "deepfm"})
 
 Checked = TypeVar("Checked", bound=BaseModel)
 

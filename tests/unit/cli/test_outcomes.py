@@ -114,6 +114,13 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
     state.close()
 
 
+def test_a_factorisation_machine_takes_its_fields_from_the_data(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace('family = "mlp"', 'family = "deepfm"\ndimension = 4'))
+    chosen = load_recipe(recipe)
+    assert family(chosen.model).layout(6)["input.vectors"].shape == (6, 4)
+    assert type(chosen).from_bytes(chosen.to_bytes()) == chosen
+
+
 def test_data_and_family_have_to_suit_each_other(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
