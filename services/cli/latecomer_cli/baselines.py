@@ -32,7 +32,8 @@ def most_popular(
     counts = np.sum([popularity(site.split.known(target), items) for site in sites], axis=0)
     score = same_for_all(counts)
     return [
-        protocol.evaluate(score, site.split.known(target), held_out(site, target)) for site in sites
+        protocol.evaluate(score, site.split.known(target), held_out(site, target), given=site.given)
+        for site in sites
     ]
 
 
@@ -47,7 +48,9 @@ def linear(
     score = score_from(everybody, items)
     starts = np.cumsum([0, *(len(site.users) for site in sites)])
     return [
-        protocol.evaluate(_from(score, start), site.split.known("test"), site.split.test)
+        protocol.evaluate(
+            _from(score, start), site.split.known("test"), site.split.test, given=site.given
+        )
         for start, site in zip(starts, sites, strict=False)
     ]
 
@@ -104,7 +107,7 @@ def judged(
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
     smooth = smoothed(score, site.edges, recipe.social.weight)
-    return protocol_of(recipe).evaluate(smooth, known, site.split.test)
+    return protocol_of(recipe).evaluate(smooth, known, site.split.test, given=site.given)
 
 
 def _repeated(recipe: Recipe, rounds: int) -> Plan:

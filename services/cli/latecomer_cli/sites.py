@@ -84,4 +84,5 @@ def site(
         split=temporal_split(own),
         catalogue=digest(catalogue.to_bytes()),
         edges=own.edges,
+        given=own.given,
     )

@@ -85,6 +85,26 @@ def _untimed(folder: Path, regions: dict[str, str]) -> Table:
     return Table(read.lines, {**values, "time": time_s, "region": region})
 
 
+def _negatives(folder: Path, catalogue: Catalogue) -> dict[str, list[int]]:
+    """Of every user, NCF's 99 films; some of them he has rated."""
+    source = files.find(folder, "ratings_no_timestamp.csv")
+    published = files.find(folder, "ncf.ml-1m.test.negative")
+    if source is None or published is None:
+        return {}
+    items, numbers = files.columns(source, ("item", "ncf_item"))
+    rows = {number: catalogue.row(item) for number, item in set(zip(numbers, items, strict=True))}
+    found = {}
+    for line, (pair, *negatives) in files.fields(published, "\t", 2):
+        unknown = [number for number in negatives if number not in rows]
+        if unknown:
+            raise BadData(f"{published} has an unknown film {unknown[0]!r} on line {line}")
+        user, _, _ = pair.strip("()").partition(",")
+        if not user.isdecimal():
+            raise BadData(f"{published} names no user on line {line}: {pair!r}")
+        found[str(int(user) + 1)] = [rows[number] for number in negatives]
+    return found
+
+
 #: People rated many films within one second. Ordered by number, the film held out would be the
 #: newest and least known of its second, and all figures some six points below what is published.
 ML_100K = Dataset(
@@ -109,4 +129,5 @@ ML_1M = Dataset(
     catalogue=lambda folder: _films(folder, "movies.dat", "::"),
     table=_table_1m,
     order="by time; without ratings.dat, NCF's test item last and the others in the file's order",
+    negatives=_negatives,
 )
