@@ -85,14 +85,21 @@ def _untimed(folder: Path, regions: dict[str, str]) -> Table:
     return Table(read.lines, {**values, "time": time_s, "region": region})
 
 
+def _first_met(folder: Path) -> list[str]:
+    """Films as NCF numbers them: in the order in which the publisher's file first names them."""
+    source = files.find(folder, "ratings.dat")
+    if source is not None:
+        return list(dict.fromkeys(row[1] for _, row in files.fields(source, "::", 4)))
+    (items,) = files.columns(files.path(folder, "ratings_no_timestamp.csv"), ("item",))
+    return list(dict.fromkeys(items))
+
+
 def _negatives(folder: Path, catalogue: Catalogue) -> dict[str, list[int]]:
-    """Of every user, NCF's 99 films; some of them he has rated."""
-    source = files.find(folder, "ratings_no_timestamp.csv")
+    """Of every user, NCF's 99 films; with 156 of them, one is the film that is held out."""
     published = files.find(folder, "ncf.ml-1m.test.negative")
-    if source is None or published is None:
+    if published is None:
         return {}
-    items, numbers = files.columns(source, ("item", "ncf_item"))
-    rows = {number: catalogue.row(item) for number, item in set(zip(numbers, items, strict=True))}
+    rows = {str(number): catalogue.row(item) for number, item in enumerate(_first_met(folder))}
     found = {}
     for line, (pair, *negatives) in files.fields(published, "\t", 2):
         unknown = [number for number in negatives if number not in rows]

@@ -120,7 +120,7 @@ def all_but_sampled(known: Mask, users: Ids, positive: Ids, n_negatives: int, se
 def all_but_given(known: Mask, positive: Ids, given: Ids) -> Mask:
     """Exclude all but the positive and the ``given`` negatives that the user does not know.
 
-    Published negatives may hold items that the user does know: they do not compete.
+    Published negatives may hold items that the user knows, or the positive: they do not compete.
 
     Args:
         known: (B, I).

@@ -160,7 +160,10 @@ class RankingProtocol:
         if len(known.indptr) != len(target) + 1:
             raise BadData(f"{len(known.indptr) - 1} histories for {len(target)} held-out items")
         if self.candidates == "given" and given is None:
-            raise BadData("this data has no published negatives", hint="candidates 'full'")
+            raise BadData(
+                "evaluation.candidates is 'given', and this data has no published negatives",
+                hint="see docs/data.md for their file, or say 'sampled-99' or 'full'",
+            )
         users = np.flatnonzero(target != NOT_TESTED)  # (T,)
         ranks, shown = [np.empty(0, np.int64)], [np.empty((0, self.k), np.int64)]
         for start in range(0, len(users), batch):

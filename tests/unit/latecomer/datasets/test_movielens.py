@@ -94,6 +94,13 @@ def test_the_negatives_of_ncf_are_films_of_the_catalogue(tmp_path: Path) -> None
     assert second.given.tolist() == [[1, 0]]
 
 
+def test_the_negatives_of_ncf_are_read_beside_ratings_dat_as_well(tmp_path: Path) -> None:
+    (ncf(tmp_path) / "ratings.dat").write_text("1::9::5::200\n1::7::3::100\n2::7::4::50\n")
+    found, _ = load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=2e9)
+    assert found.given is not None
+    assert dict(zip(found.users, found.given.tolist(), strict=True)) == {"1": [0, -1], "2": [1, 0]}
+
+
 def test_without_their_file_there_are_no_negatives_at_all(tmp_path: Path) -> None:
     (ncf(tmp_path) / "ncf.ml-1m.test.negative").unlink()
     found, _ = load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=2e9)
