@@ -216,7 +216,8 @@ class _Federation:
             split = device.site.split
             known = split.known("test")
             score = self._family.scorer(self._model, device.private, known)
-            found = protocol.evaluate(score, known, split.test).sums(device.site.regions)
+            ranked = protocol.evaluate(score, known, split.test, given=device.site.given)
+            found = ranked.sums(device.site.regions)
             total += sum(sums[f"ndcg@{settings.k}"] for sums in found.values())
             users += sum(sums["users"] for sums in found.values())
         return total / users

@@ -23,7 +23,7 @@ from pydantic import (
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
-from latecomer.datasets.registry import DATASETS, related
+from latecomer.datasets.registry import DATASETS, has_negatives, related
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.evaluation.protocol import RankingProtocol
@@ -282,7 +282,7 @@ class Evaluation(Section):
     """
 
     k: int = Field(10, ge=1, le=1000)
-    candidates: Literal["full", "sampled-99"] = "full"
+    candidates: Literal["full", "sampled-99", "given"] = "full"
     reach: Mapping[str, float] = Field(default_factory=dict)
 
 
@@ -320,6 +320,14 @@ class Recipe(Section):
         if family == "deepfm":
             chosen["model"]["widths"] = _widths(body.get("data"))
         return chosen
+
+    @field_validator("evaluation")
+    @classmethod
+    def _has_negatives(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+        name = info.data["data"].format if "data" in info.data else None
+        if evaluation.candidates == "given" and name is not None and not has_negatives(name):
+            raise ValueError(f"candidates are given by no file of {name}; say full or sampled-99")
+        return evaluation
 
     @field_validator("social")
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from latecomer.evaluation.baselines import always, popularity, prevalence, same_for_all
+from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
@@ -32,10 +33,7 @@ def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Targ
         score = always(prevalence(known))
     else:
         score = same_for_all(np.sum([popularity(each, items) for each in known], axis=0))
-    return [
-        recipe.protocol.evaluate(score, each, held_out(site, target), lists=True)
-        for each, site in zip(known, sites, strict=True)
-    ]
+    return [_asked(recipe, site, score, target) for site in sites]
 
 
 def linear(
@@ -45,9 +43,7 @@ def linear(
     score = score_from(_pooled(sites).known("test"), items)
     starts = np.cumsum([0, *(len(site.users) for site in sites)])
     return [
-        recipe.protocol.evaluate(
-            _from(score, start), site.split.known("test"), site.split.test, lists=True
-        )
+        _asked(recipe, site, _from(score, start))
         for start, site in zip(starts, sites, strict=False)
     ]
 
@@ -108,8 +104,16 @@ def judged(
     """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
-    smooth = smoothed(score, site.edges, recipe.social.weight)
-    return recipe.protocol.evaluate(smooth, known, site.split.test, lists=True)
+    return _asked(recipe, site, smoothed(score, site.edges, recipe.social.weight))
+
+
+def _asked(
+    recipe: Recipe, site: Site, score: Score | Probability, target: Target = "test"
+) -> Result:
+    """A site's questions, as the recipe asks them."""
+    known = site.split.known(target)
+    asked = held_out(site, target)
+    return recipe.protocol.evaluate(score, known, asked, given=site.given, lists=True)
 
 
 def _scaled(recipe: Recipe, sites: int) -> Recipe:

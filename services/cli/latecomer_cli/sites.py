@@ -96,7 +96,7 @@ def site(
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):
         return Site(own.users, regions, hashed_split(own, seed=seed), agreed)
-    return Site(own.users, regions, temporal_split(own), agreed, own.edges)
+    return Site(own.users, regions, temporal_split(own), agreed, own.edges, own.given)
 
 
 def _interactions(

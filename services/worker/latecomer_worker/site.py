@@ -56,6 +56,7 @@ class Site:
         split: What is trained on, and what is held out.
         catalogue: Digest of the catalogue that item rows refer to.
         edges: (E, 2) rows of a user and of a friend at the same site, sorted; never sent.
+        given: (U, C) published negatives of each user's test item, -1 where there are fewer.
     """
 
     users: tuple[str, ...]
@@ -63,11 +64,18 @@ class Site:
     split: Split
     catalogue: str
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    given: npt.NDArray[np.int64] | None = None
 
     def of_user(self, row: int) -> "Site":
         """What one of the users alone holds: nobody else is known there."""
         own = slice(row, row + 1)
-        return Site(self.users[own], self.regions[own], self.split.of_user(row), self.catalogue)
+        return Site(
+            self.users[own],
+            self.regions[own],
+            self.split.of_user(row),
+            self.catalogue,
+            given=None if self.given is None else self.given[own],
+        )
 
     @property
     def tested(self) -> npt.NDArray[np.int64]:

@@ -44,7 +44,8 @@ class Trainer:
         """Ask for what is held out of each user, from what is known then."""
         known = self.site.split.known(target)
         held_out = self.site.split.validation if target == "validation" else self.site.split.test
-        return self._protocol.evaluate(self._scorer(model, known), known, held_out)
+        score = self._scorer(model, known)
+        return self._protocol.evaluate(score, known, held_out, given=self.site.given)
 
     def sums(self, model: State) -> dict[str, dict[str, float]]:
         """Per region, the metric sums that an update reports."""

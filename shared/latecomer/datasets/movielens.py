@@ -85,6 +85,33 @@ def _untimed(folder: Path, regions: dict[str, str]) -> Table:
     return Table(read.lines, {**values, "time": time_s, "region": region})
 
 
+def _first_met(folder: Path) -> list[str]:
+    """Films as NCF numbers them: in the order in which the publisher's file first names them."""
+    source = files.find(folder, "ratings.dat")
+    if source is not None:
+        return list(dict.fromkeys(row[1] for _, row in files.fields(source, "::", 4)))
+    (items,) = files.columns(files.path(folder, "ratings_no_timestamp.csv"), ("item",))
+    return list(dict.fromkeys(items))
+
+
+def _negatives(folder: Path, catalogue: Catalogue) -> dict[str, list[int]]:
+    """Of every user, NCF's 99 films; with 156 of them, one is the film that is held out."""
+    published = files.find(folder, "ncf.ml-1m.test.negative")
+    if published is None:
+        return {}
+    rows = {str(number): catalogue.row(item) for number, item in enumerate(_first_met(folder))}
+    found = {}
+    for line, (pair, *negatives) in files.fields(published, "\t", 2):
+        unknown = [number for number in negatives if number not in rows]
+        if unknown:
+            raise BadData(f"{published} has an unknown film {unknown[0]!r} on line {line}")
+        user, _, _ = pair.strip("()").partition(",")
+        if not user.isdecimal():
+            raise BadData(f"{published} names no user on line {line}: {pair!r}")
+        found[str(int(user) + 1)] = [rows[number] for number in negatives]
+    return found
+
+
 #: People rated many films within one second. Ordered by number, the film held out would be the
 #: newest and least known of its second, and all figures some six points below what is published.
 ML_100K = Dataset(
@@ -109,4 +136,5 @@ ML_1M = Dataset(
     catalogue=lambda folder: _films(folder, "movies.dat", "::"),
     table=_table_1m,
     order="by time; without ratings.dat, NCF's test item last and the others in the file's order",
+    negatives=_negatives,
 )

@@ -1,6 +1,6 @@
 """What a published data set has to say of itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Dataset:
         ties: What orders interactions of one user at one time; see ``sources.from_table``.
         dates_are_shifted: Times lie in the future on purpose, and are not checked against now.
         edges: Folder -> relations between users, where the data set has any.
+        negatives: Folder and catalogue -> by user, rows of the negatives that were published with
+            the test items; empty where their file is absent.
     """
 
     origin: str
@@ -37,3 +39,4 @@ class Dataset:
     ties: Ties = "item"
     dates_are_shifted: bool = False
     edges: Callable[[Path], Edges] | None = None
+    negatives: Callable[[Path, Catalogue], Mapping[str, Sequence[int]]] | None = None

@@ -48,6 +48,11 @@ def related(name: str) -> bool:
     return name in DATASETS and DATASETS[name].edges is not None
 
 
+def has_negatives(name: str) -> bool:
+    """Whether negatives were published with a format's test items."""
+    return name in DATASETS and DATASETS[name].negatives is not None
+
+
 def read_catalogue(name: str, folder: Path) -> Catalogue:
     """The items of a data set that lies in ``folder``.
 
@@ -77,7 +82,12 @@ def load(
         now_s=math.inf if chosen.dates_are_shifted else now_s,
         ties=chosen.ties,
     )
-    return interactions.related(chosen.edges(folder) if chosen.edges else ()), report
+    if chosen.edges is not None:
+        interactions = interactions.related(chosen.edges(folder))
+    published = chosen.negatives(folder, catalogue) if chosen.negatives else {}
+    if published:
+        interactions = interactions.with_negatives(published)
+    return interactions, report
 
 
 def _check_files(name: str, folder: Path) -> None:

@@ -115,3 +115,34 @@ def all_but_sampled(known: Mask, users: Ids, positive: Ids, n_negatives: int, se
         excluded[row, draw.choice(negatives, n_negatives, replace=False, shuffle=False)] = False
         excluded[row, positive[row]] = False
     return excluded
+
+
+def all_but_given(known: Mask, positive: Ids, given: Ids) -> Mask:
+    """Exclude all but the positive and the ``given`` negatives that the user does not know.
+
+    Published negatives may hold items that the user knows, or the positive: they do not compete.
+
+    Args:
+        known: (B, I).
+        positive: (B,) held-out items.
+        given: (B, C) items of each user, -1 where there are fewer.
+
+    Returns:
+        (B, I), true where an item does not compete.
+
+    Raises:
+        BadData: A given item is not scored, or nothing competes: everybody would be first.
+    """
+    row, column = np.nonzero(given >= 0)
+    items = given[row, column]
+    check_items(items, known.shape[1])
+    excluded = np.ones_like(known)
+    excluded[row, items] = known[row, items]
+    alone = np.flatnonzero(excluded.all(axis=1))
+    if len(alone):
+        raise BadData(
+            f"nothing competes with held-out item {positive[alone[0]]}",
+            hint="every user needs published negatives that he does not know",
+        )
+    excluded[np.arange(len(positive)), positive] = False
+    return excluded

@@ -108,7 +108,13 @@ class OutcomeProtocol:
         return f"outcomes of a held-out fifth (seed {self.seed}), AUC within each site"
 
     def evaluate(
-        self, score: Probability, known: object, target: Ids, *, lists: bool = False
+        self,
+        score: Probability,
+        known: object,
+        target: Ids,
+        *,
+        given: Ids | None = None,
+        lists: bool = False,
     ) -> OutcomeResult:
         """Predict every tested example.
 
@@ -116,13 +122,14 @@ class OutcomeProtocol:
             score: Called once, with all tested rows in increasing order.
             known: Not looked at: an outcome competes with nothing.
             target: (N,) held-out outcomes, ``NOT_TESTED`` where there is none.
+            given: Not looked at either.
             lists: Nothing is shown, so there is nothing to keep.
 
         Raises:
             NotFinite: A probability is NaN or infinite.
             LayoutMismatch: ``score`` did not return one probability per row.
         """
-        del known, lists
+        del known, given, lists
         rows = np.flatnonzero(target != NOT_TESTED)  # (T,)
         probability = np.asarray(score(rows), np.float64)
         if probability.shape != rows.shape:

@@ -17,6 +17,7 @@ import numpy as np
 from latecomer.errors import BadConfiguration, BadData, LayoutMismatch
 from latecomer.evaluation.candidates import (
     Known,
+    all_but_given,
     all_but_sampled,
     check_items,
     check_unseen,
@@ -28,7 +29,7 @@ from latecomer.events import ALL_REGIONS
 
 #: Users (B,) to scores (B, I); higher is better, and I is the same for all users.
 Score = Callable[[Ids], Scores]
-Candidates = Literal["full", "sampled-99"]
+Candidates = Literal["full", "sampled-99", "given"]
 
 #: The region that stands for all of them.
 ALL = ALL_REGIONS
@@ -92,7 +93,8 @@ class RankingProtocol:
     Attributes:
         k: Places that count.
         candidates: ``full``: all items that the user does not know. ``sampled-99``: 99 of them,
-            drawn per user; flatters every system, and is comparable only with itself.
+            drawn per user; flatters every system, and is comparable only with itself. ``given``:
+            those that were published with the data, less what the user knows.
         seed: Of the draw; not negative.
     """
 
@@ -122,11 +124,18 @@ class RankingProtocol:
     def label(self) -> str:
         """What to write beside every number that this protocol produced."""
         sampled = f"{N_NEGATIVES} sampled negatives (seed {self.seed})"
-        ranking = "full ranking" if self.candidates == "full" else sampled
-        return f"{ranking}, leave-one-out, k={self.k}"
+        ranking = {"full": "full ranking", "sampled-99": sampled, "given": "published negatives"}
+        return f"{ranking[self.candidates]}, leave-one-out, k={self.k}"
 
     def evaluate(
-        self, score: Score, known: Known, target: Ids, *, batch: int = 256, lists: bool = False
+        self,
+        score: Score,
+        known: Known,
+        target: Ids,
+        *,
+        given: Ids | None = None,
+        batch: int = 256,
+        lists: bool = False,
     ) -> RankingResult:
         """Rank every tested user's held-out item; the result does not depend on ``batch``.
 
@@ -134,22 +143,32 @@ class RankingProtocol:
             score: Called once per batch of tested users, in increasing order.
             known: U histories; their items neither compete nor are shown.
             target: (U,) held-out items, ``NOT_TESTED`` where there is none.
+            given: (U, C) published negatives, -1 where a user has fewer; only ``given`` needs them.
             batch: Users scored at once; memory is B x I.
             lists: Whether to keep the top k of each tested user.
 
         Raises:
             BadData: A held-out item is in its own user's history, an item is not scored, a user
-                leaves fewer than 99 items to draw, or ``known`` and ``target`` differ in users.
+                leaves fewer than 99 items to draw, ``known`` and ``target`` differ in users, or
+                there are no published negatives where they are asked for.
             NotFinite: A candidate scores NaN or infinity.
             LayoutMismatch: ``score`` did not return one row per user.
         """
         if len(known.indptr) != len(target) + 1:
             raise BadData(f"{len(known.indptr) - 1} histories for {len(target)} held-out items")
+        if self.candidates == "given" and given is None:
+            raise BadData(
+                "evaluation.candidates is 'given', and this data has no published negatives",
+                hint="see docs/data.md for their file, or say 'sampled-99' or 'full'",
+            )
         users = np.flatnonzero(target != NOT_TESTED)  # (T,)
         ranks, shown = [np.empty(0, np.int64)], [np.empty((0, self.k), np.int64)]
         for start in range(0, len(users), batch):
             some = users[start : start + batch]  # (B,)
-            rank, top = self._evaluate_batch(score(some), known, some, target[some], lists=lists)
+            negatives = None if given is None else given[some]
+            rank, top = self._evaluate_batch(
+                score(some), known, some, target[some], negatives, lists=lists
+            )
             ranks.append(rank)
             shown.append(top)
         return RankingResult(
@@ -157,7 +176,14 @@ class RankingProtocol:
         )
 
     def _evaluate_batch(
-        self, scores: Scores, known: Known, users: Ids, positive: Ids, *, lists: bool
+        self,
+        scores: Scores,
+        known: Known,
+        users: Ids,
+        positive: Ids,
+        given: Ids | None,
+        *,
+        lists: bool,
     ) -> tuple[Ids, Ids]:
         if scores.ndim != 2 or len(scores) != len(users):  # noqa: PLR2004 - (B, I)
             raise LayoutMismatch(f"scores of {len(users)} users have shape {scores.shape}")
@@ -168,6 +194,8 @@ class RankingProtocol:
         excluded = seen
         if self.candidates == "sampled-99":
             excluded = all_but_sampled(seen, users, positive, N_NEGATIVES, self.seed)
+        elif self.candidates == "given" and given is not None:
+            excluded = all_but_given(seen, positive, given)
         shown = top_k(scores, seen, self.k) if lists else np.empty((0, self.k), np.int64)
         return rank_of(scores, positive, excluded), shown
 

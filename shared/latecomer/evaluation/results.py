@@ -55,10 +55,19 @@ class EvaluationProtocol(Protocol):
         """What to write beside every number that this test produced."""
         ...
 
-    def evaluate(self, score: Any, known: Any, target: Ids, *, lists: bool = False) -> Result:
+    def evaluate(
+        self,
+        score: Any,
+        known: Any,
+        target: Ids,
+        *,
+        given: Ids | None = None,
+        lists: bool = False,
+    ) -> Result:
         """Ask every tested user's question, answered by ``score`` from what is ``known``.
 
-        With ``lists``, what would be shown is kept, where anything is.
+        ``given`` are published competitors of the answers, where there are any. With ``lists``,
+        what would be shown is kept, where anything is.
         """
         ...
 

@@ -6,7 +6,7 @@ N interactions, U users, I items, E edges between users.
 import difflib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,8 @@ class Interactions:
         rating: (N,) or None.
         behaviour: (N,) or None: what it was (view, cart, buy).
         edges: (E, 2) rows of a user and of somebody he follows, trusts or befriends, sorted.
+        given: (U, C) rows of the negatives that were published with each user's test item, -1 where
+            there are fewer; or None.
     """
 
     users: tuple[str, ...]
@@ -190,6 +192,7 @@ class Interactions:
     rating: npt.NDArray[np.float64] | None = None
     behaviour: npt.NDArray[np.str_] | None = None
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    given: npt.NDArray[np.int64] | None = None
 
     def related(self, pairs: Iterable[tuple[str, str]]) -> "Interactions":
         """With these relations, each once; who did nothing here is unknown, and left out."""
@@ -200,6 +203,15 @@ class Interactions:
             if user != other and user in rows and other in rows
         }
         return replace(self, edges=np.array(sorted(known), np.int64).reshape(-1, 2))
+
+    def with_negatives(self, published: Mapping[str, Sequence[int]]) -> "Interactions":
+        """With each user's ``published`` negatives, rows of the catalogue."""
+        most = max((len(items) for items in published.values()), default=0)
+        given = np.full((len(self.users), most), -1, np.int64)
+        for row, user in enumerate(self.users):
+            items = published.get(user, ())
+            given[row, : len(items)] = items
+        return replace(self, given=given)
 
     def of_users(self, keep: npt.NDArray[np.bool_]) -> "Interactions":
         """Only the users with ``keep[u]`` and what relates two of them; rows are numbered anew."""
@@ -214,4 +226,5 @@ class Interactions:
             None if self.rating is None else self.rating[mask],
             None if self.behaviour is None else self.behaviour[mask],
             renumbered[self.edges[keep[self.edges].all(axis=1)]],
+            None if self.given is None else self.given[keep],
         )

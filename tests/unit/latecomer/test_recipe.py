@@ -274,6 +274,13 @@ def test_an_unknown_format_is_refused_with_those_there_are() -> None:
     assert "ml-100k, ml-1m" in said
 
 
+def test_given_candidates_need_a_format_that_gives_them() -> None:
+    body = changed(("data",), {"format": "ml-1m"}) | {"evaluation": {"candidates": "given"}}
+    assert recipe(body).evaluation.candidates == "given"
+    said = problem(changed(("evaluation",), {"candidates": "given"}))
+    assert "candidates are given by no file of columns" in said
+
+
 def test_friends_need_a_format_that_knows_of_them() -> None:
     trusted = changed(("data",), {"format": "filmtrust"}) | {"social": {"weight": 0.1}}
     assert recipe(trusted).social.weight == 0.1

@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from latecomer.datasets.registry import dataset, load, read_catalogue
@@ -72,6 +73,47 @@ def test_1m_without_times_ends_with_the_test_item_of_ncf(tmp_path: Path) -> None
     found, _ = load("ml-1m", tmp_path, catalogue, now_s=2e9)
     last = {user: item for user, item, _ in triples(found)}
     assert last == {"1": 1, "2": 0}
+
+
+def ncf(folder: Path) -> Path:
+    body = "user,item,rating,ncf_item\n1,9,5,0\n1,7,3,1\n2,9,4,0\n2,7,4,1\n"
+    (one_m(folder) / "ratings_no_timestamp.csv").write_text(body)
+    (folder / "ncf.ml-1m.test.rating").write_text("0\t0\t5\t978824351\n1\t1\t3\t978300174\n")
+    (folder / "ncf.ml-1m.test.negative").write_text("(1,1)\t0\t1\n(0,0)\t1\n")
+    return folder
+
+
+def test_the_negatives_of_ncf_are_films_of_the_catalogue(tmp_path: Path) -> None:
+    catalogue = read_catalogue("ml-1m", ncf(tmp_path))
+    found, _ = load("ml-1m", tmp_path, catalogue, now_s=2e9)
+    assert found.users == ("1", "2")
+    assert found.given is not None
+    assert found.given.tolist() == [[0, -1], [1, 0]]
+    second = found.of_users(np.array([False, True]))
+    assert second.given is not None
+    assert second.given.tolist() == [[1, 0]]
+
+
+def test_the_negatives_of_ncf_are_read_beside_ratings_dat_as_well(tmp_path: Path) -> None:
+    (ncf(tmp_path) / "ratings.dat").write_text("1::9::5::200\n1::7::3::100\n2::7::4::50\n")
+    found, _ = load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=2e9)
+    assert found.given is not None
+    assert dict(zip(found.users, found.given.tolist(), strict=True)) == {"1": [0, -1], "2": [1, 0]}
+
+
+def test_without_their_file_there_are_no_negatives_at_all(tmp_path: Path) -> None:
+    (ncf(tmp_path) / "ncf.ml-1m.test.negative").unlink()
+    found, _ = load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=2e9)
+    assert found.given is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("(0,0)\t5", "film '5' on line 1"), ("x\t1", "no user on line 1: 'x'")]
+)
+def test_negatives_that_cannot_be_are_named(tmp_path: Path, line: str, said: str) -> None:
+    (ncf(tmp_path) / "ncf.ml-1m.test.negative").write_text(line)
+    with pytest.raises(BadData, match=said):
+        load("ml-1m", tmp_path, read_catalogue("ml-1m", tmp_path), now_s=2e9)
 
 
 def test_a_missing_file_is_named_with_where_it_is_published(tmp_path: Path) -> None:

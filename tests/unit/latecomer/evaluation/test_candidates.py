@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from latecomer.errors import BadData
-from latecomer.evaluation.candidates import all_but_sampled, check_unseen, known_mask
+from latecomer.evaluation.candidates import (
+    all_but_given,
+    all_but_sampled,
+    check_unseen,
+    known_mask,
+)
 from unit.latecomer.evaluation.histories import history
 
 HISTORY = history([2, 0], [], [1, 1, 3])
@@ -73,3 +78,22 @@ def test_too_few_items_to_draw_from_are_bad_data() -> None:
     known = np.array([[False, False, True]])
     with pytest.raises(BadData, match="user 8 leaves 1 items of 2"):
         all_but_sampled(known, np.array([8]), np.array([0]), 2, seed=0)
+
+
+def test_given_negatives_compete_unless_the_user_knows_them() -> None:
+    known = known_mask(HISTORY, np.array([0, 2]), 5)
+    excluded = all_but_given(known, np.array([1, 4]), np.array([[0, 3], [2, -1]]))
+    assert [np.flatnonzero(~row).tolist() for row in excluded] == [[1, 3], [2, 4]]
+
+
+def test_a_user_without_a_competitor_is_bad_data() -> None:
+    known = known_mask(HISTORY, np.array([0]), 4)
+    for nothing in ([[0, 2]], [[-1, -1]], np.empty((1, 0))):
+        with pytest.raises(BadData, match="nothing competes with held-out item 1"):
+            all_but_given(known, np.array([1]), np.array(nothing, np.int64))
+
+
+def test_a_given_item_outside_the_catalogue_is_bad_data() -> None:
+    known = known_mask(HISTORY, np.array([0]), 4)
+    with pytest.raises(BadData, match="item 4 is not among the 4"):
+        all_but_given(known, np.array([1]), np.array([[4]]))

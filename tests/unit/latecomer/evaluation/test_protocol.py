@@ -245,3 +245,21 @@ def test_labels_name_the_protocol() -> None:
 def test_a_protocol_that_means_nothing_is_bad_configuration(wrong: dict[str, int]) -> None:
     with pytest.raises(BadConfiguration, match=f"evaluation.{next(iter(wrong))}"):
         RankingProtocol(**wrong)  # type: ignore[arg-type]
+
+
+def test_given_negatives_are_all_that_competes() -> None:
+    known = history([0], [1])
+    scores = np.array([[0.0, 3.0, 2.0, 1.0]] * 2)
+    target, given = np.array([3, 3]), np.array([[2, 0], [1, 0]])
+    protocol = RankingProtocol(k=1, candidates="given")
+    # The first user knows item 0, so that 2 alone is above 3; the second knows 1, and 0 is below.
+    result = protocol.evaluate(lambda users: scores[users], known, target, given=given, batch=1)
+    assert result.rank.tolist() == [2, 1]
+    assert protocol.label() == "published negatives, leave-one-out, k=1"
+
+
+def test_negatives_that_nobody_published_are_not_made_up() -> None:
+    with pytest.raises(BadData, match="no published negatives"):
+        RankingProtocol(candidates="given").evaluate(
+            same_for_all(np.zeros(3)), history([0]), np.array([1])
+        )
