@@ -15,7 +15,7 @@ NOW_S = 1e9
 
 def lastfm(folder: Path) -> Path:
     heard = ["\t".join((str(user), "51", "9")) for user in range(2, 7)]
-    rows = ["userID\tartistID\tweight", *heard, "2\t52\t3", "2\t51\t4"]
+    rows = ["userID\tartistID\tweight", *heard, "2\t51\t4", *["2\t52\t3"] * 5]
     (folder / "user_artists.dat").write_text("\n".join(rows) + "\n")
     (folder / "user_friends.dat").write_text("userID\tfriendID\r\n2\t3\r\n3\t2\r\n2\t99\r\n")
     (folder / "artists.dat").write_text("id\tname\turl\tpictureURL\n51\tDuran Duran\t\t\n")
@@ -38,8 +38,8 @@ def test_artists_with_too_few_listeners_are_counted_as_unknown(tmp_path: Path) -
     assert catalogue.descriptions == ("Duran Duran",)
     found, report = load("lastfm-2k", tmp_path, catalogue, now_s=NOW_S)
     assert sorted(found.users) == ["2", "3", "4", "5", "6"]
-    assert report.reasons == {"unknown_item": 1, "duplicate": 1}
-    assert report.examples["unknown_item"] == ["line 7: '52'"]
+    assert report.reasons == {"unknown_item": 5, "duplicate": 1}
+    assert report.examples["unknown_item"][0] == "line 8: '52'"
 
 
 def test_friendships_count_between_those_who_listened(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""What a federation is compared with sees everybody's data, and is judged site by site."""
+
+import numpy as np
+import numpy.typing as npt
+
+from latecomer.evaluation.protocol import RankingProtocol, Score
+from latecomer.interactions.splits import History
+from latecomer_cli.baselines import linear
+from scenes import ITEMS, checkerboard, make_site
+
+SITES = [make_site(checkerboard(4)), make_site(checkerboard(6, first=4))]
+TEST = np.concatenate([site.split.test for site in SITES])
+
+
+def test_a_user_of_a_later_site_gets_his_own_scores() -> None:
+    seen: list[History] = []
+
+    def knows_the_answer(known: History, items: int) -> Score:
+        seen.append(known)
+
+        def score(users: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+            return np.asarray(np.arange(items) == TEST[users][:, None], np.float64)
+
+        return score
+
+    first, second = linear(knows_the_answer, SITES, ITEMS, RankingProtocol(k=5))
+    assert first.rank.tolist() == [1] * 4
+    assert second.rank.tolist() == [1] * 6
+    # Once, from everything but the test items.
+    assert [known.lengths.tolist() for known in seen] == [[7] * 10]
