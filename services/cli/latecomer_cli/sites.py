@@ -10,7 +10,7 @@ from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
-from latecomer.interactions.splits import temporal_split
+from latecomer.interactions.splits import History, temporal_split
 from latecomer.recipe import COLUMNS, Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
@@ -27,6 +27,20 @@ def published(recipe: Recipe, folder: Path) -> Path:
     if shared and (Path(shared) / recipe.data.format).is_dir():
         return Path(shared) / recipe.data.format
     return folder / recipe.data.source
+
+
+def published_history(name: str) -> tuple[History, int] | None:
+    """Training histories and items of a data set under ``LATECOMER_DATA``; None if it is not there.
+
+    Raises:
+        BadData: It is there and cannot be read.
+    """
+    folder = Path(os.environ.get(DATA_VARIABLE, "")) / name
+    if DATA_VARIABLE not in os.environ or not folder.is_dir():
+        return None
+    catalogue = registry.read_catalogue(name, folder)
+    interactions, _ = registry.load(name, folder, catalogue, now_s=time.time())
+    return temporal_split(interactions).train, len(catalogue)
 
 
 def read_catalogue(recipe: Recipe, folder: Path, *, source: Path | None = None) -> Catalogue:
