@@ -8,7 +8,7 @@ import typer
 
 from latecomer import logs
 from latecomer.config import Settings, load_settings
-from latecomer.errors import LatecomerError
+from latecomer.errors import BadConfiguration, LatecomerError
 from latecomer.recipe import load_recipe
 from latecomer_cli.output import Format, Output, watched
 
@@ -258,8 +258,37 @@ def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
     )
     output.say(
         f"async {report['async_s']} s, best sync {report['sync_s']} s: "
-        f"{_spread(report['speedup'])} times as fast; over a barrier of 300 s "
+        f"{_spread(report['speedup'])} times as fast; over synchronous rounds that over-select "
+        f"{_spread(report['speedup_over_selected'])}, over a barrier "
         f"{_spread(report['speedup_over_barrier'])}"
+    )
+
+
+@app.command()
+def devices(
+    dataset: Annotated[str, typer.Argument(help="ml-100k or ml-1m.")] = "ml-100k",
+    seed: Annotated[int, typer.Option(min=0, help="Of model and draws.")] = 1,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Seconds for one pass over all users as devices of one user; synthetic without the data."""
+    from latecomer_bench import devices as bench  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import sites  # noqa: PLC0415 - as above
+
+    output = Output(format_)
+    logs.configure(level="error", style="console")
+    if dataset not in bench.SIZES:
+        raise BadConfiguration(f"{dataset!r} is none of {', '.join(bench.SIZES)}")
+    history = sites.published_history(dataset)
+    scene = bench.Scene(dataset, *history) if history else bench.synthetic(dataset, seed)
+    body = bench.run(scene, seed, say=output.say)
+    output.result(body)
+    times = ("seconds_per_pass", "processor_s_per_pass", "alone_s_per_pass")
+    columns = ("dataset", "users", "items", "interactions", *times)
+    output.table("One pass over all devices", columns, [[body[name] for name in columns]])
+    machine, versions = body["machine"], body["versions"]
+    output.say(
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; "
+        f"torch {versions['torch']}; seed {seed}"
     )
 
 

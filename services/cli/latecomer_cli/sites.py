@@ -11,7 +11,7 @@ from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
-from latecomer.interactions.splits import temporal_split
+from latecomer.interactions.splits import History, temporal_split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.outcomes.splits import hashed_split
@@ -26,6 +26,20 @@ DATA_VARIABLE = "LATECOMER_DATA"
 
 #: Where recipes keep data beside themselves.
 BESIDE = "data"
+
+
+def published_history(name: str) -> tuple[History, int] | None:
+    """Training histories and items of a data set under ``LATECOMER_DATA``; None if it is not there.
+
+    Raises:
+        BadData: It is there and cannot be read.
+    """
+    folder = Path(os.environ.get(DATA_VARIABLE, "")) / name
+    if DATA_VARIABLE not in os.environ or not folder.is_dir():
+        return None
+    catalogue = registry.read_catalogue(name, folder)
+    interactions, _ = registry.load(name, folder, catalogue, now_s=time.time())
+    return temporal_split(interactions).train, len(catalogue)
 
 
 def is_own_file(recipe: Recipe) -> bool:

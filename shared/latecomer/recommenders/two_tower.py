@@ -103,15 +103,15 @@ class TwoTower:
 
     def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
         """Scores from everything in ``history``."""
-        factors = normalize(_tensor(model[FACTORS]), dim=1)  # (I, D)
-        bias = _tensor(model[BIAS])[:, 0]  # (I,)
+        factors = normalize(tensor_of(model[FACTORS]), dim=1)  # (I, D)
+        bias = tensor_of(model[BIAS])[:, 0]  # (I,)
         baskets = Baskets(history, self._settings.decay)
 
         def score(users: Ids) -> Array:
             contexts = baskets.everything(users)
-            total = _bag_sums(_tensor(model[FACTORS]), contexts)  # (B, D)
-            mean = total / _tensor(contexts.totals)[:, None].clamp(min=TINY)
-            z = normalize(mean + _tensor(private[VECTOR][users]), dim=1)  # (B, D)
+            total = _bag_sums(tensor_of(model[FACTORS]), contexts)  # (B, D)
+            mean = total / tensor_of(contexts.totals)[:, None].clamp(min=TINY)
+            z = normalize(mean + tensor_of(private[VECTOR][users]), dim=1)  # (B, D)
             logits = z @ factors.T / self._settings.temperature + bias  # (B, I)
             return np.asarray(logits.numpy())
 
@@ -133,15 +133,15 @@ class _Run:
         self._training = training
         self._history = history
         self._shares = shares(history, len(model[BIAS]))  # (I,)
-        self._factors = _tensor(model[FACTORS].copy()).requires_grad_()  # (I, D)
-        self._bias = _tensor(model[BIAS].copy()).requires_grad_()  # (I, 1)
-        self._vectors = _tensor(private[VECTOR].copy())  # (U, D)
-        self._squares = _tensor(private[SQUARES].copy())  # (U, 1)
-        self._optimizer = _optimizer(training, [self._factors, self._bias])
+        self._factors = tensor_of(model[FACTORS].copy()).requires_grad_()  # (I, D)
+        self._bias = tensor_of(model[BIAS].copy()).requires_grad_()  # (I, 1)
+        self._vectors = tensor_of(private[VECTOR].copy())  # (U, D)
+        self._squares = tensor_of(private[SQUARES].copy())  # (U, 1)
+        self._optimizer = optimizer_of(training, [self._factors, self._bias])
 
     def step(self, contexts: Contexts, targets: Targets, rng: np.random.Generator) -> float:
         """One optimiser step; returns the loss before it."""
-        users = _tensor(contexts.users)
+        users = tensor_of(contexts.users)
         vectors = self._vectors[users].requires_grad_()  # (B, D)
         loss = self._loss(contexts, targets, vectors, rng)
         self._optimizer.zero_grad()
@@ -165,15 +165,15 @@ class _Run:
         place = np.searchsorted(offered, targets.item)  # (T,)
         masked = known(self._history, contexts.users, items)[:, offered][targets.context]  # (T, C)
         masked[np.arange(len(place)), place] = False
-        logits = logits.masked_fill(_tensor(masked), MASKED)
+        logits = logits.masked_fill(tensor_of(masked), MASKED)
         if self._training.loss == "bpr":
-            return _bpr(logits, _tensor(place), _tensor(masked))
+            return _bpr(logits, tensor_of(place), tensor_of(masked))
         if self._training.popularity_correction:
             inclusion = log_inclusion(
                 self._shares, negatives=self._training.negatives, targets=len(targets.item)
             )[offered]
-            logits = logits - self._training.popularity_correction * _tensor(inclusion)
-        return cross_entropy(logits, _tensor(place))
+            logits = logits - self._training.popularity_correction * tensor_of(inclusion)
+        return cross_entropy(logits, tensor_of(place))
 
     def _logits(
         self,
@@ -183,13 +183,13 @@ class _Run:
         offered: Ids,
     ) -> Tensor:
         """Logits of the candidates, each target predicted from a context without itself."""
-        context, item = _tensor(targets.context), _tensor(targets.item)
-        own = _tensor(targets.own_weight)[:, None]  # (T, 1)
+        context, item = tensor_of(targets.context), tensor_of(targets.item)
+        own = tensor_of(targets.own_weight)[:, None]  # (T, 1)
         total = _bag_sums(self._factors, contexts)[context]  # (T, D)
-        rest = _tensor(contexts.totals)[context][:, None] - own  # (T, 1)
+        rest = tensor_of(contexts.totals)[context][:, None] - own  # (T, 1)
         mean = (total - own * self._factors[item]) / rest.clamp(min=TINY)
         z = normalize(mean + vectors[context], dim=1, eps=TINY)  # (T, D)
-        chosen = _tensor(offered)
+        chosen = tensor_of(offered)
         q = normalize(self._factors[chosen], dim=1, eps=TINY)  # (C, D)
         return z @ q.T / self._settings.temperature + self._bias[chosen, 0]  # (T, C)
 
@@ -204,11 +204,11 @@ class _Run:
 def _bag_sums(table: Tensor, contexts: Contexts) -> Tensor:
     """(B, D) weighted sum of each context's rows of ``table`` (I, D)."""
     return embedding_bag(
-        _tensor(contexts.items),
+        tensor_of(contexts.items),
         table,
-        _tensor(contexts.offsets),
+        tensor_of(contexts.offsets),
         mode="sum",
-        per_sample_weights=_tensor(contexts.weights),
+        per_sample_weights=tensor_of(contexts.weights),
     )
 
 
@@ -219,7 +219,8 @@ def _bpr(logits: Tensor, place: Tensor, masked: Tensor) -> Tensor:
     return softplus(logits - target)[competes].mean()
 
 
-def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim.Optimizer:
+def optimizer_of(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim.Optimizer:
+    """The worker's optimiser of the shared tensors."""
     lr = training.learning_rate
     match training.optimizer:
         case "sgd":
@@ -231,6 +232,7 @@ def _optimizer(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim
             return torch.optim.AdamW(tensors, lr=lr, betas=(0.9, 0.99), weight_decay=decay)
 
 
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
+def tensor_of(array: npt.NDArray[Any]) -> Tensor:
+    """The array's own memory, not a copy."""
     # What was decoded is a read-only view, which torch cannot promise to leave alone.
     return torch.from_numpy(np.require(array, requirements="W"))

@@ -17,12 +17,14 @@ def took(seconds: float, *, reached: bool = True) -> Run:
 
 
 BUFFERED = Way("fedbuff", 5, 20)
+SELECTED = Way("sync", 15, 20)
 BARRIER, SHORT = Way("sync", 20, 20), Way("sync", 20, 20, wait_s=60.0, rate=2.0)
 
 
 def report(barrier: list[Run], short: list[Run]) -> dict[str, Any]:
     quick = [took(10.0), took(20.0)]
     ways = {BUFFERED: quick, Way("fedasync", 1, 20): quick, BARRIER: barrier, SHORT: short}
+    ways[SELECTED] = [took(60.0), took(60.0)]
     return bench.report(ways, TERMS)
 
 
@@ -33,6 +35,7 @@ def test_the_best_of_each_mode_is_compared_and_ratios_are_paired() -> None:
     assert found["baseline"]["wait_s"] == 60.0
     assert found["speedup"]["mean"] == pytest.approx(3.0)  # (40 / 10 + 40 / 20) / 2
     assert found["speedup_over_barrier"]["mean"] == pytest.approx(6.75)
+    assert found["speedup_over_selected"]["mean"] == pytest.approx(4.5)
     assert found["rows"][0]["reached"] == "2/2"
 
 
