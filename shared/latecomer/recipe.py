@@ -25,14 +25,7 @@ from latecomer.errors import BadConfiguration
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
 from latecomer.interactions.schema import Columns
-from latecomer.recommenders.settings import (
-    MODELS,
-    TRAINING,
-    GramModel,
-    GramTraining,
-    TwoTowerModel,
-    TwoTowerTraining,
-)
+from latecomer.recommenders.settings import MODELS, TRAINING, Model, Training
 from latecomer.store.port import Head
 from latecomer.validation import problems
 from latecomer.wire import Codec
@@ -223,8 +216,8 @@ class Recipe(Section):
     title: str = ""
     seed: int = Field(1, ge=0)
     data: Data
-    model: Annotated[TwoTowerModel | GramModel, Field(discriminator="family")]
-    training: Annotated[TwoTowerTraining | GramTraining, Field(discriminator="family")]
+    model: Annotated[Model, Field(discriminator="family")]
+    training: Annotated[Training, Field(discriminator="family")]
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
     evaluation: Evaluation = Evaluation()
@@ -239,7 +232,7 @@ class Recipe(Section):
         if not isinstance(body, dict) or not isinstance(model := body.get("model"), dict):
             return body
         family = model.get("family", FIRST_FAMILY)
-        training = body.get("training", {} if family == "gram" else None)
+        training = body.get("training", {} if family in {"gram", "als"} else None)
         chosen = {**body, "model": {**model, "family": family}}
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}

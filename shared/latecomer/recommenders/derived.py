@@ -5,7 +5,7 @@ from functools import partial
 from typing import Protocol
 
 from latecomer.recommenders import gram
-from latecomer.recommenders.settings import GramModel, TwoTowerModel
+from latecomer.recommenders.settings import GramModel, Model
 from latecomer.tensors import Array, State
 
 
@@ -19,10 +19,10 @@ class Derive(Protocol):
         ...
 
 
-def rule(settings: TwoTowerModel | GramModel) -> Derive | None:
+def rule(settings: Model) -> Derive | None:
     """The family's rule; None for families without sums."""
     match settings:
         case GramModel():
             return partial(gram.solved, settings)
-        case TwoTowerModel():
+        case _:
             return None

@@ -87,9 +87,57 @@ class GramTraining(_Settings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
+class AlsModel(_Settings):
+    """What two workers must agree on to mean the same by factors.
+
+    Attributes:
+        dimension: Width of the item table and of users' vectors.
+        unobserved: Weight of what a user does not have, beside 1 for what he has.
+        l2: Penalty per user and item, times how much there is to explain.
+        decay: In scores, weight of a basket that n newer ones followed: (1 + n)^-decay.
+        initial_scale: Typical length of an item's initial factors.
+    """
+
+    family: Literal["als"] = "als"
+    dimension: int = Field(64, ge=1, le=1024)
+    unobserved: float = Field(0.1, gt=0)
+    l2: float = Field(0.01, gt=0)
+    decay: float = Field(0.0, ge=0)
+    initial_scale: float = Field(0.1, gt=0)
+
+
+class AlsTraining(_Settings):
+    """How a worker trains; announced with every round.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+        passes: Passes over the worker's users per round.
+        learning_rate: Part of Newton's step that is taken; 1 for large sites, less for single
+            users, whose gradients are noise until they are averaged over time.
+        contexts_per_batch: Users per step.
+    """
+
+    family: Literal["als"] = Field("als", exclude=True)
+    passes: int = Field(1, ge=1, le=1000)
+    learning_rate: float = Field(0.5, gt=0, le=1)
+    contexts_per_batch: int = Field(4096, ge=1)
+
+
+#: Every family's settings; what is in a union here is in the dictionaries below it.
+Model = TwoTowerModel | GramModel | AlsModel
+Training = TwoTowerTraining | GramTraining | AlsTraining
+
 #: A family's settings, by its name.
-MODELS: dict[str, type[BaseModel]] = {"two_tower": TwoTowerModel, "gram": GramModel}
-TRAINING: dict[str, type[BaseModel]] = {"two_tower": TwoTowerTraining, "gram": GramTraining}
+MODELS: dict[str, type[BaseModel]] = {
+    "two_tower": TwoTowerModel,
+    "gram": GramModel,
+    "als": AlsModel,
+}
+TRAINING: dict[str, type[BaseModel]] = {
+    "two_tower": TwoTowerTraining,
+    "gram": GramTraining,
+    "als": AlsTraining,
+}
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
