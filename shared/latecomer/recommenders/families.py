@@ -3,7 +3,14 @@
 from latecomer.recommenders.als import Als
 from latecomer.recommenders.gram import Gram
 from latecomer.recommenders.port import Recommender
-from latecomer.recommenders.settings import AlsModel, GramModel, Model, TwoTowerModel
+from latecomer.recommenders.sequential import Sequential
+from latecomer.recommenders.settings import (
+    AlsModel,
+    GramModel,
+    Model,
+    SequentialModel,
+    TwoTowerModel,
+)
 from latecomer.recommenders.two_tower import TwoTower
 
 
@@ -16,3 +23,5 @@ def family(settings: Model) -> Recommender:
             return Gram(settings)
         case AlsModel():
             return Als(settings)
+        case SequentialModel():
+            return Sequential(settings)

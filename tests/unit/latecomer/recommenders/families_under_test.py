@@ -10,7 +10,13 @@ from latecomer.interactions.splits import History
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Recommender, Trained
-from latecomer.recommenders.settings import AlsModel, GramModel, Model, TwoTowerModel
+from latecomer.recommenders.settings import (
+    AlsModel,
+    GramModel,
+    Model,
+    SequentialModel,
+    TwoTowerModel,
+)
 from latecomer.tensors import Array, State, applied
 
 #: Items of the checkerboard; users buy only even or only odd ones.
@@ -74,6 +80,17 @@ FAMILIES = [
         [{"learning_rate": rate, "passes": 20} for rate in (0.5, 1.0)],
         brief={"passes": 2, "contexts_per_batch": 20},
         real={"passes": 6, "contexts_per_batch": 4096},
+    ),
+    Family(
+        "sequential",
+        SequentialModel(dimension=32, blocks=1, length=32, initial_scale=0.3),
+        [
+            {"loss": "softmax", "optimizer": optimizer, "learning_rate": rate, "passes": 100}
+            for optimizer, rate in (("adam", 0.01), ("adamw", 0.01), ("sgd", 0.3))
+        ],
+        brief={"passes": 2},
+        real={"learning_rate": 0.01, "passes": 12, "negatives": 512, "dropout": 0.0},
+        guessing={"softmax": math.log(ITEMS - 1)},
     ),
 ]
 
