@@ -64,7 +64,7 @@ class Baskets:
         first = np.ones(len(user), dtype=bool)
         first[1:] = (user[1:] != user[:-1]) | (time_s[1:] != time_s[:-1])
         #: (N,) number of the basket of each interaction.
-        self._of = np.cumsum(first) - 1
+        self.of = np.cumsum(first) - 1
         #: (G + 1,) where each basket starts.
         self._starts = np.append(np.flatnonzero(first), len(user)).astype(np.int64)
 
@@ -88,7 +88,7 @@ class Baskets:
             at = self._history.indptr[chosen] + (rng.random(len(chosen)) * lengths[chosen]).astype(
                 np.int64
             )
-            basket = self._of[at]
+            basket = self.of[at]
             size = self._starts[basket + 1] - self._starts[basket]
             useful = (size > 1) | (self._starts[basket] > self._history.indptr[chosen])
             if useful.any():
@@ -115,8 +115,8 @@ class Baskets:
         starts = self._history.indptr[users]
         lengths = ends - starts
         at = ranges(starts, lengths)
-        newest = np.repeat(self._of[np.maximum(ends - 1, 0)], lengths) if len(at) else at
-        ago = newest - self._of[at]
+        newest = np.repeat(self.of[np.maximum(ends - 1, 0)], lengths) if len(at) else at
+        ago = newest - self.of[at]
         weights = ((1.0 + ago) ** -self._decay).astype(np.float32)
         offsets = np.cumsum(lengths) - lengths
         totals = np.zeros(len(users), np.float32)

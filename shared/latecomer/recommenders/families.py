@@ -2,11 +2,21 @@
 
 from typing import Any
 
+from latecomer.recommenders.als import Als
 from latecomer.recommenders.deepfm import DeepFm
 from latecomer.recommenders.gram import Gram
 from latecomer.recommenders.mlp import Mlp
 from latecomer.recommenders.port import Family
-from latecomer.recommenders.settings import DeepFmModel, GramModel, MlpModel, Model, TwoTowerModel
+from latecomer.recommenders.sequential import Sequential
+from latecomer.recommenders.settings import (
+    AlsModel,
+    DeepFmModel,
+    GramModel,
+    MlpModel,
+    Model,
+    SequentialModel,
+    TwoTowerModel,
+)
 from latecomer.recommenders.two_tower import TwoTower
 
 
@@ -17,6 +27,10 @@ def family(settings: Model) -> Family[Any]:
             return TwoTower(settings)
         case GramModel():
             return Gram(settings)
+        case AlsModel():
+            return Als(settings)
+        case SequentialModel():
+            return Sequential(settings)
         case MlpModel():
             return Mlp(settings)
         case DeepFmModel():

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, relu
 
 from latecomer.outcomes.examples import Examples
+from latecomer.recommenders.descent import tensor
 from latecomer.recommenders.port import Scorer, Trained
 from latecomer.recommenders.settings import NetworkTraining
 from latecomer.tensors import Array, Kind, State, TensorSpec
@@ -128,12 +129,6 @@ def perceptron(tensors: Tensors, h: Tensor, hidden: int, drop: Dropout) -> Tenso
         h = linear(h, tensors[f"layer{layer}.weight"], tensors[f"layer{layer}.bias"])  # (B, H_l)
         h = drop(relu(h)) if layer < hidden else h
     return h[:, 0]
-
-
-def tensor(array: npt.NDArray[np.generic]) -> Tensor:
-    """The same memory; a copy where it is not ours to write to."""
-    # What was decoded is a read-only view, which torch cannot promise to leave alone.
-    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def _batches(

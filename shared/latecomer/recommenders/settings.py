@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from latecomer.errors import BadConfiguration
 from latecomer.validation import first_problem
@@ -90,6 +97,93 @@ class GramTraining(_Settings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
+class AlsModel(_Settings):
+    """What two workers must agree on to mean the same by factors.
+
+    Attributes:
+        dimension: Width of the item table and of users' vectors.
+        unobserved: Weight of what a user does not have, beside 1 for what he has.
+        l2: Penalty per user and item, times how much there is to explain.
+        decay: In scores, weight of a basket that n newer ones followed: (1 + n)^-decay.
+        initial_scale: Typical length of an item's initial factors.
+    """
+
+    family: Literal["als"] = "als"
+    dimension: int = Field(64, ge=1, le=1024)
+    unobserved: float = Field(0.1, gt=0)
+    l2: float = Field(0.01, gt=0)
+    decay: float = Field(0.0, ge=0)
+    initial_scale: float = Field(0.1, gt=0)
+
+
+class AlsTraining(_Settings):
+    """How a worker trains; announced with every round.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+        passes: Passes over the worker's users per round.
+        learning_rate: Part of Newton's step that is taken; 1 for large sites, less for single
+            users, whose gradients are noise until they are averaged over time.
+        contexts_per_batch: Users per step.
+    """
+
+    family: Literal["als"] = Field("als", exclude=True)
+    passes: int = Field(1, ge=1, le=1000)
+    learning_rate: float = Field(0.5, gt=0, le=1)
+    contexts_per_batch: int = Field(4096, ge=1)
+
+
+class SequentialModel(_Settings):
+    """What two workers must agree on to mean the same by a transformer.
+
+    Attributes:
+        dimension: Width of the item table and of the transformer; a multiple of ``heads``.
+        blocks: Of attention and a feed-forward network each.
+        heads: Of attention.
+        length: Places that are looked at: so many of a user's last baskets count.
+        initial_scale: Standard deviation of the initial item table.
+    """
+
+    family: Literal["sequential"] = "sequential"
+    dimension: int = Field(64, ge=1, le=1024)
+    blocks: int = Field(2, ge=1, le=16)
+    heads: int = Field(2, ge=1, le=64)
+    length: int = Field(50, ge=1, le=1024)
+    initial_scale: float = Field(0.05, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "SequentialModel":
+        if self.dimension % self.heads:
+            raise ValueError(f"dimension must be a multiple of heads, {self.heads}")
+        return self
+
+
+class SequentialTraining(_Settings):
+    """How a worker trains; announced with every round.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+        passes: Passes over the worker's users per round.
+        loss: ``softmax`` over sampled negatives, or over all items where there are no more.
+        optimizer: Of the worker.
+        learning_rate: Of the worker.
+        weight_decay: Decoupled, for ``adamw``.
+        contexts_per_batch: Sequences per step, one per user.
+        negatives: Items drawn per step, shared by its sequences.
+        dropout: Part of every state that is dropped while training.
+    """
+
+    family: Literal["sequential"] = Field("sequential", exclude=True)
+    passes: int = Field(1, ge=1, le=1000)
+    loss: Literal["softmax"] = "softmax"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    contexts_per_batch: int = Field(64, ge=1)
+    negatives: int = Field(4096, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
 class _Network(_Settings):
     """What networks over fields have in common; ``hidden`` are the widths of hidden layers."""
 
@@ -155,19 +249,31 @@ class DeepFmTraining(NetworkTraining):
     family: Literal["deepfm"] = Field("deepfm", exclude=True)
 
 
-Model = TwoTowerModel | GramModel | MlpModel | DeepFmModel
-Training = TwoTowerTraining | GramTraining | MlpTraining | DeepFmTraining
+#: Every family's settings; what is in a union here is in the dictionaries below it.
+Model = TwoTowerModel | GramModel | AlsModel | SequentialModel | MlpModel | DeepFmModel
+Training = (
+    TwoTowerTraining
+    | GramTraining
+    | AlsTraining
+    | SequentialTraining
+    | MlpTraining
+    | DeepFmTraining
+)
 
 #: A family's settings, by its name.
 MODELS: dict[str, type[BaseModel]] = {
     "two_tower": TwoTowerModel,
     "gram": GramModel,
+    "als": AlsModel,
+    "sequential": SequentialModel,
     "mlp": MlpModel,
     "deepfm": DeepFmModel,
 }
 TRAINING: dict[str, type[BaseModel]] = {
     "two_tower": TwoTowerTraining,
     "gram": GramTraining,
+    "als": AlsTraining,
+    "sequential": SequentialTraining,
     "mlp": MlpTraining,
     "deepfm": DeepFmTraining,
 }

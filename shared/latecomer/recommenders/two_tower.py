@@ -10,17 +10,16 @@ contexts.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplus
 
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
 from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
+from latecomer.recommenders.descent import MASKED, optimizer, tensor
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
@@ -33,9 +32,6 @@ VECTOR = "user.vector"
 
 #: Row-wise Adagrad's accumulator of a private vector; kept with it, so that steps go on shrinking.
 SQUARES = "user.squares"
-
-#: Below any logit that competes, and finite: a row of masked logits still has a gradient of zero.
-MASKED = -1e4
 
 #: A context of nothing but its target has no direction; this keeps its division finite.
 TINY = 1e-6
@@ -103,15 +99,15 @@ class TwoTower:
 
     def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
         """Scores from everything in ``history``."""
-        factors = normalize(tensor_of(model[FACTORS]), dim=1)  # (I, D)
-        bias = tensor_of(model[BIAS])[:, 0]  # (I,)
+        factors = normalize(tensor(model[FACTORS]), dim=1)  # (I, D)
+        bias = tensor(model[BIAS])[:, 0]  # (I,)
         baskets = Baskets(history, self._settings.decay)
 
         def score(users: Ids) -> Array:
             contexts = baskets.everything(users)
-            total = _bag_sums(tensor_of(model[FACTORS]), contexts)  # (B, D)
-            mean = total / tensor_of(contexts.totals)[:, None].clamp(min=TINY)
-            z = normalize(mean + tensor_of(private[VECTOR][users]), dim=1)  # (B, D)
+            total = _bag_sums(tensor(model[FACTORS]), contexts)  # (B, D)
+            mean = total / tensor(contexts.totals)[:, None].clamp(min=TINY)
+            z = normalize(mean + tensor(private[VECTOR][users]), dim=1)  # (B, D)
             logits = z @ factors.T / self._settings.temperature + bias  # (B, I)
             return np.asarray(logits.numpy())
 
@@ -133,15 +129,20 @@ class _Run:
         self._training = training
         self._history = history
         self._shares = shares(history, len(model[BIAS]))  # (I,)
-        self._factors = tensor_of(model[FACTORS].copy()).requires_grad_()  # (I, D)
-        self._bias = tensor_of(model[BIAS].copy()).requires_grad_()  # (I, 1)
-        self._vectors = tensor_of(private[VECTOR].copy())  # (U, D)
-        self._squares = tensor_of(private[SQUARES].copy())  # (U, 1)
-        self._optimizer = optimizer_of(training, [self._factors, self._bias])
+        self._factors = tensor(model[FACTORS].copy()).requires_grad_()  # (I, D)
+        self._bias = tensor(model[BIAS].copy()).requires_grad_()  # (I, 1)
+        self._vectors = tensor(private[VECTOR].copy())  # (U, D)
+        self._squares = tensor(private[SQUARES].copy())  # (U, 1)
+        self._optimizer = optimizer(
+            training.optimizer,
+            [self._factors, self._bias],
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+        )
 
     def step(self, contexts: Contexts, targets: Targets, rng: np.random.Generator) -> float:
         """One optimiser step; returns the loss before it."""
-        users = tensor_of(contexts.users)
+        users = tensor(contexts.users)
         vectors = self._vectors[users].requires_grad_()  # (B, D)
         loss = self._loss(contexts, targets, vectors, rng)
         self._optimizer.zero_grad()
@@ -165,15 +166,15 @@ class _Run:
         place = np.searchsorted(offered, targets.item)  # (T,)
         masked = known(self._history, contexts.users, items)[:, offered][targets.context]  # (T, C)
         masked[np.arange(len(place)), place] = False
-        logits = logits.masked_fill(tensor_of(masked), MASKED)
+        logits = logits.masked_fill(tensor(masked), MASKED)
         if self._training.loss == "bpr":
-            return _bpr(logits, tensor_of(place), tensor_of(masked))
+            return _bpr(logits, tensor(place), tensor(masked))
         if self._training.popularity_correction:
             inclusion = log_inclusion(
                 self._shares, negatives=self._training.negatives, targets=len(targets.item)
             )[offered]
-            logits = logits - self._training.popularity_correction * tensor_of(inclusion)
-        return cross_entropy(logits, tensor_of(place))
+            logits = logits - self._training.popularity_correction * tensor(inclusion)
+        return cross_entropy(logits, tensor(place))
 
     def _logits(
         self,
@@ -183,13 +184,13 @@ class _Run:
         offered: Ids,
     ) -> Tensor:
         """Logits of the candidates, each target predicted from a context without itself."""
-        context, item = tensor_of(targets.context), tensor_of(targets.item)
-        own = tensor_of(targets.own_weight)[:, None]  # (T, 1)
+        context, item = tensor(targets.context), tensor(targets.item)
+        own = tensor(targets.own_weight)[:, None]  # (T, 1)
         total = _bag_sums(self._factors, contexts)[context]  # (T, D)
-        rest = tensor_of(contexts.totals)[context][:, None] - own  # (T, 1)
+        rest = tensor(contexts.totals)[context][:, None] - own  # (T, 1)
         mean = (total - own * self._factors[item]) / rest.clamp(min=TINY)
         z = normalize(mean + vectors[context], dim=1, eps=TINY)  # (T, D)
-        chosen = tensor_of(offered)
+        chosen = tensor(offered)
         q = normalize(self._factors[chosen], dim=1, eps=TINY)  # (C, D)
         return z @ q.T / self._settings.temperature + self._bias[chosen, 0]  # (T, C)
 
@@ -204,11 +205,11 @@ class _Run:
 def _bag_sums(table: Tensor, contexts: Contexts) -> Tensor:
     """(B, D) weighted sum of each context's rows of ``table`` (I, D)."""
     return embedding_bag(
-        tensor_of(contexts.items),
+        tensor(contexts.items),
         table,
-        tensor_of(contexts.offsets),
+        tensor(contexts.offsets),
         mode="sum",
-        per_sample_weights=tensor_of(contexts.weights),
+        per_sample_weights=tensor(contexts.weights),
     )
 
 
@@ -217,22 +218,3 @@ def _bpr(logits: Tensor, place: Tensor, masked: Tensor) -> Tensor:
     target = logits.gather(1, place[:, None])  # (T, 1)
     competes = (~masked).scatter(1, place[:, None], value=False)  # (T, C)
     return softplus(logits - target)[competes].mean()
-
-
-def optimizer_of(training: TwoTowerTraining, tensors: list[Tensor]) -> torch.optim.Optimizer:
-    """The worker's optimiser of the shared tensors."""
-    lr = training.learning_rate
-    match training.optimizer:
-        case "sgd":
-            return torch.optim.SGD(tensors, lr=lr)
-        case "adam":
-            return torch.optim.Adam(tensors, lr=lr, betas=(0.9, 0.99))
-        case "adamw":
-            decay = training.weight_decay
-            return torch.optim.AdamW(tensors, lr=lr, betas=(0.9, 0.99), weight_decay=decay)
-
-
-def tensor_of(array: npt.NDArray[Any]) -> Tensor:
-    """The array's own memory, not a copy."""
-    # What was decoded is a read-only view, which torch cannot promise to leave alone.
-    return torch.from_numpy(np.require(array, requirements="W"))

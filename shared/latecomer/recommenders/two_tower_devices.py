@@ -24,17 +24,15 @@ from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
 from latecomer.interactions.negatives import candidates, log_inclusion, shares
 from latecomer.interactions.splits import History
+from latecomer.recommenders.descent import MASKED, optimizer, tensor
 from latecomer.recommenders.port import Plan
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
 from latecomer.recommenders.two_tower import (
     BIAS,
     FACTORS,
-    MASKED,
     SQUARES,
     TINY,
     VECTOR,
-    optimizer_of,
-    tensor_of,
 )
 from latecomer.tensors import Array, State, TensorDelta
 
@@ -172,11 +170,16 @@ class _Group:
         for place, each in enumerate(group):
             self._rows[place, : len(each.rows)] = each.rows
         self._base = {name: model[name][self._rows] for name in (FACTORS, BIAS)}
-        self._factors = tensor_of(self._base[FACTORS].copy()).requires_grad_()  # (N, P, D)
-        self._bias = tensor_of(self._base[BIAS].copy()).requires_grad_()  # (N, P, 1)
-        self._vectors = tensor_of(private[VECTOR][devices])  # (N, D)
-        self._squares = tensor_of(private[SQUARES][devices])  # (N, 1)
-        self._optimizer = optimizer_of(training, [self._factors, self._bias])
+        self._factors = tensor(self._base[FACTORS].copy()).requires_grad_()  # (N, P, D)
+        self._bias = tensor(self._base[BIAS].copy()).requires_grad_()  # (N, P, 1)
+        self._vectors = tensor(private[VECTOR][devices])  # (N, D)
+        self._squares = tensor(private[SQUARES][devices])  # (N, 1)
+        self._optimizer = optimizer(
+            training.optimizer,
+            [self._factors, self._bias],
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+        )
 
     def learned(self) -> Iterator[tuple[int, Learned]]:
         """Take all steps; each device with what it learned."""
@@ -278,4 +281,4 @@ class _Group:
         arrays: tuple[npt.NDArray[Any], ...] = (
             *(weights, totals, place, own_weight, part, masked, offered, inclusion),
         )
-        return _Step(*map(tensor_of, arrays))
+        return _Step(*map(tensor, arrays))

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.evaluation.protocol import RankingProtocol, Score
+from latecomer.evaluation.protocol import Score
 from latecomer.interactions.splits import History
 from latecomer_cli.baselines import linear
-from scenes import ITEMS, checkerboard, make_site
+from scenes import ITEMS, checkerboard, make_recipe, make_site
 
 SITES = [make_site(checkerboard(4)), make_site(checkerboard(6, first=4))]
 TEST = np.concatenate([site.split.test for site in SITES])
@@ -23,8 +23,8 @@ def test_a_user_of_a_later_site_gets_his_own_scores() -> None:
 
         return score
 
-    first, second = linear(knows_the_answer, SITES, ITEMS, RankingProtocol(k=5))
-    assert first.rank.tolist() == [1] * 4
-    assert second.rank.tolist() == [1] * 6
+    first, second = linear(make_recipe(), SITES, ITEMS, knows_the_answer)
+    assert first.per_user()["ndcg@5"].tolist() == [1] * 4
+    assert second.per_user()["ndcg@5"].tolist() == [1] * 6
     # Once, from everything but the test items.
     assert [known.lengths.tolist() for known in seen] == [[7] * 10]

@@ -1,7 +1,8 @@
 """Every model family, small enough to learn in a second, and data whose right answer is obvious."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,7 +10,13 @@ from latecomer.interactions.splits import History
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Recommender, Trained
-from latecomer.recommenders.settings import GramModel, TwoTowerModel
+from latecomer.recommenders.settings import (
+    AlsModel,
+    GramModel,
+    Model,
+    SequentialModel,
+    TwoTowerModel,
+)
 from latecomer.tensors import Array, State, applied
 
 #: Items of the checkerboard; users buy only even or only odd ones.
@@ -26,13 +33,18 @@ class Family:
         plans: Each learns the checkerboard.
         brief: What makes a plan a quick one.
         stepwise: It learns in steps from random draws; else it counts.
+        real: What makes a plan one for the shipped purchases.
+        guessing: By its loss, what who knows nothing of the answer pays, where an item is predicted
+            from the others of its user; else empty.
     """
 
     name: str
-    settings: TwoTowerModel | GramModel
+    settings: Model
     plans: Sequence[Plan]
-    brief: Plan
-    stepwise: bool
+    brief: Plan = field(default_factory=dict)
+    stepwise: bool = True
+    real: Plan = field(default_factory=dict)
+    guessing: Mapping[str, float] = field(default_factory=dict)
 
     def make(self) -> Recommender:
         return family(self.settings)
@@ -58,12 +70,32 @@ FAMILIES = [
             for optimizer, rate in (("adam", 0.03), ("adamw", 0.03), ("sgd", 0.3))
         ],
         brief={"passes": 2},
-        stepwise=True,
+        real={"learning_rate": 0.02, "passes": 6, "negatives": 512},
+        guessing={"softmax": math.log(ITEMS - 1), "bpr": math.log(2)},
     ),
-    Family("gram", GramModel(l2=1.0, decay=0.5), [{}], brief={}, stepwise=False),
+    Family("gram", GramModel(l2=1.0, decay=0.5), [{}], stepwise=False),
+    Family(
+        "als",
+        AlsModel(dimension=32, l2=0.003),
+        [{"learning_rate": rate, "passes": 20} for rate in (0.5, 1.0)],
+        brief={"passes": 2, "contexts_per_batch": 20},
+        real={"passes": 6, "contexts_per_batch": 4096},
+    ),
+    Family(
+        "sequential",
+        SequentialModel(dimension=32, blocks=1, length=32, initial_scale=0.3),
+        [
+            {"loss": "softmax", "optimizer": optimizer, "learning_rate": rate, "passes": 100}
+            for optimizer, rate in (("adam", 0.01), ("adamw", 0.01), ("sgd", 0.3))
+        ],
+        brief={"passes": 2},
+        real={"learning_rate": 0.01, "passes": 12, "negatives": 512, "dropout": 0.0},
+        guessing={"softmax": math.log(ITEMS - 1)},
+    ),
 ]
 
 STEPWISE = [each for each in FAMILIES if each.stepwise]
+PREDICTIVE = [each for each in STEPWISE if each.guessing]
 
 
 def history(*users: Sequence[Sequence[int]]) -> History:

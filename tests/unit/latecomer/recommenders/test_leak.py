@@ -62,8 +62,7 @@ def family(request: pytest.FixtureRequest) -> Family:
 def trained_on(train: History, shown: History, family: Family, items: int) -> Scorer:
     recommender = family.make()
     users = len(train.lengths)
-    learned = {"learning_rate": 0.02, "passes": 6, "negatives": 512} if family.stepwise else {}
-    plan = {**family.plans[0], **learned}
+    plan = {**family.plans[0], **family.real}
     base = recommender.initial(items, seed=1)
     trained = recommender.train(
         base,
