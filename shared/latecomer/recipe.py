@@ -278,11 +278,14 @@ class Evaluation(Section):
     Attributes:
         k: Places that count.
         candidates: What the held-out item competes with.
+        train_on_validation: ``latecomer evaluate`` trains on validation items as well, as published
+            evaluations do: for settings that were chosen before.
         reach: What ``latecomer evaluate --require`` asks of a metric's mean, as a fraction.
     """
 
     k: int = Field(10, ge=1, le=1000)
     candidates: Literal["full", "sampled-99", "given"] = "full"
+    train_on_validation: bool = False
     reach: Mapping[str, float] = Field(default_factory=dict)
 
 

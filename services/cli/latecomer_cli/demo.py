@@ -56,9 +56,10 @@ class Scene:
         return Results("popularity", popular).means(sites)[ALL][self.recipe.protocol.metric]
 
     def seeded(self, seed: int) -> "Scene":
-        """The same with another seed, which may hold out other examples."""
+        """As it is judged in the end: with a seed, which may hold out other examples."""
         recipe = self.recipe.model_copy(update={"seed": seed})
-        return cut(recipe, self.catalogue, self._data)
+        validation = not recipe.evaluation.train_on_validation
+        return cut(recipe, self.catalogue, self._data, validation=validation)
 
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
@@ -132,10 +133,18 @@ def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
     return cut(recipe, catalogue, sites.read_data(recipe, folder, catalogue, source=data))
 
 
-def cut(recipe: Recipe, catalogue: Catalogue | Fields, data: Interactions | Cohort) -> Scene:
+def cut(
+    recipe: Recipe,
+    catalogue: Catalogue | Fields,
+    data: Interactions | Cohort,
+    *,
+    validation: bool = True,
+) -> Scene:
     """Everybody's data as the sites of a recipe's honest workers."""
     found = {
-        entry.name: sites.site(data, entry, catalogue, label=entry.label, seed=recipe.seed)
+        entry.name: sites.site(
+            data, entry, catalogue, label=entry.label, seed=recipe.seed, validation=validation
+        )
         for entry in recipe.fleet.workers
         if entry.pace != "misbehaving"
     }

@@ -95,6 +95,7 @@ def site(
     *,
     label: str | None,
     seed: int,
+    validation: bool = True,
 ) -> Site:
     """One worker's part; without a selection everything is its own.
 
@@ -104,13 +105,15 @@ def site(
         catalogue: What it refers to.
         label: Where given, reported as the region of all its users.
         seed: Says which examples are held out; of interactions, the last ones are.
+        validation: Whether anything is held out to choose by; else it is trained on.
     """
     own = select(data, selection or Selection())
     regions = (label,) * len(own.users) if label else own.regions
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):
-        return Site(own.users, regions, hashed_split(own, seed=seed), agreed)
-    return Site(own.users, regions, temporal_split(own), agreed, own.edges, own.given)
+        return Site(own.users, regions, hashed_split(own, seed=seed, validation=validation), agreed)
+    split = temporal_split(own, validation=validation)
+    return Site(own.users, regions, split, agreed, own.edges, own.given)
 
 
 def _interactions(

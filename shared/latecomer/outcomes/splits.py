@@ -14,13 +14,13 @@ PARTS = 5
 TEST, VALIDATION = 0, 1
 
 
-def hashed_split(cohort: Cohort, *, seed: int) -> OutcomeSplit:
-    """Another seed holds out other groups."""
+def hashed_split(cohort: Cohort, *, seed: int, validation: bool = True) -> OutcomeSplit:
+    """Another seed holds out other groups; without ``validation``, only the test is held out."""
     parts = {group: _part(group, seed) for group in set(cohort.groups)}
     part = np.array([parts[group] for group in cohort.groups], np.int64).reshape(-1)  # (N,)
     labels = cohort.examples.labels
     return OutcomeSplit(
-        np.where(part == VALIDATION, labels, UNKNOWN),
+        np.where((part == VALIDATION) & validation, labels, UNKNOWN),
         np.where(part == TEST, labels, UNKNOWN),
         cohort.examples,
     )

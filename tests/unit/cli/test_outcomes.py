@@ -99,6 +99,14 @@ def test_another_seed_holds_out_others(recipe: Path) -> None:
     assert first.tolist() == again.tolist() != other.tolist()
 
 
+def test_an_evaluation_may_train_on_what_was_chosen_by(recipe: Path) -> None:
+    recipe.write_text(RECIPE + "[evaluation]\ntrain_on_validation = true\n")
+    scene = demo.read(load_recipe(recipe), recipe.parent)
+    chosen, judged = scene.sites["north"].split, scene.seeded(1).sites["north"].split
+    assert judged.test.tolist() == chosen.test.tolist()
+    assert judged.train.size > chosen.train.size
+
+
 def test_of_an_example_its_fields_and_the_probability_are_told(
     recipe: Path, tmp_path: Path
 ) -> None:

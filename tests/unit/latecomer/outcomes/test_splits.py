@@ -24,6 +24,13 @@ def test_a_fifth_is_the_test_and_another_fifth_the_validation() -> None:
     assert not ((split.test != UNKNOWN) & (split.validation != UNKNOWN)).any()
 
 
+def test_without_validation_its_part_is_trained_on_and_the_test_stays() -> None:
+    chosen, final = (hashed_split(cohort(), seed=1, validation=each) for each in (True, False))
+    assert (final.validation == UNKNOWN).all()
+    assert (final.test == chosen.test).all()
+    assert final.train.size == chosen.train.size + (chosen.validation != UNKNOWN).sum()
+
+
 def test_what_is_one_group_is_held_out_together() -> None:
     split = hashed_split(cohort(), seed=1)
     for held_out in (split.test, split.validation):
