@@ -2,12 +2,14 @@
 
 from latecomer.recommenders.als import Als
 from latecomer.recommenders.gram import Gram
+from latecomer.recommenders.neural_cf import NeuralCf
 from latecomer.recommenders.port import Recommender
 from latecomer.recommenders.sequential import Sequential
 from latecomer.recommenders.settings import (
     AlsModel,
     GramModel,
     Model,
+    NeuralCfModel,
     SequentialModel,
     TwoTowerModel,
 )
@@ -25,3 +27,5 @@ def family(settings: Model) -> Recommender:
             return Als(settings)
         case SequentialModel():
             return Sequential(settings)
+        case NeuralCfModel():
+            return NeuralCf(settings)
