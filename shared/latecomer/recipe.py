@@ -316,7 +316,7 @@ class Recipe(Section):
         if not isinstance(body, dict) or not isinstance(model := body.get("model"), dict):
             return body
         family = model.get("family", FIRST_FAMILY)
-        training = body.get("training", {} if family in {"gram", "als"} else None)
+        training = body.get("training", {} if family == "gram" else None)
         chosen = {**body, "model": {**model, "family": family}}
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}

@@ -6,6 +6,7 @@ from latecomer.recommenders.als import Als
 from latecomer.recommenders.deepfm import DeepFm
 from latecomer.recommenders.gram import Gram
 from latecomer.recommenders.mlp import Mlp
+from latecomer.recommenders.neural_cf import NeuralCf
 from latecomer.recommenders.port import Family
 from latecomer.recommenders.sequential import Sequential
 from latecomer.recommenders.settings import (
@@ -14,6 +15,7 @@ from latecomer.recommenders.settings import (
     GramModel,
     MlpModel,
     Model,
+    NeuralCfModel,
     SequentialModel,
     TwoTowerModel,
 )
@@ -31,6 +33,8 @@ def family(settings: Model) -> Family[Any]:
             return Als(settings)
         case SequentialModel():
             return Sequential(settings)
+        case NeuralCfModel():
+            return NeuralCf(settings)
         case MlpModel():
             return Mlp(settings)
         case DeepFmModel():

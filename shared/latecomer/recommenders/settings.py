@@ -184,6 +184,51 @@ class SequentialTraining(_Settings):
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
+class NeuralCfModel(_Settings):
+    """What two workers must agree on to mean the same by a product and a network.
+
+    Attributes:
+        dimension: Width of each of an item's two rows and of each of a user's two vectors.
+        hidden: Units of the network's hidden layer.
+        initial_scale: Standard deviation of the initial item rows.
+    """
+
+    family: Literal["neural_cf"] = "neural_cf"
+    dimension: int = Field(32, ge=1, le=1024)
+    hidden: int = Field(32, ge=1, le=1024)
+    initial_scale: float = Field(0.1, gt=0)
+
+
+class NeuralCfTraining(_Settings):
+    """How a worker trains; announced with every round.
+
+    Attributes:
+        family: As the model's, which decides; not part of what is published.
+        passes: Passes over the worker's users per round.
+        loss: ``binary``: cross entropy of targets against negatives.
+        optimizer: Of the worker, for the shared tensors.
+        learning_rate: Of the worker.
+        weight_decay: Decoupled, for ``adamw``.
+        contexts_per_batch: Users per step.
+        targets_per_context: Items to predict per user and step, at most.
+        negatives: Items drawn per step, shared by its users.
+        private_learning_rate: Of the users' private vectors (row-wise Adagrad).
+        private_decay: L2 penalty that keeps private vectors small.
+    """
+
+    family: Literal["neural_cf"] = Field("neural_cf", exclude=True)
+    passes: int = Field(1, ge=1, le=1000)
+    loss: Literal["binary"] = "binary"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(0.01, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    contexts_per_batch: int = Field(64, ge=1)
+    targets_per_context: int = Field(64, ge=1)
+    negatives: int = Field(256, ge=1)
+    private_learning_rate: float = Field(0.1, ge=0)
+    private_decay: float = Field(0.001, ge=0)
+
+
 class _Network(_Settings):
     """What networks over fields have in common; ``hidden`` are the widths of hidden layers."""
 
@@ -250,12 +295,15 @@ class DeepFmTraining(NetworkTraining):
 
 
 #: Every family's settings; what is in a union here is in the dictionaries below it.
-Model = TwoTowerModel | GramModel | AlsModel | SequentialModel | MlpModel | DeepFmModel
+Model = (
+    TwoTowerModel | GramModel | AlsModel | SequentialModel | NeuralCfModel | MlpModel | DeepFmModel
+)
 Training = (
     TwoTowerTraining
     | GramTraining
     | AlsTraining
     | SequentialTraining
+    | NeuralCfTraining
     | MlpTraining
     | DeepFmTraining
 )
@@ -266,6 +314,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "gram": GramModel,
     "als": AlsModel,
     "sequential": SequentialModel,
+    "neural_cf": NeuralCfModel,
     "mlp": MlpModel,
     "deepfm": DeepFmModel,
 }
@@ -274,6 +323,7 @@ TRAINING: dict[str, type[BaseModel]] = {
     "gram": GramTraining,
     "als": AlsTraining,
     "sequential": SequentialTraining,
+    "neural_cf": NeuralCfTraining,
     "mlp": MlpTraining,
     "deepfm": DeepFmTraining,
 }

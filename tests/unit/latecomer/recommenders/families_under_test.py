@@ -14,6 +14,7 @@ from latecomer.recommenders.settings import (
     AlsModel,
     GramModel,
     Model,
+    NeuralCfModel,
     SequentialModel,
     TwoTowerModel,
 )
@@ -91,6 +92,16 @@ FAMILIES = [
         brief={"passes": 2},
         real={"learning_rate": 0.01, "passes": 12, "negatives": 512, "dropout": 0.0},
         guessing={"softmax": math.log(ITEMS - 1)},
+    ),
+    Family(
+        "neural_cf",
+        NeuralCfModel(dimension=8, hidden=8),
+        [
+            {"optimizer": optimizer, "learning_rate": rate, "passes": 100}
+            for optimizer, rate in (("adam", 0.02), ("adamw", 0.02), ("sgd", 0.5))
+        ],
+        brief={"passes": 2},
+        real={"learning_rate": 0.02, "passes": 15, "negatives": 512},
     ),
 ]
 
