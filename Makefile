@@ -61,6 +61,10 @@ performance: $(VENV)/.installed ## measure how cost grows; writes docs/performan
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[report]"
 	@mkdir -p runs/performance
 	$(BIN)/latecomer bench growth --format json > runs/performance/growth.json
+	$(BIN)/latecomer bench stragglers --format json > runs/performance/stragglers.json
+	$(BIN)/latecomer bench codec --format json > runs/performance/codec.json
+	$(BIN)/latecomer bench devices ml-100k --format json > runs/performance/devices-ml-100k.json
+	$(BIN)/latecomer bench devices ml-1m --format json > runs/performance/devices-ml-1m.json
 	$(BIN)/python benchmarks/performance.py
 
 performance-servers: $(VENV)/.installed ## the same on the servers of LATECOMER_BROKER_URL and LATECOMER_STORE_URL

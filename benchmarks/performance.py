@@ -1,8 +1,7 @@
 """Writes the tables and the plot of docs/performance.md from what `make performance` measured.
 
-`latecomer bench growth|pipeline|memory|cold-start --format json` leave their reports under
-``runs/performance``; nothing is measured here. A report that is not there leaves its part of the
-page as it is: three of them need servers.
+`latecomer bench … --format json` leaves a report per command under ``runs/performance``; nothing is
+measured here. A report that is not there leaves its part of the page as it is: three need servers.
 """
 
 import json
@@ -71,11 +70,64 @@ def cold_start_lines(report: Report) -> list[str]:
     return [*_table(titles, (row.values() for row in report["rows"])), "", _on(report)]
 
 
+def stragglers_lines(report: Report) -> list[str]:
+    """Every way of aggregating, and the best fedbuff way over each kind of synchronous rounds."""
+    titles = ("mode", "K", "at once", "T, s", "rate", "virtual seconds", "trainings", "refused")
+    ways = [
+        [
+            *(row[name] for name in ("mode", "k", "concurrency", "wait_s", "rate")),
+            _spread(row["seconds"]),
+            *(row[name] for name in ("trained", "refused")),
+        ]
+        for row in report["rows"]
+    ]
+    facts = (
+        f"Times as fast as synchronous rounds: over a barrier "
+        f"{_spread(report['speedup_over_barrier'])}; over over-selection "
+        f"{_spread(report['speedup_over_selected'])}; over the best of all, T = "
+        f"{report['baseline']['wait_s']:.0f} s, {_spread(report['speedup'])}."
+    )
+    reached = ", ".join(row["reached"] for row in report["rows"])
+    terms = (
+        f"To validation NDCG {report['target']}, {report['devices']} devices, at most "
+        f"{report['updates']} trainings, seeds {', '.join(map(str, report['seeds']))}; 95 % "
+        f"intervals over seeds. Runs that reached it, way by way: {reached}."
+    )
+    return [*_table(titles, ways), "", facts, "", terms]
+
+
+def codec_lines(report: Report) -> list[str]:
+    """Bytes and quality of every codec."""
+    titles = ("codec", "bytes", "smaller by", "NDCG", "relative loss", "lowest", "highest")
+    names = ("codec", "bytes", "ratio", "ndcg", "ndcg_loss", "ndcg_loss_low", "ndcg_loss_high")
+    facts = (
+        f"{report['recipe']}, {report['versions']} versions, seeds "
+        f"{', '.join(map(str, report['seeds']))}; a full float32 model has "
+        f"{report['dense_bytes']:,} bytes; 95 % intervals over seeds."
+    )
+    rows = ([row[name] for name in names] for row in report["rows"])
+    return [*_table(titles, rows), "", facts]
+
+
+def devices_lines(report: Report) -> list[str]:
+    """Together, and one by one."""
+    titles = ("users", "items", "seconds", "processor seconds", "one by one, seconds")
+    names = ("users", "items", "seconds_per_pass", "processor_s_per_pass", "alone_s_per_pass")
+    machine = report["machine"]
+    facts = f"{report['dataset']}; load {machine['load']} of {machine['cores']} cores meanwhile."
+    lines = _table(titles, [[report[name] for name in names]])
+    return [*lines, "", facts, "", _conditions(report)]
+
+
 PARTS: dict[str, Callable[[Report], list[str]]] = {
     "growth": growth_lines,
     "pipeline": pipeline_lines,
     "memory": memory_lines,
     "cold-start": cold_start_lines,
+    "stragglers": stragglers_lines,
+    "codec": codec_lines,
+    "devices-ml-100k": devices_lines,
+    "devices-ml-1m": devices_lines,
 }
 
 
@@ -113,6 +165,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"  # noqa: PLR2004 - three digits
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _spread(interval: dict[str, float]) -> str:
+    return f"{_cell(interval['mean'])} [{_cell(interval['low'])}, {_cell(interval['high'])}]"
 
 
 def _conditions(report: Report) -> str:

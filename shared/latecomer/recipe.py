@@ -231,7 +231,9 @@ class Aggregation(Section):
 
 
 class Compression(Section):
-    """What an update may lose on its way, and how it is written; see ``latecomer.codecs``.
+    """What updates and versions may lose on their way, and how updates are written.
+
+    See ``latecomer.codecs``.
 
     By default nothing is lost and nothing is compressed: decoding is then a look at the message.
 
@@ -242,6 +244,8 @@ class Compression(Section):
         top_rows: Of the touched rows of a table, this part travels, those that changed the most;
             the others wait until they are touched again.
         zstd: Whether floats and rows are in zstd frames as well.
+        download: ``float16`` halves what workers fetch: versions are published as float16 as well,
+            and the aggregator goes on in float32. Decided with version 0.
         budget_bytes: Instead of one format, the least lossy one with which a payload is no larger,
             starting from ``values`` and ``top_rows``; the most lossy one where none is.
     """
@@ -249,6 +253,7 @@ class Compression(Section):
     values: Values = "float32"
     top_rows: float = Field(1.0, gt=0, le=1)
     zstd: bool = False
+    download: Literal["float32", "float16"] = "float32"
     budget_bytes: int | None = Field(None, ge=1)
 
     @property

@@ -8,8 +8,11 @@ from latecomer.errors import NotInitialised
 from latecomer.events import UpdateHeader, Version
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
+from latecomer.store.chunks import Chunked
 from latecomer.store.port import Cadence, Commit, Fold, Head, Lease, Manifest, ModelStore
 from latecomer.tensors import Array, Layout, State, digest
+
+NONE = Chunked({}, {})
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ def load(store: ModelStore, federation: str) -> tuple[Published, Recipe]:
     if head is None:
         raise NotInitialised(federation)
     manifest = store.manifest(head.version)
-    blobs = store.read(manifest.chunks())
+    halves = {name for names in manifest.halves.values() for name in names}
+    blobs = store.read(manifest.chunks() - halves)
     published = Published(
         manifest,
         chunks.joined(manifest.layout, manifest.model, blobs),
@@ -73,6 +77,7 @@ def prepare(
     before = current.manifest
     cut_model = chunks.cut(before.layout, model)
     cut_optimizer = chunks.cut(before.optimizer_layout, optimizer)
+    halves = _halves(before.layout, model) if before.halves else NONE
     manifest = replace(
         before,
         version=Version(before.version.epoch, before.version.number + 1),
@@ -82,9 +87,10 @@ def prepare(
         folds=folds,
         divisor=divisor,
         at_s=at_s,
+        halves=halves.tensors,
         cadence=cadence,
     )
-    blobs = {**cut_model.blobs, **cut_optimizer.blobs}
+    blobs = {**cut_model.blobs, **cut_optimizer.blobs, **halves.blobs}
     return Attempt(Published(manifest, model, optimizer), blobs, dict(reports))
 
 
@@ -128,6 +134,7 @@ def publish_initial(
     layout.check(model)
     cut = chunks.cut(layout, model)
     slots = chunks.cut(optimizer_layout, optimizer_layout.zeros())
+    halves = _halves(layout, model) if recipe.compression.download == "float16" else NONE
     recipe_bytes = recipe.to_bytes()
     manifest = Manifest(
         version=Version(epoch, 0),
@@ -139,12 +146,12 @@ def publish_initial(
         recipe=digest(recipe_bytes),
         catalogue=digest(catalogue),
         at_s=at_s,
+        halves=halves.tensors,
     )
     head = store.head()
     former = None if head is None else store.manifest(head.version)
-    store.stage(
-        {**cut.blobs, **slots.blobs, manifest.recipe: recipe_bytes, manifest.catalogue: catalogue}
-    )
+    read_once = {manifest.recipe: recipe_bytes, manifest.catalogue: catalogue}
+    store.stage({**cut.blobs, **slots.blobs, **halves.blobs, **read_once})
     store.commit(
         Commit(
             commit_id=_commit_id(manifest),
@@ -164,6 +171,10 @@ def report(header: UpdateHeader) -> str:
         separators=(",", ":"),
         sort_keys=True,
     )
+
+
+def _halves(layout: Layout, model: State) -> Chunked:
+    return chunks.cut(layout.held, model, chunks.FLOAT16)
 
 
 def _superseded(before: Manifest, after: Manifest) -> frozenset[str]:

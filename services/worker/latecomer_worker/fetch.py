@@ -6,6 +6,7 @@ successful fetch the cache holds exactly one version.
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,
-        chunks.joined(manifest.layout.held, manifest.model, blobs),
+        _joined(manifest, blobs),
         blobs[manifest.recipe],
         blobs[manifest.catalogue],
     )
@@ -120,7 +121,16 @@ def _manifest(
     return manifest
 
 
+def _joined(manifest: Manifest, blobs: Mapping[str, bytes]) -> dict[str, Array]:
+    """The base that this device trains from: a delta is against what it read, rounded or not."""
+    held = manifest.layout.held
+    if manifest.halves:
+        return chunks.joined(held, manifest.halves, blobs, chunks.FLOAT16)
+    return chunks.joined(held, manifest.model, blobs)
+
+
 def _needed(manifest: Manifest) -> frozenset[str]:
     """The model's chunks, recipe and catalogue; sums and the optimiser's state stay there."""
-    model = {name for spec in manifest.layout.held for name in manifest.model[spec.name]}
+    tables = manifest.halves or manifest.model
+    model = {name for spec in manifest.layout.held for name in tables[spec.name]}
     return frozenset(model | {manifest.recipe, manifest.catalogue})

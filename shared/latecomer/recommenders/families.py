@@ -1,5 +1,6 @@
 """Model families by the name that a recipe gives them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from latecomer.recommenders.als import Als
@@ -21,21 +22,18 @@ from latecomer.recommenders.settings import (
 )
 from latecomer.recommenders.two_tower import TwoTower
 
+#: By the model section of a recipe.
+FAMILIES: dict[type[Model], Callable[[Any], Family[Any]]] = {
+    TwoTowerModel: TwoTower,
+    GramModel: Gram,
+    AlsModel: Als,
+    SequentialModel: Sequential,
+    NeuralCfModel: NeuralCf,
+    MlpModel: Mlp,
+    DeepFmModel: DeepFm,
+}
+
 
 def family(settings: Model) -> Family[Any]:
     """The family that a recipe's model section names; what it learns from is its own affair."""
-    match settings:
-        case TwoTowerModel():
-            return TwoTower(settings)
-        case GramModel():
-            return Gram(settings)
-        case AlsModel():
-            return Als(settings)
-        case SequentialModel():
-            return Sequential(settings)
-        case NeuralCfModel():
-            return NeuralCf(settings)
-        case MlpModel():
-            return Mlp(settings)
-        case DeepFmModel():
-            return DeepFm(settings)
+    return FAMILIES[type(settings)](settings)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,13 @@ from latecomer.tensors import Array, Layout, State, TensorSpec, digest
 #: Small enough that a phone on a bad line makes progress, large enough that a gigabyte of model is
 #: a thousand keys and not a million.
 CHUNK_BYTES = 1024 * 1024
+
+#: What chunks are made of: little-endian, as everything on the wire.
+DType = Literal["<f4", "<f2"]
+FLOAT32: DType = "<f4"
+FLOAT16: DType = "<f2"
+
+MAX_FLOAT16 = np.float32(np.finfo(np.float16).max)
 
 #: Hashing less than this takes no longer than starting threads for it.
 THREADED_BYTES = 2 * CHUNK_BYTES
@@ -35,9 +43,9 @@ class Chunked:
     blobs: Mapping[str, memoryview]
 
 
-def cut(layout: Layout, state: State) -> Chunked:
-    """Cut a state into chunks; the blobs are views of its arrays, not copies."""
-    pieces = {spec.name: list(_pieces(spec, state[spec.name])) for spec in layout}
+def cut(layout: Layout, state: State, dtype: DType = FLOAT32) -> Chunked:
+    """Cut a state into chunks; the blobs are views of its arrays, not copies, of float32."""
+    pieces = {spec.name: list(_pieces(spec, state[spec.name], dtype)) for spec in layout}
     every = [piece for found in pieces.values() for piece in found]
     names = _names(every)
     ahead = iter(names)
@@ -46,9 +54,12 @@ def cut(layout: Layout, state: State) -> Chunked:
 
 
 def joined(
-    layout: Layout, tensors: Mapping[str, tuple[str, ...]], blobs: Mapping[str, bytes]
+    layout: Layout,
+    tensors: Mapping[str, tuple[str, ...]],
+    blobs: Mapping[str, bytes],
+    dtype: DType = FLOAT32,
 ) -> dict[str, Array]:
-    """Inverse of ``cut``; the arrays are new and writable.
+    """Inverse of ``cut``; the arrays are new, writable, and float32 whatever the chunks are.
 
     Raises:
         ChunkMissing: A tensor's chunks do not add up to its size.
@@ -56,9 +67,9 @@ def joined(
     state = {}
     for spec in layout:
         data = b"".join(blobs[name] for name in tensors[spec.name])
-        if len(data) != spec.size * 4:
+        if len(data) != spec.size * np.dtype(dtype).itemsize:
             raise ChunkMissing(f"the chunks of {spec.name!r} do not add up to {spec.shape}")
-        state[spec.name] = np.frombuffer(data, "<f4").reshape(spec.shape).astype(np.float32)
+        state[spec.name] = np.frombuffer(data, dtype).reshape(spec.shape).astype(np.float32)
     return state
 
 
@@ -70,9 +81,12 @@ def _names(pieces: Sequence[memoryview]) -> list[str]:
         return list(pool.map(digest, pieces))
 
 
-def _pieces(spec: TensorSpec, array: Array) -> Iterator[memoryview]:
-    data = np.ascontiguousarray(array, dtype="<f4").reshape(-1).data.cast("B")
-    row_bytes = 4 * (spec.size // spec.shape[0]) if spec.shape and spec.shape[0] else 4
+def _pieces(spec: TensorSpec, array: Array, dtype: DType) -> Iterator[memoryview]:
+    if dtype == FLOAT16:
+        array = np.clip(array, -MAX_FLOAT16, MAX_FLOAT16)  # not finite is worse than not exact
+    data = np.ascontiguousarray(array, dtype=dtype).reshape(-1).data.cast("B")
+    width = np.dtype(dtype).itemsize
+    row_bytes = width * (spec.size // spec.shape[0]) if spec.shape and spec.shape[0] else width
     step = max(1, CHUNK_BYTES // max(1, row_bytes)) * max(1, row_bytes)
     for start in range(0, len(data), step):
         yield data[start : start + step]

@@ -68,6 +68,8 @@ class Manifest:
         recipe: Digest of the recipe's chunk (JSON).
         catalogue: Digest of the catalogue's chunk (JSON).
         at_s: When it was made.
+        halves: Where downloads are halved, the chunks of the tensors that workers hold as float16,
+            in the same form as ``model``, which stays the truth.
         cadence: K for the next version; None where it is the recipe's.
     """
 
@@ -82,11 +84,12 @@ class Manifest:
     recipe: str = ""
     catalogue: str = ""
     at_s: float = 0.0
+    halves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cadence: Cadence | None = None
 
     def chunks(self) -> frozenset[str]:
         """Every chunk that this version needs."""
-        tables = (*self.model.values(), *self.optimizer.values())
+        tables = (*self.model.values(), *self.optimizer.values(), *self.halves.values())
         named = {each for chunks in tables for each in chunks}
         return frozenset(named | {each for each in (self.recipe, self.catalogue) if each})
 
@@ -109,6 +112,8 @@ class Manifest:
             "catalogue": self.catalogue,
             "at_s": self.at_s,
         }
+        if self.halves:
+            body["halves"] = self.halves
         if self.cadence is not None:
             body["cadence"] = astuple(self.cadence)
         return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
@@ -132,6 +137,7 @@ class Manifest:
             recipe=body["recipe"],
             catalogue=body["catalogue"],
             at_s=body["at_s"],
+            halves={name: tuple(chunks) for name, chunks in body.get("halves", {}).items()},
             cadence=Cadence(*body["cadence"]) if "cadence" in body else None,
         )
 

@@ -55,6 +55,36 @@ def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
     assert "- at 1,000: `tensors.digest` 81 %" in lines
 
 
+def test_ways_of_aggregating_are_told_with_their_intervals() -> None:
+    spread = {"mean": 3.5, "low": 2.5, "high": 4.5}
+    row = {"mode": "sync", "k": 15, "concurrency": 20, "wait_s": 30.0, "rate": 6.0}
+    lines = performance.stragglers_lines(
+        {
+            "rows": [row | {"seconds": spread, "trained": 80.0, "refused": 9.0, "reached": "4/5"}],
+            "speedup": spread,
+            "speedup_over_selected": spread,
+            "speedup_over_barrier": spread,
+            "baseline": row,
+            "target": 0.05,
+            "devices": 100,
+            "updates": 400,
+            "seeds": [1, 2],
+        }
+    )
+    assert "| sync | 15 | 20 | 30 | 6 | 3.5 [2.5, 4.5] | 80 | 9 |" in lines
+    assert "T = 30 s, 3.5 [2.5, 4.5]" in lines[-3]
+    assert lines[-1].endswith("way by way: 4/5.")
+
+
+def test_devices_say_how_busy_the_machine_was() -> None:
+    body = {"users": 943, "items": 1682, "dataset": "ml-100k", "alone_s_per_pass": 8.0}
+    body |= {"seconds_per_pass": 0.75, "processor_s_per_pass": 1.25}
+    machine = CONDITIONS["machine"] | {"load": 0.5}
+    lines = performance.devices_lines(CONDITIONS | body | {"machine": machine})
+    assert "| 943 | 1,682 | 0.75 | 1.25 | 8 |" in lines
+    assert "ml-100k; load 0.5 of 2 cores meanwhile." in lines
+
+
 def test_the_same_report_makes_the_same_plot(tmp_path: Path) -> None:
     for name in ("first.svg", "second.svg"):
         performance.plot(growth(), tmp_path / name)

@@ -240,7 +240,7 @@ def test_what_is_not_said_has_a_default() -> None:
             "int8",
             (
                 "compression.valeus: unknown key (did you mean 'values'?), allowed: budget_bytes, "
-                "top_rows, values, zstd"
+                "download, top_rows, values, zstd"
             ),
         ),
         (("seed",), -1, "seed: must be greater than or equal to 0, got -1"),

@@ -12,7 +12,18 @@ from latecomer.store.port import Head
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.tensors import Kind
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
-from scenes import CATALOGUE, EPOCH, FEDERATION, LAYOUT, Federation, make_update, net, rows, step
+from scenes import (
+    CATALOGUE,
+    EPOCH,
+    FEDERATION,
+    LAYOUT,
+    Federation,
+    make_recipe,
+    make_update,
+    net,
+    rows,
+    step,
+)
 
 
 class CountingStore(RedisStore):
@@ -75,6 +86,36 @@ def test_what_is_added_up_stays_with_the_aggregator(scene: Federation, folder: P
     assert "seen" not in fetched(store, scene, folder).model
     assert LAYOUT["seen"].kind is Kind.SUM
     assert not set(scene.manifest().model["seen"]) & set(store.asked)
+
+
+def test_halved_versions_are_fetched_as_float16_and_the_truth_stays_float32(folder: Path) -> None:
+    recipe = make_recipe(mode="fedasync")
+    halved = recipe.compression.model_copy(update={"download": "float16"})
+    scene = Federation(recipe.model_copy(update={"compression": halved}))
+    rng = np.random.default_rng(1)
+    drawn = {each.name: rng.normal(size=each.shape).astype(np.float32) for each in LAYOUT}
+    drawn["net"] = np.array([1e6, 1 / 3], np.float32)
+    scene.found(model=drawn)
+    coordinator = scene.coordinator()
+    for number in range(2):
+        store = CountingStore(scene)
+        snapshot = fetched(store, scene, folder)
+        manifest = scene.manifest()
+        truth = scene.model()
+        assert snapshot.version == Version(EPOCH, number)
+        assert manifest.halves.keys() == LAYOUT.held.zeros().keys()
+        assert not {name for names in manifest.model.values() for name in names} & set(store.asked)
+        for name, array in snapshot.model.items():
+            assert array.dtype == np.float32
+            finite = np.clip(truth[name], -65504, 65504)
+            np.testing.assert_array_equal(array, finite.astype(np.float16))
+            stored = store.read(manifest.halves[name]).values()
+            assert sum(map(len, stored)) == 2 * array.size
+        scene.send(make_update("w1", number, base=snapshot.version, delta=net(0.0, 1e-5)))
+        step(coordinator, 3)
+    # Less than float16 can tell apart, and not lost: it adds up in float32.
+    moved = drawn["net"][1] + np.float32(1e-5) + np.float32(1e-5)
+    assert scene.model()["net"].tolist() == [1e6, moved]
 
 
 def test_only_what_changed_is_downloaded(scene: Federation, folder: Path) -> None:
