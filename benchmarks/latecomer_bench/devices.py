@@ -29,7 +29,7 @@ from latecomer_bench import fold
 SIZES = {"ml-100k": (943, 1_682, 100_000), "ml-1m": (6_040, 3_706, 1_000_209)}
 
 #: Passes whose median counts, and devices that are trained one by one.
-PASSES, ALONE = 3, 200
+PASSES, ALONE = 3, 50
 
 
 @dataclass(frozen=True)
