@@ -18,9 +18,10 @@ from latecomer.broker import topology
 from latecomer.broker.port import Broker, Message
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
+from latecomer.data import Data
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.interactions.schema import Columns
-from latecomer.recipe import Aggregation, Data, Recipe
+from latecomer.recipe import Aggregation, Recipe
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store import redis
 from latecomer.store.port import Head, ModelStore

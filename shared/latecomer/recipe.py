@@ -23,16 +23,14 @@ from pydantic import (
 
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
-from latecomer.datasets.registry import DATASETS, has_negatives, related
+from latecomer.data import EXAMPLES, Data, ExampleData, field_widths, kind_of_data
+from latecomer.datasets.registry import has_negatives, related
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
-from latecomer.interactions.schema import Columns
-from latecomer.outcomes import fields as examples
-from latecomer.outcomes.sources import ExampleSource, Outcome, Owners
 from latecomer.recommenders.settings import (
     MODELS,
     PREDICTORS,
@@ -46,78 +44,6 @@ from latecomer.wire import Codec
 
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767
-
-#: The format of a data owner's own file: one row per interaction, columns as the recipe maps them;
-#: or one row per example, fields as the recipe declares them.
-COLUMNS = "columns"
-EXAMPLES = "examples"
-
-
-class Data(Section):
-    """Where interactions and catalogue are (relative to the recipe), and what columns mean.
-
-    Attributes:
-        format: ``columns``, or the name of a published data set. ``source`` is then the folder of
-            its files, ``data/<format>`` unless it is given; nothing else has to be.
-    """
-
-    format: str = COLUMNS
-    source: str
-    catalogue: str
-    columns: Columns
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    time_format: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_of_a_data_set(cls, body: object) -> object:
-        # Filled in before the check, so that what a file of columns lacks is named key by key.
-        known = DATASETS.get(str(body.get("format"))) if isinstance(body, dict) else None
-        if known is None or not isinstance(body, dict):
-            return body
-        folder = f"data/{body['format']}"
-        return {"source": folder, "catalogue": "", "columns": known.columns, **body}
-
-    @field_validator("format")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name != COLUMNS and name not in DATASETS:
-            raise ValueError(f"must be {COLUMNS} or one of {', '.join(DATASETS)}")
-        return name
-
-
-class ExampleData(Section):
-    """A data owner's own file of examples: one per row, with fields and what came of it.
-
-    Attributes:
-        format: ``examples`` says that it is one.
-        outcome: What is to be predicted.
-        fields: What it is predicted from, with the values that each may have.
-        columns: Whose an example is.
-    """
-
-    format: Literal["examples"]
-    source: str
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    outcome: Outcome
-    fields: tuple[examples.Field, ...] = Field(min_length=1)
-    columns: Owners = Owners()
-
-    @property
-    def agreed(self) -> examples.Fields:
-        """What is published with version 0."""
-        return examples.Fields(self.fields, self.outcome.column)
-
-    @property
-    def reader(self) -> ExampleSource:
-        """What reads the file."""
-        return ExampleSource(self.outcome, self.columns, self.delimiter)
-
-
-def _kind_of_data(body: object) -> str:
-    """Which of both a table is; what was validated before is asked itself."""
-    format_ = body.get("format") if isinstance(body, dict) else getattr(body, "format", None)
-    return EXAMPLES if format_ == EXAMPLES else "interactions"
 
 
 class Staleness(Section):
@@ -302,7 +228,7 @@ class Recipe(Section):
     seed: int = Field(1, ge=0)
     data: Annotated[
         Annotated[Data, Tag("interactions")] | Annotated[ExampleData, Tag(EXAMPLES)],
-        Discriminator(_kind_of_data),
+        Discriminator(kind_of_data),
     ]
     model: Annotated[Model, Field(discriminator="family")]
     training: Annotated[Training, Field(discriminator="family")]
@@ -326,7 +252,7 @@ class Recipe(Section):
         if isinstance(training, dict):
             chosen["training"] = {**training, "family": family}
         if family == "deepfm":
-            chosen["model"]["widths"] = _widths(body.get("data"))
+            chosen["model"]["widths"] = field_widths(body.get("data"))
         return chosen
 
     @field_validator("evaluation")
@@ -373,15 +299,6 @@ class Recipe(Section):
     def from_bytes(cls, data: bytes) -> "Recipe":
         """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
         return _checked(json.loads(data), "the store's recipe")
-
-
-def _widths(data: object) -> list[int]:
-    """Inputs of each field of a table of examples; none where the table says something wrong."""
-    fields = data.get("fields", ()) if isinstance(data, dict) else ()
-    try:
-        return [examples.Field.model_validate(each).width for each in fields]
-    except ValidationError:
-        return []
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import always, popularity, prevalence, same_for_all
 from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
 from latecomer.interactions.splits import History, Target
-from latecomer.recipe import ExampleData, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from latecomer import __version__
+from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
-from latecomer.recipe import ExampleData, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, ended, standing, status
 from latecomer_cli.demo import Scene

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, select
@@ -15,7 +16,7 @@ from latecomer.interactions.splits import History, temporal_split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.outcomes.splits import hashed_split
-from latecomer.recipe import COLUMNS, Data, ExampleData, Recipe
+from latecomer.recipe import Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 

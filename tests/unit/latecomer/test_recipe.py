@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from latecomer.data import COLUMNS, Data
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
-from latecomer.recipe import COLUMNS, AdamW, Data, Recipe, Sgd, load_recipe, round_of
+from latecomer.recipe import AdamW, Recipe, Sgd, load_recipe, round_of
 from latecomer.store.port import Head
 
 RECIPES = Path(__file__).parents[3] / "recipes"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latecomer.data import Data
 from latecomer.errors import BadData
 from latecomer.evaluation.baselines import popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol
@@ -13,7 +14,7 @@ from latecomer.interactions.schema import Catalogue, Interactions
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import temporal_split
-from latecomer.recipe import Data, load_recipe
+from latecomer.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latecomer.recipe import Data, load_recipe
+from latecomer.data import Data
+from latecomer.recipe import load_recipe
 from latecomer_cli import demo, sites
 
 RECIPES = Path(__file__).parents[3] / "recipes"

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from latecomer.data import Data
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.interactions.negatives import known as membership
 from latecomer.interactions.schema import Catalogue
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
-from latecomer.recipe import Data, Recipe, load_recipe
+from latecomer.recipe import Recipe, load_recipe
 from latecomer.recommenders.port import Scorer
 from unit.latecomer.recommenders.families_under_test import FAMILIES, Family
 

@@ -1,0 +1,92 @@
+"""A recipe's section on data: interactions of users with items, or examples with outcomes."""
+
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from latecomer.datasets.registry import DATASETS
+from latecomer.fleet import Section
+from latecomer.interactions.schema import Columns
+from latecomer.outcomes import fields as examples
+from latecomer.outcomes.sources import ExampleSource, Outcome, Owners
+
+#: The format of a data owner's own file: one row per interaction, columns as the recipe maps them;
+#: or one row per example, fields as the recipe declares them.
+COLUMNS = "columns"
+EXAMPLES = "examples"
+
+
+class Data(Section):
+    """Where interactions and catalogue are (relative to the recipe), and what columns mean.
+
+    Attributes:
+        format: ``columns``, or the name of a published data set. ``source`` is then the folder of
+            its files, ``data/<format>`` unless it is given; nothing else has to be.
+    """
+
+    format: str = COLUMNS
+    source: str
+    catalogue: str
+    columns: Columns
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    time_format: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_of_a_data_set(cls, body: object) -> object:
+        # Filled in before the check, so that what a file of columns lacks is named key by key.
+        known = DATASETS.get(str(body.get("format"))) if isinstance(body, dict) else None
+        if known is None or not isinstance(body, dict):
+            return body
+        folder = f"data/{body['format']}"
+        return {"source": folder, "catalogue": "", "columns": known.columns, **body}
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name != COLUMNS and name not in DATASETS:
+            raise ValueError(f"must be {COLUMNS} or one of {', '.join(DATASETS)}")
+        return name
+
+
+class ExampleData(Section):
+    """A data owner's own file of examples: one per row, with fields and what came of it.
+
+    Attributes:
+        format: ``examples`` says that it is one.
+        outcome: What is to be predicted.
+        fields: What it is predicted from, with the values that each may have.
+        columns: Whose an example is.
+    """
+
+    format: Literal["examples"]
+    source: str
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    outcome: Outcome
+    fields: tuple[examples.Field, ...] = Field(min_length=1)
+    columns: Owners = Owners()
+
+    @property
+    def agreed(self) -> examples.Fields:
+        """What is published with version 0."""
+        return examples.Fields(self.fields, self.outcome.column)
+
+    @property
+    def reader(self) -> ExampleSource:
+        """What reads the file."""
+        return ExampleSource(self.outcome, self.columns, self.delimiter)
+
+
+def kind_of_data(body: object) -> str:
+    """Which of both a table is; what was validated before is asked itself."""
+    format_ = body.get("format") if isinstance(body, dict) else getattr(body, "format", None)
+    return EXAMPLES if format_ == EXAMPLES else "interactions"
+
+
+def field_widths(data: object) -> list[int]:
+    """Inputs of each field of a table of examples; none where the table says something wrong."""
+    fields = data.get("fields", ()) if isinstance(data, dict) else ()
+    try:
+        return [examples.Field.model_validate(each).width for each in fields]
+    except ValidationError:
+        return []
