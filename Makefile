@@ -6,8 +6,8 @@ VENV   ?= .venv
 # CPU-only torch wheels, for example: make demo PIP_FLAGS="--extra-index-url URL"
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
-# What `make tables` evaluates; ml-100k is not shipped, see docs/data.md.
-RECIPES ?= online-retail ml-100k
+# What `make tables` evaluates; most data is not shipped, see docs/data.md.
+RECIPES ?= heart-disease online-retail
 
 .PHONY: help demo test check unit integration quality chaos proof compose figures tables performance performance-servers peers up down status install install-dev clean
 .DEFAULT_GOAL := help
