@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from latecomer import __version__
@@ -27,6 +28,9 @@ from latecomer_worker.site import Site
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")
+
+#: Of whom so few interactions are known, a recommender knows little.
+COLD = 10
 
 #: Beyond, a closed form takes minutes and gigabytes.
 MAX_CLOSED_FORM_ITEMS = 8192
@@ -111,6 +115,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "seeds": list(seeds),
         "metrics": {system: each[ALL] for system, each in means.items()},
         "variety": {system: _variety(runs, system) for system in systems},
+        "cold_start": _cold_start(recipe, runs),
         "intervals": {
             "global": _interval(runs, metric),
             **{f"global_minus_{name}": list(each) for name, each in gains.items()},
@@ -129,6 +134,38 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
             for each in found
         ],
     }
+
+
+def _cold_start(recipe: Recipe, runs: Sequence[Run]) -> dict[str, float]:
+    """The metric over users of whom little is known, per system; nothing where there are none."""
+    if isinstance(recipe.data, ExampleData):
+        return {}
+    metric = recipe.protocol.metric
+    few = [_few_known(run) for run in runs]
+    if not all(each.any() for each in few):
+        return {}
+    means = {
+        system: float(
+            np.mean([_only(run, some, system, metric) for run, some in zip(runs, few, strict=True)])
+        )
+        for system in runs[0].results
+    }
+    return {"known_at_most": COLD, "users": int(few[0].sum()), **means}
+
+
+def _only(run: Run, users: npt.NDArray[np.bool_], system: str, metric: str) -> float:
+    return float(run.results[system].per_user(metric)[users].mean())
+
+
+def _few_known(run: Run) -> npt.NDArray[np.bool_]:
+    """(T,) of the tested users of all sites, who is known by at most ``COLD`` interactions."""
+    results = run.results["global"].by_site
+    return np.concatenate(
+        [
+            site.split.known("test").lengths[each.users] <= COLD
+            for site, each in zip(run.sites, results, strict=True)
+        ]
+    )
 
 
 def _variety(runs: Sequence[Run], system: str) -> dict[str, float]:
@@ -206,6 +243,11 @@ def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> Non
             "What their lists are like",
             ("system", *kinds),
             ((name, *(each[kind] for kind in kinds)) for name, each in body["variety"].items()),
+        )
+    if cold := body["cold_start"]:
+        output.say(
+            f"{cold['users']} users with at most {cold['known_at_most']} interactions: "
+            + ", ".join(f"{name} {cold[name]:.4f}" for name in body["metrics"])
         )
     output.table(
         "Where it stands",

@@ -90,6 +90,9 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
     # Two colours are two kinds of lists, and what is popular is nearly one.
     assert ours["personalisation@5"] > popular["personalisation@5"]
     assert ours["diversity@5"] < popular["diversity@5"]
+    # Everybody has bought ten items, of which one is held out.
+    assert body["cold_start"]["users"] == 80
+    assert body["cold_start"]["global"] == pytest.approx(body["metrics"]["global"]["ndcg@5"])
     assert body["bytes_sent"] > 0
     assert body["versions"] >= 1
 
