@@ -15,6 +15,7 @@ REPORTS = readme.ROOT / "runs" / "evaluate"
 
 NAMES = {
     "global": "federated",
+    "personalised": "federated, with each site's own model",
     "centralised": "same family, data in one place",
     "local_only": "each site alone",
     "popularity": "popularity",
@@ -42,10 +43,11 @@ def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
         "|---|---" + "|---" * len(metrics) + "|",
     ]
     for body in reports:
-        for number, (system, name) in enumerate(NAMES.items()):
+        shown = [each for each in NAMES if each in body["metrics"]]
+        for number, system in enumerate(shown):
             recipe = f"`{body['recipe']}` ({body['family']})" if number == 0 else ""
             values = [f"{body['metrics'][system][metric]:.4f}" for metric in metrics]
-            lines.append(f"| {recipe} | {name} | {' | '.join(values)} |")
+            lines.append(f"| {recipe} | {NAMES[system]} | {' | '.join(values)} |")
     return [*lines, ""]
 
 
@@ -54,7 +56,7 @@ def facts(body: dict[str, Any]) -> str:
     missed = [each["criterion"] for each in body["standing"] if not each["ok"]]
     stands = "every criterion is met" if not missed else f"falls short: {'; '.join(missed)}"
     seeds = ", ".join(str(seed) for seed in body["seeds"])
-    low, high = body["intervals"]["global_minus_local_only"]
+    low, high = body["intervals"][f"{body['served']}_minus_local_only"]
     return (
         f"`{body['recipe']}`: {int(body['metrics']['global']['users'])} users, "
         f"{body['protocol']}; seeds {seeds}; {body['versions']} versions, "

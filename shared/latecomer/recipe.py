@@ -203,6 +203,18 @@ class Social(Section):
     weight: float = Field(0.0, ge=0)
 
 
+class Personal(Section):
+    """What a site trained alone, beside the federation's; see ``latecomer.recommenders.ensemble``.
+
+    Attributes:
+        weights: Parts of the site's own model that it may choose from; with none, it has no own.
+        rounds: How often the site's own model learns what a round's plan says.
+    """
+
+    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    rounds: int = Field(20, ge=1)
+
+
 class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
@@ -235,6 +247,7 @@ class Recipe(Section):
     aggregation: Aggregation = Aggregation()
     compression: Compression = Compression()
     social: Social = Social()
+    personal: Personal = Personal()
     evaluation: Evaluation = Evaluation()
     fleet: Fleet = Fleet()
     demo: Demo = Demo()

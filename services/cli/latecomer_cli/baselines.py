@@ -12,11 +12,11 @@ from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
 from latecomer.interactions.splits import History, Target
 from latecomer.recipe import Recipe
-from latecomer.recommenders import derived
+from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
-from latecomer.recommenders.port import Plan
 from latecomer.recommenders.social import smoothed
-from latecomer.tensors import Array, applied
+from latecomer.tensors import Array
+from latecomer_worker.personal import Personal
 from latecomer_worker.site import Site, Split
 
 #: From what is known of everybody, and how many items there are.
@@ -83,20 +83,16 @@ def _trained(
     recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The shared and the private state that one owner of ``split`` ends with."""
-    model_family = family(recipe.model)
-    layout, model = model_family.layout(items), model_family.initial(items, seed=recipe.seed)
-    trained = model_family.train(
-        {spec.name: model[spec.name] for spec in layout.held},
-        model_family.initial_private(len(split.test)),
+    return ensemble.trained_alone(
+        recipe.model,
         split.train,
-        plan=_repeated(recipe, max(1, rounds)),
+        users=len(split.test),
+        items=items,
+        plan=recipe.training.model_dump(mode="json"),
+        rounds=rounds,
+        seed=recipe.seed,
         rng=np.random.default_rng(seed),
-        should_stop=lambda: False,
     )
-    model = applied(layout, model, trained.delta(layout, model))
-    if (derive := derived.rule(recipe.model)) is not None:
-        model |= derive(model)
-    return model, trained.private
 
 
 def judged(
@@ -106,6 +102,19 @@ def judged(
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
     return _asked(recipe, site, smoothed(score, site.edges, recipe.social.weight))
+
+
+def personalised(
+    recipe: Recipe,
+    site: Site,
+    items: int,
+    model: Mapping[str, Array],
+    private: Mapping[str, Array],
+) -> Result:
+    """The same, mixed with what the site trained alone as far as that helps there."""
+    own = Personal(recipe, site, items)
+    weight = own.weight(model, private)
+    return _asked(recipe, site, own.scorer(model, private, "test", weight=weight))
 
 
 def _asked(
@@ -124,12 +133,6 @@ def _scaled(recipe: Recipe, sites: int) -> Recipe:
         return recipe
     training = recipe.training.model_copy(update={"examples_per_pass": most * sites})
     return recipe.model_copy(update={"training": training})
-
-
-def _repeated(recipe: Recipe, rounds: int) -> Plan:
-    """The plan of a round as one of so many; statistics are counted once in any case."""
-    plan = recipe.training.model_dump(mode="json")
-    return {**plan, "passes": rounds * plan["passes"]} if "passes" in plan else plan
 
 
 def held_out(site: Site, target: Target) -> Ids:

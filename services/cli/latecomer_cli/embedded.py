@@ -118,7 +118,8 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
     def trainer(self, name: str) -> Trainer:
         """The family over a device's site and private state, as it is now."""
         device = self.devices[name]
-        return recommend.trainer(self._recipe, device.site, device.state)
+        items = len(self._catalogue)
+        return recommend.trainer(self._recipe, device.site, device.state, items=items)
 
     def _start_device(self, entry: FleetWorker, folder: Path, *, seed: int) -> None:
         state = WorkerState(folder / f"{entry.name}.sqlite")

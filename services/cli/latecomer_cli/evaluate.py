@@ -29,6 +29,9 @@ from latecomer_worker.site import Site
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")
 
+#: What is served where a recipe has sites mix in a model of their own.
+PERSONALISED = "personalised"
+
 #: Of whom so few interactions are known, a recommender knows little.
 COLD = 10
 
@@ -84,6 +87,11 @@ def _judged(scene: Scene, ended: Ended) -> Run:
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(recipe, sites, items, "test")
     found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
+    if recipe.personal.weights:
+        found[PERSONALISED] = [
+            baselines.personalised(recipe, site, items, ended.model, ended.private[name])
+            for name, site in zip(names, sites, strict=True)
+        ]
     if items <= MAX_CLOSED_FORM_ITEMS and not isinstance(recipe.data, ExampleData):
         for name, score_from in _closed_forms(recipe).items():
             found[name] = baselines.linear(recipe, sites, items, score_from)
@@ -103,29 +111,31 @@ def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
-    gains = {each: _gain(recipe, runs, each) for each in BASELINES}
-    metric = recipe.protocol.metric
+    served = PERSONALISED if PERSONALISED in systems else "global"
+    gains = {each: _gain(recipe, runs, served, each) for each in BASELINES}
+    metric, reach = recipe.protocol.metric, recipe.evaluation.reach
     lows = {name: low for name, (low, _) in gains.items()}
-    found = list(standing.criteria(metric, recipe.evaluation.reach, means, lows))
+    found = list(standing.criteria(metric, reach, means, lows, served=served))
     return {
         "latecomer": __version__,
         "recipe": recipe.federation,
         "family": recipe.model.family,
         "protocol": recipe.protocol.label(),
         "seeds": list(seeds),
+        "served": served,
         "metrics": {system: each[ALL] for system, each in means.items()},
         "variety": {system: _variety(runs, system) for system in systems},
         "cold_start": _cold_start(recipe, runs),
         "intervals": {
-            "global": _interval(runs, metric),
-            **{f"global_minus_{name}": list(each) for name, each in gains.items()},
+            served: _interval(runs, served, metric),
+            **{f"{served}_minus_{name}": list(each) for name, each in gains.items()},
         },
         "regions": {
             region: {system: means[system][region] for system in systems}
             for region in means["global"]
             if region != ALL
         },
-        "worst_region": standing.worst_region(means, metric),
+        "worst_region": standing.worst_region(means[served], metric),
         "bytes_sent": round(float(np.mean([run.ended.bytes_sent for run in runs]))),
         "versions": round(float(np.mean([run.ended.versions for run in runs]))),
         "staleness": status.quantiles(_added([run.ended.staleness for run in runs])),
@@ -191,12 +201,12 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
             yield k
 
 
-def _gain(recipe: Recipe, runs: Sequence[Run], baseline: str) -> tuple[float, float]:
+def _gain(recipe: Recipe, runs: Sequence[Run], served: str, baseline: str) -> tuple[float, float]:
     """The interval of ours minus a baseline's metric, user by user, over all seeds.
 
     A user who is tested under several seeds counts once, with the mean.
     """
-    ours, theirs = (_per_user(recipe, runs, system) for system in ("global", baseline))
+    ours, theirs = (_per_user(recipe, runs, system) for system in (served, baseline))
     interval = paired_bootstrap(ours, theirs, seed=recipe.seed)
     return interval.low, interval.high
 
@@ -217,11 +227,11 @@ def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
     return np.asarray(total[tested] / times[tested])
 
 
-def _interval(runs: Sequence[Run], metric: str) -> list[float] | None:
+def _interval(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:
     """Student's t over seeds; one seed says nothing of the spread."""
     if len(runs) == 1:
         return None
-    interval = student_t(np.array([run.means("global")[ALL][metric] for run in runs]))
+    interval = student_t(np.array([run.means(system)[ALL][metric] for run in runs]))
     return [interval.low, interval.high]
 
 

@@ -14,6 +14,7 @@ from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.tensors import State
+from latecomer_worker.personal import PersonalTrainer
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
@@ -28,8 +29,10 @@ class Suggestion:
     score: float
 
 
-def trainer(recipe: Recipe, site: Site, state: WorkerState) -> Trainer:
-    """A recipe's family over a site."""
+def trainer(recipe: Recipe, site: Site, state: WorkerState, *, items: int) -> Trainer:
+    """A recipe's family over a site, beside the site's own model where the recipe says so."""
+    if recipe.personal.weights:
+        return PersonalTrainer(recipe, site, state, items)
     return Trainer(
         family(recipe.model),
         site,

@@ -12,7 +12,9 @@ OF_CENTRALISED_IN_THE_WORST_REGION = 0.90
 #: A region's mean over fewer customers says more of them than of the system.
 MIN_CUSTOMERS = 30
 
-Means = Mapping[str, Mapping[str, Mapping[str, float]]]
+#: region -> metric -> mean.
+Regions = Mapping[str, Mapping[str, float]]
+Means = Mapping[str, Regions]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Criterion:
 
 
 def criteria(
-    metric: str, reach: Mapping[str, float], means: Means, gains: Mapping[str, float]
+    metric: str,
+    reach: Mapping[str, float],
+    means: Means,
+    gains: Mapping[str, float],
+    *,
+    served: str = "global",
 ) -> Iterator[Criterion]:
     """All of them.
 
@@ -39,8 +46,9 @@ def criteria(
         reach: What is asked of the recipe alone: the least mean of some metrics.
         means: system -> region -> metric -> mean over customers and seeds.
         gains: Baseline -> the lower end of the interval of the difference to it.
+        served: The system that users are served by, and that is judged.
     """
-    ours = means["global"]
+    ours = means[served]
     for name, least in reach.items():
         yield Criterion(name, ours[ALL].get(name, 0.0), least)
     for baseline, low in gains.items():
@@ -56,7 +64,7 @@ def criteria(
                     means[baseline][region][metric],
                 )
                 yield Criterion(name, ours[region][metric], least)
-    worst = worst_region(means, metric)
+    worst = worst_region(ours, metric)
     if worst is not None:
         yield Criterion(
             f"{worst}, the worst region: {metric} beside centralised training",
@@ -65,8 +73,7 @@ def criteria(
         )
 
 
-def worst_region(means: Means, metric: str) -> str | None:
+def worst_region(ours: Regions, metric: str) -> str | None:
     """The region with the lowest mean, among those with enough customers; None without any."""
-    ours = means["global"]
     regions = [name for name in ours if name != ALL and ours[name]["users"] >= MIN_CUSTOMERS]
     return min(sorted(regions), key=lambda region: ours[region][metric], default=None)

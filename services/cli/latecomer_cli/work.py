@@ -161,7 +161,7 @@ class Work:
         own = None if whole else self.entry
         label = self.entry.label if self.entry else None
         site = sites.site(data, own, catalogue, label=label, seed=agreed.seed)
-        return recommend.trainer(agreed, site, state)
+        return recommend.trainer(agreed, site, state, items=len(catalogue))
 
     @contextmanager
     def _state(self) -> Iterator[WorkerState]:

@@ -59,9 +59,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluate(folder: Path, *options: str, reach: float = 0.2) -> int:
+def evaluate(folder: Path, *options: str, reach: float = 0.2, more: str = "") -> int:
     recipe = folder / "recipe.toml"
-    recipe.write_text(RECIPE.replace("{reach}", str(reach)))
+    recipe.write_text(RECIPE.replace("{reach}", str(reach)) + more)
     return app.run(["evaluate", str(recipe), "--seeds", "2", "--format", "json", *options])
 
 
@@ -104,3 +104,18 @@ def test_what_falls_short_ends_with_1_only_where_it_is_required(
     assert json.loads(capsys.readouterr().out)["standing"][0]["ok"] is False
     assert evaluate(folder, "--require", reach=1.01) == ExitCode.JOB_FAILED
     assert "falls short: hr@5" in capsys.readouterr().err
+
+
+def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, more="[personal]\nweights = [0.5]\n") == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    assert body["served"] == "personalised"
+    assert body["metrics"]["personalised"]["users"] == body["metrics"]["global"]["users"] == 80
+    assert body["regions"]["black"]["personalised"]["users"] == 40
+    assert body["intervals"].keys() == {
+        "personalised",
+        "personalised_minus_local_only",
+        "personalised_minus_popularity",
+    }

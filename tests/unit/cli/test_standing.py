@@ -70,5 +70,11 @@ def test_the_worst_region_needs_90_percent_of_centralised_training() -> None:
 
 def test_a_handful_of_customers_is_no_region() -> None:
     few = {**figures()["global"], "south": region(0.01, users=29)}
-    assert worst_region(figures(**{"global": few}), "ndcg@10") == "north"
+    assert worst_region(few, "ndcg@10") == "north"
     assert missed(figures(**{"global": few})) == []
+
+
+def test_who_serves_personalised_models_is_judged_by_them() -> None:
+    means = figures(personalised=figures()["local_only"])
+    found = criteria(METRIC, REACH, means, GAINS, served="personalised")
+    assert [each.value for each in found if each.name == "hr@10"] == [0.2]

@@ -117,7 +117,7 @@ def test_what_is_not_said_has_a_default() -> None:
             (
                 "the store's recipe: traning: unknown key (did you mean 'training'?), allowed: "
                 "aggregation, compression, data, demo, evaluation, federation, fleet, model, "
-                "seed, simulation, social, title, training"
+                "personal, seed, simulation, social, title, training"
             ),
         ),
         (
