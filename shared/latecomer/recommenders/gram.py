@@ -6,12 +6,14 @@ since whenever they have more; in whatever order that arrives, the sum is the sa
 solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data",
 equation 8:
 
-    P = (G + l2 I)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
+    P = (G + D)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
 
-and publishes for every item j the sources i with the largest |B_ij|. A user's score of j is the sum
-of B_ij over his own items i, each weighted by how recent its basket is: (1 + baskets ago)^-decay.
-Counts are whole numbers, exact in float32 up to 2^24 users, so the result equals the centralised
-one bit for bit.
+with D = l2 I, or, for weights that have to do without a random part p of what a user has,
+D = l2 I + p / (1 - p) diag(G) (Steck 2020, "Autoencoders that don't overfit towards the Identity",
+the theorem of the emphasized denoising autoencoder). It publishes for every item j the sources i
+with the largest |B_ij|. A user's score of j is the sum of B_ij over his own items i, each weighted
+by how recent its basket is: (1 + baskets ago)^-decay. Counts are whole numbers, exact in float32 up
+to 2^24 users, so the result equals the centralised one bit for bit.
 
 Numpy only: the aggregator solves. U users, I items, C = I (I + 1) / 2 pairs, K sources per item,
 B users of a batch.
@@ -137,12 +139,12 @@ def solved(
     """The sources of every item and their weights, from the pairs: the module's equation.
 
     Args:
-        settings: Penalty and number of sources are taken from ``model``'s shapes and from here.
+        settings: What the ridge is of; the number of sources is that of ``model``'s shapes.
         model: Its pairs are new.
         between: Called once in a while: solving takes longer than a leader may be silent.
     """
     items, sources = model[SOURCES].shape
-    weights = _ridge(model[PAIRS][:, 0], items, settings.l2)  # (I, I)
+    weights = _ridge(model[PAIRS][:, 0], items, settings)  # (I, I)
     _invert(weights, between)
     weights /= -np.diag(weights)[:, None].copy()  # by symmetry, row j for target j
     np.fill_diagonal(weights, 0.0)
@@ -155,14 +157,16 @@ def solved(
     }
 
 
-def _ridge(pairs: Array, items: int, l2: float) -> npt.NDArray[np.float64]:
-    """(I, I) G + l2 I from the (C,) cells of its upper triangle."""
+def _ridge(pairs: Array, items: int, settings: GramModel) -> npt.NDArray[np.float64]:
+    """(I, I) G + D from the (C,) cells of G's upper triangle."""
     gram = np.zeros((items, items))
     start = 0
     for i in range(items):
         gram[i, i:] = gram[i:, i] = pairs[start : start + items - i]
         start += items - i
-    gram[np.diag_indices(items)] += l2
+    diagonal = np.diag_indices(items)
+    gram[diagonal] *= 1 + settings.dropout / (1 - settings.dropout)
+    gram[diagonal] += settings.l2
     return gram
 
 

@@ -77,12 +77,14 @@ class GramModel(_Settings):
 
     Attributes:
         l2: Ridge penalty of the closed form; larger for sparser data.
+        dropout: Of what a user has, the part that weights must do without; more for popular items.
         sources: Of every item, so many weights are published, the largest.
         decay: Weight of a basket that n newer ones followed: (1 + n)^-decay.
     """
 
     family: Literal["gram"] = "gram"
     l2: float = Field(300.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
     sources: int = Field(400, ge=1)
     decay: float = Field(0.0, ge=0)
 

@@ -80,6 +80,18 @@ def test_the_weights_are_the_published_closed_form() -> None:
     assert weights == pytest.approx(np.array([[0, 1 / 2], [1 / 3, 0]]), abs=1e-7)
 
 
+def test_dropout_adds_to_an_items_penalty_what_is_counted_of_it() -> None:
+    """With half dropped, D = diag(2, 3): P = [[5, -1], [-1, 3]] / 14, B_10 = 1/5, B_01 = 1/3."""
+    weights = solve(GramModel(l2=1.0, dropout=0.5), np.array([[1.0, 1.0], [1.0, 2.0]]))
+    assert weights == pytest.approx(np.array([[0, 1 / 3], [1 / 5, 0]]), abs=1e-7)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_dropout_is_a_part(dropout: float) -> None:
+    with pytest.raises(ValueError, match="dropout"):
+        GramModel(dropout=dropout)
+
+
 def test_more_items_than_one_block_are_inverted_as_well() -> None:
     rng = np.random.default_rng(0)
     has = (rng.random((400, gram.BLOCK + 30)) < 0.05).astype(float)
