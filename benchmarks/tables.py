@@ -15,16 +15,18 @@ REPORTS = readme.ROOT / "runs" / "evaluate"
 
 NAMES = {
     "global": "federated",
-    "personalised": "federated, with each site's own model",
-    "centralised": "same family, data in one place",
+    "personalised": "and each site's own model",
+    "centralised": "data in one place",
     "local_only": "each site alone",
     "popularity": "popularity",
+    "item_knn": "item-kNN",
+    "ease": "EASE",
 }
 
 
 #: What is shown of rankings, and of outcomes.
 RANKINGS = ("hr@10", "ndcg@10")
-OUTCOMES = ("auc", "accuracy", "log_loss")
+OUTCOMES = ("auc", "log_loss")
 
 
 def tables(reports: list[dict[str, Any]]) -> list[str]:
@@ -37,18 +39,21 @@ def tables(reports: list[dict[str, Any]]) -> list[str]:
 
 
 def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
-    """One table, and the empty line after it."""
+    """One table of a row per recipe and a column per system, and the empty line after it."""
+    shown = [each for each in NAMES if any(each in body["metrics"] for body in reports)]
     lines = [
-        f"| recipe | system | {' | '.join(metrics)} |",
-        "|---|---" + "|---" * len(metrics) + "|",
+        f"| {', '.join(metrics)} | {' | '.join(NAMES[system] for system in shown)} |",
+        "|---" * (len(shown) + 1) + "|",
     ]
     for body in reports:
-        shown = [each for each in NAMES if each in body["metrics"]]
-        for number, system in enumerate(shown):
-            recipe = f"`{body['recipe']}` ({body['family']})" if number == 0 else ""
-            values = [f"{body['metrics'][system][metric]:.4f}" for metric in metrics]
-            lines.append(f"| {recipe} | {NAMES[system]} | {' | '.join(values)} |")
+        cells = [cell(body["metrics"].get(system), metrics) for system in shown]
+        lines.append(f"| `{body['recipe']}` ({body['family']}) | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def cell(means: dict[str, float] | None, metrics: tuple[str, ...]) -> str:
+    """One system's metrics, side by side; a dash where the recipe has no such system."""
+    return " / ".join(f"{means[metric]:.4f}" for metric in metrics) if means else "-"
 
 
 def facts(body: dict[str, Any]) -> str:
