@@ -78,7 +78,9 @@ class Field(BaseModel):
         if self.edges:
             return f"{self.edges[place]:g} to {self.edges[place + 1]:g}"
         low, high = self._bounds
-        return f"{low + float(inputs[0]) * (high - low):g}"
+        value = low + float(inputs[0]) * (high - low)
+        # A float32 knows seven digits of the range: what is beyond five is not the value's.
+        return f"{round(value, 5 - math.floor(math.log10(high - low))) + 0.0:g}"
 
     def _places(self, values: Sequence[str]) -> tuple[npt.NDArray[np.int64], Array]:
         """Of every value (N,) which input it sets, and to what."""

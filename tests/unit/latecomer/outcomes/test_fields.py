@@ -61,6 +61,12 @@ def test_inputs_can_be_read_again_but_for_what_is_missing(
     assert FIELDS.described(np.concatenate(parts, axis=1)[0]) == said
 
 
+@pytest.mark.parametrize("value", ["0", "-0.1", "3.5", "8"])
+def test_a_number_is_read_again_as_it_was_written(value: str) -> None:
+    depression = Field(name="depression", low=-4, high=8)
+    assert depression.said(depression.encode([value])[0][0]) == value
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
