@@ -21,6 +21,7 @@ B users of a batch.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -119,8 +120,13 @@ class Gram:
         """Scores from everything in ``history``."""
         del private
         items = len(model[SOURCES])
-        weights = np.zeros((items, items), np.float32)  # (I, I), target by source
-        np.put_along_axis(weights, model[SOURCES].astype(np.int64), model[WEIGHTS], axis=1)
+
+        @cache
+        def weights() -> Array:  # a device without a test never asks for it
+            dense = np.zeros((items, items), np.float32)  # (I, I), target by source
+            np.put_along_axis(dense, model[SOURCES].astype(np.int64), model[WEIGHTS], axis=1)
+            return dense
+
         baskets = Baskets(history, self._settings.decay)
 
         def score(users: Ids) -> Array:
@@ -128,7 +134,7 @@ class Gram:
             lengths = np.diff(np.append(contexts.offsets, len(contexts.items)))
             owned = np.zeros((len(users), items), np.float32)  # (B, I)
             owned[np.repeat(np.arange(len(users)), lengths), contexts.items] = contexts.weights
-            return np.asarray(owned @ weights.T)  # (B, I)
+            return np.asarray(owned @ weights().T)  # (B, I)
 
         return score
 
