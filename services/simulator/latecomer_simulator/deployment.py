@@ -157,13 +157,12 @@ class Deployment:
     def _dispatch(self, *, lost: int | None = None) -> None:
         """Wake who may take part; ``lost`` is the version that a training was lost of."""
         self._in_round -= lost == self._head
+        # Sending takes no slot: what was trained without network goes out once there is one.
+        for device in self._devices:
+            if device.has_backlog:
+                device.hand_in()
         ready = [device for device in self._devices if device.ready(self._head)]
         room = min(len(ready), self._room())
-        if self._trained() >= self._limits.updates:
-            # Nobody trains any more, and what was trained still counts for what it is worth.
-            for device in self._devices:
-                if device.has_backlog:
-                    device.hand_in()
         if room <= 0:
             return
         # All of them in their order, or a draw: either is the same for the same seed.
@@ -173,11 +172,11 @@ class Deployment:
 
     def _room(self) -> int:
         """How many more may take part now: by concurrency, by round, and of the equal work."""
-        awake = sum(device.awake for device in self._devices)
+        training = sum(device.training for device in self._devices)
         most = self._recipe.simulation.concurrency or len(self._devices)
         # A round's cohort is its own: who is late from a former one takes nobody's place in it.
-        busy = self._in_round if self._recipe.aggregation.mode == "sync" else awake
-        left = self._limits.updates - self._trained() - awake
+        busy = self._in_round if self._recipe.aggregation.mode == "sync" else training
+        left = self._limits.updates - self._trained() - training
         return 0 if self._ended else min(most - busy, left)
 
     def _trained(self) -> int:

@@ -6,7 +6,6 @@ happens to the process.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -120,7 +119,7 @@ class Device:
         # The head's number when it last took part; -1 after an absence: who knows what it missed.
         self._seen = -1
         self._base = 0
-        self._resting = self._backlog = self._gone = False
+        self._resting = self._backlog = self._gone = self._trains = False
         self._all = surroundings
         self._profile = profile
         self._seed = seed
@@ -135,18 +134,22 @@ class Device:
 
     @property
     def awake(self) -> bool:
-        """Whether it takes part in a round now."""
+        """Whether it takes part in a round now, or sends what waited."""
         return self._process is not None
 
-    def ready(self, head: int) -> bool:
-        """Whether it is there, idle, and has something to train on or to send."""
-        there = self.link.online and not self.awake and not self._resting
-        return there and (self._backlog or (self._seen < head and not self.trainer.learned_all))
+    @property
+    def training(self) -> bool:
+        """Whether it takes part in a round now."""
+        return self.awake and self._trains
 
     @property
     def has_backlog(self) -> bool:
         """Whether it is there, idle, and has something to send."""
-        return self._backlog and self.link.online and not self.awake and not self._resting
+        return self._backlog and self._idle
+
+    def ready(self, head: int) -> bool:
+        """Whether it is there, idle, and has something to train on."""
+        return self._idle and self._seen < head and not self.trainer.learned_all
 
     @property
     def owes(self) -> bool:
@@ -158,17 +161,25 @@ class Device:
         self._next_window()
 
     def wake(self, head: int) -> None:
-        """Take part in a round, or send what waits; ``head`` is the newest version's number."""
+        """Take part in a round; ``head`` is the newest version's number."""
         self._seen = self._base = head
-        self._process = self._all.timeline.spawn(self.name, partial(self._session, trains=True))
+        self._begin(trains=True)
 
     def hand_in(self) -> None:
         """Send what waits, and nothing else."""
-        self._process = self._all.timeline.spawn(self.name, partial(self._session, trains=False))
+        self._begin(trains=False)
 
     def close(self) -> None:
         """Its file."""
         self.state.close()
+
+    @property
+    def _idle(self) -> bool:
+        return self.link.online and not self.awake and not self._resting
+
+    def _begin(self, *, trains: bool) -> None:
+        self._trains = trains
+        self._process = self._all.timeline.spawn(self.name, self._session)
 
     def _next_window(self) -> None:
         window = next(self._profile.windows, None)
@@ -195,11 +206,11 @@ class Device:
                 self._died()
         self._next_window()
 
-    def _session(self, *, trains: bool) -> None:
+    def _session(self) -> None:
         """One round, or less; the timeline's process."""
         try:
             agent = self._agent or self._booted()
-            if trains:
+            if self._trains:
                 agent.step(0.0)
             else:
                 agent.send()

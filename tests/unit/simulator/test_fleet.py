@@ -105,6 +105,17 @@ def test_who_trains_without_network_hands_in_when_it_is_back() -> None:
     assert late["staleness"] > 0
 
 
+def test_handing_in_takes_no_place_among_those_who_train() -> None:
+    traces = {
+        "w0": Trace(((0.6, 1e4),), 0.01),  # it trains from 1.0 to 101.0, and nobody beside it
+        "w1": Trace(((0.0, 0.5), (9.0, 1e4)), 1.0),
+    }
+    recipe = scene({"concurrency": 1}, updates_per_version=1)
+    outcome = run(recipe, devices=2, updates=2, traces=traces)
+    assert times(outcome, "trained") == pytest.approx([1.0, 101.0], abs=0.01)
+    assert times(outcome, "published") == pytest.approx([9.0, 101.0], abs=0.01)
+
+
 def test_who_stops_without_network_loses_the_round() -> None:
     traces = {
         "w0": Trace(((0.0, 100.0),), 1.0),
