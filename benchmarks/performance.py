@@ -72,10 +72,12 @@ def cold_start_lines(report: Report) -> list[str]:
 
 def stragglers_lines(report: Report) -> list[str]:
     """Every way of aggregating, and the best fedbuff way over each kind of synchronous rounds."""
-    titles = ("mode", "K", "at once", "T, s", "rate", "virtual seconds", "trainings", "refused")
+    columns = ("mode", "k", "concurrency", "wait_s", "rate", "row_floor")
+    titles = ("mode", "K", "at once", "T, s", "rate", "row floor")
+    costs = ("virtual seconds", "trainings", "refused")
     ways = [
         [
-            *(row[name] for name in ("mode", "k", "concurrency", "wait_s", "rate")),
+            *(row[name] for name in columns),
             _spread(row["seconds"]),
             *(row[name] for name in ("trained", "refused")),
         ]
@@ -94,7 +96,7 @@ def stragglers_lines(report: Report) -> list[str]:
         f"{report['updates']} trainings, seeds {', '.join(map(str, report['seeds']))}; 95 % "
         f"intervals over seeds. Runs that reached it, way by way: {reached}."
     )
-    return [*_table(titles, ways), "", *_peers(peers), facts, "", terms]
+    return [*_table((*titles, *costs), ways), "", *_peers(peers), facts, "", terms]
 
 
 def _peers(peers: dict[str, Report]) -> list[str]:

@@ -110,7 +110,10 @@ def gathered(answers: Sequence[Mapping[str, Any]]) -> list[Peer]:
 
 def chosen(peers: Sequence[Peer]) -> dict[str, Peer]:
     """Of each name the first: its settings were chosen with other seeds than are measured."""
-    return {peer.name: peer for peer in reversed(peers)}
+    first: dict[str, Peer] = {}
+    for peer in peers:
+        first.setdefault(peer.name, peer)
+    return first
 
 
 def _run(line: Mapping[str, Any]) -> Run:

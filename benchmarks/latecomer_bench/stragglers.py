@@ -42,6 +42,7 @@ from latecomer_bench import peers
 from latecomer_bench.clients import Job
 from latecomer_bench.fold import machine
 from latecomer_bench.runs import Run, interval, mean_s, reached, speedup
+from latecomer_bench.ways import BARRIER_S, DEFAULT, SWEEP, Way
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site
 
@@ -57,51 +58,6 @@ DEVICES = Simulation(
 
 #: Trainings between two evaluations, whatever the mode: time to target is that exact.
 EVALUATED_EVERY = 20
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of aggregating.
-
-    Attributes:
-        k: Updates per version.
-        concurrency: Devices that train at once; in a synchronous round, its cohort.
-        wait_s: T of the recipe.
-        rate: The server's learning rate is that of the recipe, times this.
-    """
-
-    mode: fleet.Mode
-    k: int
-    concurrency: int
-    wait_s: float = 300.0
-    rate: float = 1.0
-
-
-#: As long as a recipe may wait: a barrier for nearly everybody.
-BARRIER_S = 300.0
-
-DEFAULT = (
-    Way("fedbuff", 5, 20, rate=6.0),
-    Way("fedbuff", 10, 20, rate=6.0),
-    Way("fedasync", 1, 20, rate=3.0),
-    Way("sync", 20, 20, rate=6.0),
-    Way("sync", 15, 20, rate=6.0),
-    Way("sync", 20, 20, wait_s=60.0, rate=6.0),
-    Way("sync", 20, 20, wait_s=30.0, rate=6.0),
-)
-SWEEP = (
-    Way("fedbuff", 3, 20, rate=4.0),
-    Way("fedbuff", 5, 20, rate=2.0),
-    Way("fedbuff", 5, 20, rate=4.0),
-    Way("fedbuff", 5, 40, rate=4.0),
-    Way("fedbuff", 10, 40, rate=6.0),
-    Way("fedasync", 1, 40, rate=2.0),
-    Way("sync", 15, 20, rate=4.0),
-    Way("sync", 20, 20, wait_s=30.0, rate=4.0),
-    Way("sync", 20, 20, wait_s=15.0, rate=4.0),
-    Way("sync", 40, 40, wait_s=15.0, rate=6.0),
-    Way("sync", 30, 40, rate=6.0),
-)
 
 
 @dataclass(frozen=True)
@@ -202,6 +158,7 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
             "mode": way.mode,
             "updates_per_version": way.k,
             "max_wait_s": way.wait_s,
+            "row_floor": way.row_floor,
             # How much is too late is staleness weighting's to say; only the barrier refuses.
             "max_staleness": 1000,
             "optimizer": rule.model_copy(update={"learning_rate": rule.learning_rate * way.rate}),

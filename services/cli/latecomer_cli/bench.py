@@ -248,7 +248,7 @@ def stragglers(
 
 
 def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
-    columns = ("mode", "k", "concurrency", "wait_s", "rate", "seconds", "speedup")
+    columns = ("mode", "k", "concurrency", "wait_s", "rate", "row_floor", "seconds", "speedup")
     more = ("reached", "trained", "staleness", "refused")
     output.table(
         f"Virtual seconds to NDCG {report['target']}, {report['devices']} devices, "
