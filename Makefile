@@ -74,11 +74,16 @@ performance-servers: $(VENV)/.installed ## the same on the servers of LATECOMER_
 	$(BIN)/latecomer bench cold-start --format json > runs/performance/cold-start.json
 	$(MAKE) performance
 
-peers: benchmarks/peers/.installed ## what `latecomer bench` is compared with, in environments of their own
+peers: benchmarks/peers/.installed benchmarks/peers/stragglers/.installed ## what `latecomer bench` is compared with, in environments of their own
 
 benchmarks/peers/.installed: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv benchmarks/peers/.venv
 	benchmarks/peers/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+benchmarks/peers/stragglers/.installed: benchmarks/peers/stragglers/requirements.txt
+	$(PYTHON) -m venv benchmarks/peers/stragglers/.venv
+	benchmarks/peers/stragglers/.venv/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps -r $<
 	@touch $@
 
 up: ## the long-running deployment

@@ -72,10 +72,12 @@ def cold_start_lines(report: Report) -> list[str]:
 
 def stragglers_lines(report: Report) -> list[str]:
     """Every way of aggregating, and the best fedbuff way over each kind of synchronous rounds."""
-    titles = ("mode", "K", "at once", "T, s", "rate", "virtual seconds", "trainings", "refused")
+    columns = ("mode", "k", "concurrency", "wait_s", "rate", "row_floor")
+    titles = ("mode", "K", "at once", "T, s", "rate", "row floor")
+    costs = ("virtual seconds", "trainings", "refused")
     ways = [
         [
-            *(row[name] for name in ("mode", "k", "concurrency", "wait_s", "rate")),
+            *(row[name] for name in columns),
             _spread(row["seconds"]),
             *(row[name] for name in ("trained", "refused")),
         ]
@@ -87,13 +89,33 @@ def stragglers_lines(report: Report) -> list[str]:
         f"{_spread(report['speedup_over_selected'])}; over the best of all, T = "
         f"{report['baseline']['wait_s']:.0f} s, {_spread(report['speedup'])}."
     )
-    reached = ", ".join(row["reached"] for row in report["rows"])
+    peers = report["peers"]
+    reached = ", ".join(row["reached"] for row in (*report["rows"], *peers.values()))
     terms = (
         f"To validation NDCG {report['target']}, {report['devices']} devices, at most "
         f"{report['updates']} trainings, seeds {', '.join(map(str, report['seeds']))}; 95 % "
         f"intervals over seeds. Runs that reached it, way by way: {reached}."
     )
-    return [*_table(titles, ways), "", facts, "", terms]
+    return [*_table((*titles, *costs), ways), "", *_peers(peers), facts, "", terms]
+
+
+def _peers(peers: dict[str, Report]) -> list[str]:
+    """A table of those that were there; without any, nothing."""
+    if not peers:
+        return []
+    titles = ("peer", "settings", "virtual seconds", "times ours", "trainings", "refused")
+    rows = [
+        [
+            f"{name}, {peer['version']}",
+            ", ".join(f"{key} {_cell(value)}" for key, value in peer["settings"].items()),
+            _spread(peer["seconds"]),
+            _spread(peer["speedup"]),
+            peer["trained"],
+            peer["refused"],
+        ]
+        for name, peer in peers.items()
+    ]
+    return [*_table(titles, rows), ""]
 
 
 def codec_lines(report: Report) -> list[str]:

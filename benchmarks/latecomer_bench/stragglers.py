@@ -23,10 +23,10 @@ so for its first three quarters, which is what FedBuff is compared with in its p
 over seeds.
 """
 
-import math
+import itertools
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,11 +35,14 @@ import numpy as np
 import structlog
 import torch
 
-from latecomer.evaluation.intervals import student_t
 from latecomer.fleet import Simulation
 from latecomer.recipe import Recipe
 from latecomer.recommenders.port import Agreed
+from latecomer_bench import peers
+from latecomer_bench.clients import Job
 from latecomer_bench.fold import machine
+from latecomer_bench.runs import Run, interval, mean_s, reached, speedup
+from latecomer_bench.ways import BARRIER_S, DEFAULT, SWEEP, Way
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site
 
@@ -55,51 +58,6 @@ DEVICES = Simulation(
 
 #: Trainings between two evaluations, whatever the mode: time to target is that exact.
 EVALUATED_EVERY = 20
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of aggregating.
-
-    Attributes:
-        k: Updates per version.
-        concurrency: Devices that train at once; in a synchronous round, its cohort.
-        wait_s: T of the recipe.
-        rate: The server's learning rate is that of the recipe, times this.
-    """
-
-    mode: fleet.Mode
-    k: int
-    concurrency: int
-    wait_s: float = 300.0
-    rate: float = 1.0
-
-
-#: As long as a recipe may wait: a barrier for nearly everybody.
-BARRIER_S = 300.0
-
-DEFAULT = (
-    Way("fedbuff", 5, 20, rate=6.0),
-    Way("fedbuff", 10, 20, rate=6.0),
-    Way("fedasync", 1, 20, rate=3.0),
-    Way("sync", 20, 20, rate=6.0),
-    Way("sync", 15, 20, rate=6.0),
-    Way("sync", 20, 20, wait_s=60.0, rate=6.0),
-    Way("sync", 20, 20, wait_s=30.0, rate=6.0),
-)
-SWEEP = (
-    Way("fedbuff", 3, 20, rate=4.0),
-    Way("fedbuff", 5, 20, rate=2.0),
-    Way("fedbuff", 5, 20, rate=4.0),
-    Way("fedbuff", 5, 40, rate=4.0),
-    Way("fedbuff", 10, 40, rate=6.0),
-    Way("fedasync", 1, 40, rate=2.0),
-    Way("sync", 15, 20, rate=4.0),
-    Way("sync", 20, 20, wait_s=30.0, rate=4.0),
-    Way("sync", 20, 20, wait_s=15.0, rate=4.0),
-    Way("sync", 40, 40, wait_s=15.0, rate=6.0),
-    Way("sync", 30, 40, rate=6.0),
-)
 
 
 @dataclass(frozen=True)
@@ -119,17 +77,6 @@ class Terms:
     updates: int
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one way came to with one seed."""
-
-    seconds: float
-    reached: bool
-    trained: int
-    staleness: float
-    refused: int
-
-
 def measure(
     scene: Scene,
     seeds: Iterable[int],
@@ -142,16 +89,23 @@ def measure(
     seeds = list(seeds)
     ways = (*DEFAULT, *SWEEP) if sweep else DEFAULT
     jobs = [(way, seed) for way in ways for seed in seeds]
+    steps = itertools.count(1)
+    total = len(jobs) + peers.processes(len(seeds))
+
+    def finished() -> None:
+        progress(next(steps), total)
+
     found: dict[tuple[Way, int], Run] = {}
     # Forked, a child of a process that used torch or threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
         waiting = {pool.submit(run, scene, way, seed, terms): (way, seed) for way, seed in jobs}
-        for done, future in enumerate(as_completed(waiting), start=1):
+        for future in as_completed(waiting):
             found[waiting[future]] = future.result()
-            progress(done, len(jobs))
+            finished()
     by_way = {way: [found[way, seed] for seed in seeds] for way in ways}
-    return report(by_way, terms) | {
+    others = peers.measure([_job(scene, seed, terms, sweep=sweep) for seed in seeds], finished)
+    return report(by_way, terms, others) | {
         "devices": len(scene.sites),
         "seeds": seeds,
         "machine": machine() | {"clock": "virtual"},
@@ -173,13 +127,26 @@ def run(scene: Scene, way: Way, seed: int, terms: Terms) -> Run:
     )
     folded = sum(outcome.staleness.values())
     behind = sum(tau * count for tau, count in outcome.staleness.items())
-    reached = outcome.reached_s is not None
     return Run(
         seconds=outcome.virtual_s if outcome.reached_s is None else outcome.reached_s,
-        reached=reached,
+        reached=outcome.reached_s is not None,
         trained=outcome.trained,
         staleness=behind / folded if folded else 0.0,
         refused=sum(outcome.refused.values()),
+    )
+
+
+def _job(scene: Scene, seed: int, terms: Terms, *, sweep: bool) -> Job:
+    """One seed's world for a peer: the devices are those of ``adapted``."""
+    return Job(
+        recipe=scene.recipe.model_copy(update={"simulation": DEVICES}),
+        sites=scene.sites,
+        items=len(scene.catalogue),
+        seed=seed,
+        target=terms.target,
+        updates=terms.updates,
+        evaluated_every=EVALUATED_EVERY,
+        sweep=sweep,
     )
 
 
@@ -191,6 +158,7 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
             "mode": way.mode,
             "updates_per_version": way.k,
             "max_wait_s": way.wait_s,
+            "row_floor": way.row_floor,
             # How much is too late is staleness weighting's to say; only the barrier refuses.
             "max_staleness": 1000,
             "optimizer": rule.model_copy(update={"learning_rate": rule.learning_rate * way.rate}),
@@ -200,8 +168,10 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
     return recipe.model_copy(update={"aggregation": aggregation, "simulation": simulation})
 
 
-def report(by_way: Mapping[Way, list[Run]], terms: Terms) -> dict[str, Any]:
-    """Times of all ways, and how many times as long the best synchronous one needs."""
+def report(
+    by_way: Mapping[Way, list[Run]], terms: Terms, others: Sequence[peers.Peer] = ()
+) -> dict[str, Any]:
+    """Times of all ways and peers, and how many times as long as the best fedbuff way they need."""
     fedbuff = best(by_way, lambda way: way.mode == "fedbuff")
     fedasync = best(by_way, lambda way: way.mode == "fedasync")
     sync = best(by_way, lambda way: way.mode == "sync")
@@ -211,17 +181,20 @@ def report(by_way: Mapping[Way, list[Run]], terms: Terms) -> dict[str, Any]:
     return {
         "target": terms.target,
         "updates": terms.updates,
-        "async_s": round(_mean_s(by_way[fedbuff]), 1),
-        "sync_s": round(_mean_s(by_way[sync]), 1),
-        "speedup": _speedup(by_way[fedbuff], by_way[sync]),
-        "speedup_over_selected": _speedup(by_way[fedbuff], by_way[selected]),
-        "speedup_over_barrier": _speedup(by_way[fedbuff], by_way[barrier]),
-        "fedasync_speedup": _speedup(by_way[fedasync], by_way[sync]),
+        "async_s": round(mean_s(by_way[fedbuff]), 1),
+        "sync_s": round(mean_s(by_way[sync]), 1),
+        "speedup": speedup(by_way[fedbuff], by_way[sync]),
+        "speedup_over_selected": speedup(by_way[fedbuff], by_way[selected]),
+        "speedup_over_barrier": speedup(by_way[fedbuff], by_way[barrier]),
+        "fedasync_speedup": speedup(by_way[fedasync], by_way[sync]),
         "async": asdict(fedbuff),
         "baseline": asdict(sync),
         "over_selection": asdict(selected),
         "barrier": asdict(barrier),
-        "peers": {},
+        "peers": {
+            name: peer.as_dict(by_way[fedbuff]) for name, peer in peers.chosen(others).items()
+        },
+        "peer_rows": [{"peer": peer.name} | peer.as_dict(by_way[fedbuff]) for peer in others],
         "rows": [_row(way, runs, by_way[sync]) for way, runs in by_way.items()],
     }
 
@@ -229,37 +202,16 @@ def report(by_way: Mapping[Way, list[Run]], terms: Terms) -> dict[str, Any]:
 def best(by_way: Mapping[Way, list[Run]], wanted: Callable[[Way], bool]) -> Way:
     """The way that reaches the target most often, and of several the one that takes least time."""
     ways = filter(wanted, by_way)
-    return min(ways, key=lambda way: (-_reached(by_way[way]), _mean_s(by_way[way])))
+    return min(ways, key=lambda way: (-reached(by_way[way]), mean_s(by_way[way])))
 
 
 def _row(way: Way, runs: list[Run], sync: list[Run]) -> dict[str, Any]:
     return {
         **asdict(way),
-        "seconds": _interval([run.seconds for run in runs]),
-        "reached": f"{_reached(runs)}/{len(runs)}",
+        "seconds": interval([run.seconds for run in runs]),
+        "reached": f"{reached(runs)}/{len(runs)}",
         "trained": round(float(np.mean([run.trained for run in runs])), 1),
         "staleness": round(float(np.mean([run.staleness for run in runs])), 2),
         "refused": round(float(np.mean([run.refused for run in runs])), 1),
-        "speedup": _speedup(runs, sync),
+        "speedup": speedup(runs, sync),
     }
-
-
-def _speedup(runs: list[Run], sync: list[Run]) -> dict[str, float]:
-    """Paired by seed: what makes a fleet slow for both cancels out."""
-    pairs = zip(runs, sync, strict=True)
-    return _interval([slow.seconds / quick.seconds for quick, slow in pairs])
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    if len(values) == 1:
-        return {"mean": round(values[0], 2), "low": math.nan, "high": math.nan}
-    found = student_t(np.array(values))
-    return {name: round(each, 2) for name, each in asdict(found).items()}
-
-
-def _mean_s(runs: list[Run]) -> float:
-    return float(np.mean([run.seconds for run in runs]))
-
-
-def _reached(runs: list[Run]) -> int:
-    return sum(run.reached for run in runs)

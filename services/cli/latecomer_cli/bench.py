@@ -248,7 +248,7 @@ def stragglers(
 
 
 def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
-    columns = ("mode", "k", "concurrency", "wait_s", "rate", "seconds", "speedup")
+    columns = ("mode", "k", "concurrency", "wait_s", "rate", "row_floor", "seconds", "speedup")
     more = ("reached", "trained", "staleness", "refused")
     output.table(
         f"Virtual seconds to NDCG {report['target']}, {report['devices']} devices, "
@@ -262,6 +262,24 @@ def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
         f"{_spread(report['speedup_over_selected'])}, over a barrier "
         f"{_spread(report['speedup_over_barrier'])}"
     )
+    _show_peers(output, report["peer_rows"])
+
+
+def _show_peers(output: Output, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        output.say("peers: none here; make peers")
+        return
+    columns = ("peer", "version", "settings", "seconds", "speedup", "reached", "trained", "refused")
+    output.table(
+        "Peers; speedup is how many times as long as the best fedbuff way they need",
+        columns,
+        [[_spread(row[name]) for name in columns] for row in map(_told, rows)],
+    )
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    settings = ", ".join(f"{name} {value:g}" for name, value in row["settings"].items())
+    return row | {"settings": settings}
 
 
 @app.command()

@@ -58,8 +58,12 @@ def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
 def test_ways_of_aggregating_are_told_with_their_intervals() -> None:
     spread = {"mean": 3.5, "low": 2.5, "high": 4.5}
     row = {"mode": "sync", "k": 15, "concurrency": 20, "wait_s": 30.0, "rate": 6.0}
+    row |= {"row_floor": 15}
+    peer = row | {"seconds": spread, "speedup": spread, "trained": 60.0, "refused": 0.0}
+    peer |= {"version": "9.9", "settings": {"k": 3, "rate": 0.5}, "reached": "5/5"}
     lines = performance.stragglers_lines(
         {
+            "peers": {"flgo-fedbuff": peer},
             "rows": [row | {"seconds": spread, "trained": 80.0, "refused": 9.0, "reached": "4/5"}],
             "speedup": spread,
             "speedup_over_selected": spread,
@@ -71,9 +75,11 @@ def test_ways_of_aggregating_are_told_with_their_intervals() -> None:
             "seeds": [1, 2],
         }
     )
-    assert "| sync | 15 | 20 | 30 | 6 | 3.5 [2.5, 4.5] | 80 | 9 |" in lines
+    assert "| sync | 15 | 20 | 30 | 6 | 15 | 3.5 [2.5, 4.5] | 80 | 9 |" in lines
     assert "T = 30 s, 3.5 [2.5, 4.5]" in lines[-3]
-    assert lines[-1].endswith("way by way: 4/5.")
+    shown = "k 3, rate 0.5 | 3.5 [2.5, 4.5] | 3.5 [2.5, 4.5] | 60 | 0 |"
+    assert f"| flgo-fedbuff, 9.9 | {shown}" in lines
+    assert lines[-1].endswith("way by way: 4/5, 5/5.")
 
 
 def test_devices_say_how_busy_the_machine_was() -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from latecomer.fleet import Simulation
 from latecomer_bench import stragglers as bench
-from latecomer_bench.stragglers import Run, Scene, Terms, Way
+from latecomer_bench.runs import Run
+from latecomer_bench.stragglers import Scene, Terms
+from latecomer_bench.ways import Way
 from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site
 
 TERMS = Terms(target=0.2, updates=60)

@@ -1,0 +1,73 @@
+"""The ways of aggregating that `latecomer bench stragglers` compares, and which were tried."""
+
+from dataclasses import dataclass
+
+from latecomer_simulator import fleet
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of aggregating.
+
+    Attributes:
+        k: Updates per version.
+        concurrency: Devices that train at once; in a synchronous round, its cohort.
+        wait_s: T of the recipe.
+        rate: The server's learning rate is that of the recipe, times this.
+        row_floor: As in a recipe: at least so many updates share a row's mean. With K, it is the
+            mean over all K, as FLGo and Flower take it; with 1, over who touched the row.
+    """
+
+    mode: fleet.Mode
+    k: int
+    concurrency: int
+    wait_s: float = 300.0
+    rate: float = 1.0
+    row_floor: int = 1
+
+
+#: As long as a recipe may wait: a barrier for nearly everybody.
+BARRIER_S = 300.0
+
+#: Of each kind of rounds, the rate that took the least time on average over seeds 11 and 12, of 6,
+#: 12 and 24 times the recipe's; of several the lowest. The best fedbuff ways and peers were then
+#: compared with seeds 13 to 15 as well. What took longer is in the sweep.
+DEFAULT = (
+    Way("fedbuff", 3, 20, rate=12.0, row_floor=3),
+    Way("fedbuff", 3, 20, rate=6.0),
+    Way("fedbuff", 5, 20, rate=6.0),
+    Way("fedbuff", 10, 20, rate=24.0),
+    Way("fedasync", 1, 20, rate=6.0),
+    Way("sync", 20, 20, rate=24.0),
+    Way("sync", 15, 20, rate=24.0),
+    Way("sync", 20, 20, wait_s=60.0, rate=12.0),
+    Way("sync", 20, 20, wait_s=30.0, rate=12.0),
+)
+SWEEP = (
+    Way("fedbuff", 3, 20, rate=4.0),
+    Way("fedbuff", 3, 20, rate=12.0),
+    Way("fedbuff", 3, 20, rate=24.0),
+    Way("fedbuff", 5, 20, rate=2.0),
+    Way("fedbuff", 5, 20, rate=4.0),
+    Way("fedbuff", 5, 20, rate=12.0),
+    Way("fedbuff", 5, 40, rate=4.0),
+    Way("fedbuff", 5, 20, rate=12.0, row_floor=5),
+    Way("fedbuff", 10, 20, rate=6.0),
+    Way("fedbuff", 10, 20, rate=12.0),
+    Way("fedbuff", 10, 20, rate=24.0, row_floor=10),
+    Way("fedbuff", 10, 40, rate=6.0),
+    *(Way("fedasync", 1, 20, rate=rate) for rate in (3.0, 12.0)),
+    Way("fedasync", 1, 40, rate=2.0),
+    *(Way("sync", 20, 20, rate=rate) for rate in (6.0, 12.0)),
+    *(Way("sync", 15, 20, rate=rate) for rate in (4.0, 6.0, 12.0)),
+    *(Way("sync", 20, 20, rate=rate, row_floor=20) for rate in (12.0, 24.0)),
+    *(Way("sync", 15, 20, rate=rate, row_floor=15) for rate in (12.0, 24.0)),
+    *(Way("sync", 20, 20, wait_s=30.0, rate=rate, row_floor=20) for rate in (12.0, 24.0)),
+    Way("sync", 20, 20, wait_s=60.0, rate=12.0, row_floor=20),
+    *(Way("sync", 20, 20, wait_s=60.0, rate=rate) for rate in (6.0, 24.0)),
+    Way("sync", 20, 20, wait_s=45.0, rate=12.0),
+    *(Way("sync", 20, 20, wait_s=30.0, rate=rate) for rate in (4.0, 6.0, 24.0)),
+    *(Way("sync", 20, 20, wait_s=15.0, rate=rate) for rate in (4.0, 12.0)),
+    Way("sync", 40, 40, wait_s=15.0, rate=6.0),
+    Way("sync", 30, 40, rate=6.0),
+)
