@@ -1,26 +1,45 @@
 """A process of an ordeal, which any thread may start, kill and ask how it ended."""
 
 import multiprocessing
+import os
+import sys
 import threading
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from typing import Any
+from unittest.mock import patch
 
-#: Processes are forked from one that has imported everything: a start takes milliseconds.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["ordeal_services"])
+#: What every process of an ordeal needs.
+IMPORTED = "ordeal_services"
 
 #: multiprocessing asks after every child whenever it starts one, and reads an exit code from a
 #: pipe, once: a thread that reads it at the same time finds the pipe empty and calls it 255.
 _asking = threading.Lock()
 
 
+@cache
+def _context() -> ForkServerContext:
+    """Processes are forked from one that has imported everything: a start takes milliseconds.
+
+    Python does not tell that one where modules are (it takes ``sys_path`` and drops it), and what
+    it does not find it does without.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([IMPORTED])
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+    return context
+
+
 class Child:
     """Started at once; ends with its parent."""
 
     def __init__(self, main: Callable[..., None], *arguments: Any) -> None:
-        self._process = _context.Process(target=main, args=arguments, daemon=True)
         with _asking:
+            self._process = _context().Process(target=main, args=arguments, daemon=True)
             self._process.start()
 
     @property
