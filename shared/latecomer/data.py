@@ -1,10 +1,10 @@
 """A recipe's section on data: interactions of users with items, or examples with outcomes."""
 
-from typing import Literal
+from typing import Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from latecomer.datasets.registry import DATASETS
+from latecomer.datasets.registry import DATASETS, EXAMPLE_SETS
 from latecomer.fleet import Section
 from latecomer.interactions.schema import Columns
 from latecomer.outcomes import fields as examples
@@ -45,26 +45,51 @@ class Data(Section):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name != COLUMNS and name not in DATASETS:
-            raise ValueError(f"must be {COLUMNS} or one of {', '.join(DATASETS)}")
+            raise ValueError(
+                f"must be {COLUMNS} or one of {', '.join((*DATASETS, EXAMPLES, *EXAMPLE_SETS))}"
+            )
         return name
 
 
 class ExampleData(Section):
-    """A data owner's own file of examples: one per row, with fields and what came of it.
+    """Examples, one per row, with fields and what came of it.
 
     Attributes:
-        format: ``examples`` says that it is one.
+        format: ``examples`` for a data owner's own file, or the name of a published data set, of
+            which only the fields have to be said.
         outcome: What is to be predicted.
         fields: What it is predicted from, with the values that each may have.
         columns: Whose an example is.
     """
 
-    format: Literal["examples"]
+    format: str
     source: str
     delimiter: str = Field(",", min_length=1, max_length=1)
     outcome: Outcome
     fields: tuple[examples.Field, ...] = Field(min_length=1)
     columns: Owners = Owners()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_of_a_data_set(cls, body: object) -> object:
+        known = EXAMPLE_SETS.get(str(body.get("format"))) if isinstance(body, dict) else None
+        if known is None or not isinstance(body, dict):
+            return body
+        owners = {"user": known.user, "region": known.region, "group": known.group}
+        outcome = {"column": known.outcome, "positive": ["1"], "negative": ["0"]}
+        told = {"source": f"data/{known.folder}", "outcome": outcome, "columns": owners}
+        return {**told, **body}
+
+    @model_validator(mode="after")
+    def _has_its_columns(self) -> Self:
+        known = EXAMPLE_SETS.get(self.format)
+        named = [self.outcome.column, *self.columns.named(), *(each.name for each in self.fields)]
+        unknown = [] if known is None else [each for each in named if each not in known.columns]
+        if known is not None and unknown:
+            raise ValueError(
+                f"{self.format} has no {', '.join(unknown)}; it has {', '.join(known.columns)}"
+            )
+        return self
 
     @property
     def agreed(self) -> examples.Fields:
@@ -80,7 +105,7 @@ class ExampleData(Section):
 def kind_of_data(body: object) -> str:
     """Which of both a table is; what was validated before is asked itself."""
     format_ = body.get("format") if isinstance(body, dict) else getattr(body, "format", None)
-    return EXAMPLES if format_ == EXAMPLES else "interactions"
+    return EXAMPLES if format_ in (EXAMPLES, *EXAMPLE_SETS) else "interactions"
 
 
 def field_widths(data: object) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from latecomer.data import COLUMNS, Data, ExampleData
+from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import registry
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, select
@@ -45,7 +45,7 @@ def published_history(name: str) -> tuple[History, int] | None:
 
 def is_own_file(recipe: Recipe) -> bool:
     """Whether a recipe reads a file that its owner wrote, not a data set as published."""
-    return isinstance(recipe.data, ExampleData) or recipe.data.format == COLUMNS
+    return recipe.data.format in (COLUMNS, EXAMPLES)
 
 
 def read_catalogue(
@@ -81,7 +81,7 @@ def read_data(
     read: tuple[Interactions | Cohort, Report]
     if isinstance(data, ExampleData):
         assert isinstance(catalogue, Fields), "examples are read by the fields agreed on"
-        read = data.reader.load(_located(data.source, folder, source), catalogue)
+        read = _examples(data, folder, catalogue, source)
     else:
         assert isinstance(catalogue, Catalogue), "interactions refer to a catalogue"
         read = _interactions(data, folder, catalogue, source)
@@ -133,11 +133,21 @@ def _interactions(
     )
 
 
-def published(data: Data, folder: Path, source: Path | None = None) -> Path:
+def _examples(
+    data: ExampleData, folder: Path, agreed: Fields, source: Path | None
+) -> tuple[Cohort, Report]:
+    if data.format == EXAMPLES:
+        return data.reader.load(_located(data.source, folder, source), agreed)
+    place = published(data, folder, source)
+    return data.reader.from_table(registry.read_examples(data.format, place), place, agreed)
+
+
+def published(data: Data | ExampleData, folder: Path, source: Path | None = None) -> Path:
     """The folder of a data set: ``source``, else under ``LATECOMER_DATA``, else by the recipe."""
     shared = os.environ.get(DATA_VARIABLE)
-    if source is None and shared and (Path(shared) / data.format).is_dir():
-        return Path(shared) / data.format
+    name = registry.folder(data.format)
+    if source is None and shared and (Path(shared) / name).is_dir():
+        return Path(shared) / name
     return source or folder / data.source
 
 

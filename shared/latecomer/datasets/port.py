@@ -40,3 +40,27 @@ class Dataset:
     dates_are_shifted: bool = False
     edges: Callable[[Path], Edges] | None = None
     negatives: Callable[[Path, Catalogue], Mapping[str, Sequence[int]]] | None = None
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """A published data set of examples, each with what came of it: 1 or 0.
+
+    Attributes:
+        origin: Where a person downloads it.
+        folder: Where its files lie, which may be those of a data set of interactions as well.
+        files: What has to lie there; each may be gzipped.
+        columns: Of ``table``: what a recipe's fields may name, and those below.
+        outcome, user, region, group: The columns that say what came of an example and whose it is.
+        table: Folder -> one row per example, by column.
+    """
+
+    origin: str
+    folder: str
+    files: tuple[str, ...]
+    columns: tuple[str, ...]
+    outcome: str
+    user: str
+    region: str
+    group: str
+    table: Callable[[Path], Table]

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from latecomer.datasets import (
+    campaigns,
     complete_journey,
     files,
     filmtrust,
@@ -13,10 +14,11 @@ from latecomer.datasets import (
     taobao,
     yelp,
 )
-from latecomer.datasets.port import Dataset
+from latecomer.datasets.port import Dataset, ExampleSet
 from latecomer.errors import BadConfiguration, BadData
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.sources import from_table
+from latecomer.interactions.tables import Table
 
 DATASETS: dict[str, Dataset] = {
     "complete-journey": complete_journey.COMPLETE_JOURNEY,
@@ -28,6 +30,8 @@ DATASETS: dict[str, Dataset] = {
     "taobao-ehcf": taobao.TAOBAO,
     "yelp-hin": yelp.YELP,
 }
+
+EXAMPLE_SETS: dict[str, ExampleSet] = {"complete-journey-campaigns": campaigns.CAMPAIGNS}
 
 
 def dataset(name: str) -> Dataset:
@@ -41,6 +45,11 @@ def dataset(name: str) -> Dataset:
             f"data.format is {name!r}; it must be columns or one of {', '.join(DATASETS)}"
         )
     return DATASETS[name]
+
+
+def folder(name: str) -> str:
+    """What the folder of this format's files is called."""
+    return EXAMPLE_SETS[name].folder if name in EXAMPLE_SETS else name
 
 
 def related(name: str) -> bool:
@@ -60,7 +69,7 @@ def read_catalogue(name: str, folder: Path) -> Catalogue:
         BadData: A file is missing, the message says which and where it is published; or it cannot
             be read.
     """
-    _check_files(name, folder)
+    _check_files(name, dataset(name), folder)
     return dataset(name).catalogue(folder)
 
 
@@ -72,8 +81,8 @@ def load(
     Raises:
         BadData: A file is missing or cannot be read, or no row is usable.
     """
-    _check_files(name, folder)
     chosen = dataset(name)
+    _check_files(name, chosen, folder)
     interactions, report = from_table(
         chosen.table(folder),
         folder,
@@ -90,8 +99,24 @@ def load(
     return interactions, report
 
 
-def _check_files(name: str, folder: Path) -> None:
-    chosen = dataset(name)
+def read_examples(name: str, folder: Path) -> Table:
+    """The examples of a data set that lies in ``folder``, by column.
+
+    Raises:
+        BadData: A file is missing, cannot be read, or does not go with the others.
+    """
+    chosen = EXAMPLE_SETS[name]
+    _check_files(name, chosen, folder)
+    try:
+        return chosen.table(folder)
+    except (KeyError, ValueError) as error:
+        raise BadData(
+            f"the files in {folder} are not those of {name}: {error!r}",
+            hint=f"download them again, all from {chosen.origin}",
+        ) from error
+
+
+def _check_files(name: str, chosen: Dataset | ExampleSet, folder: Path) -> None:
     absent = [each for each in chosen.files if files.find(folder, each) is None]
     if absent:
         raise BadData(

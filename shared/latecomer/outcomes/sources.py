@@ -56,9 +56,9 @@ class Owners(BaseModel):
     region: str | None = None
     group: str | None = None
 
-    def mapped(self) -> dict[str, str]:
-        """Meaning -> column, of those that are mapped."""
-        return {meaning: name for meaning, name in self if name is not None}
+    def named(self) -> list[str]:
+        """The columns that there are."""
+        return [name for _, name in self if name is not None]
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,27 @@ class ExampleSource:
     delimiter: str = ","
 
     def load(self, path: Path, agreed: Fields) -> tuple[Cohort, Report]:
-        """Its examples, as inputs of the fields that were ``agreed`` on.
+        """Its examples, as inputs of the fields that were ``agreed`` on; see ``from_table``.
+
+        Raises:
+            BadData: The file cannot be read, lacks a column, or has no usable row.
+            BadConfiguration: Parquet without the ``data`` extra.
+        """
+        wanted = [each.name for each in agreed.fields]
+        wanted += [self.outcome.column, *self.owners.named()]
+        columns = dict(zip(wanted, wanted, strict=True))
+        return self.from_table(tables.read(path, columns, delimiter=self.delimiter), path, agreed)
+
+    def from_table(self, table: Table, path: Path, agreed: Fields) -> tuple[Cohort, Report]:
+        """The same of a table by column, that was read from ``path``.
 
         A row without an outcome is dropped and counted as ``missing_outcome``, with another outcome
         than the declared ones as ``unknown_outcome``. A value that is not among a field's declared
         ones counts as missing there, under the field's name; the row is kept.
 
         Raises:
-            BadData: The file cannot be read, lacks a column, or has no usable row.
-            BadConfiguration: Parquet without the ``data`` extra.
+            BadData: It has no usable row.
         """
-        wanted = {f"field.{each.name}": each.name for each in agreed.fields}
-        wanted |= {"outcome": self.outcome.column, **self.owners.mapped()}
-        table = tables.read(path, wanted, delimiter=self.delimiter)
         report = Report(path.name, read=len(table.lines))
         labels = np.array(list(self._labels(table, report)), np.int64)
         usable = labels >= 0
@@ -90,12 +98,12 @@ class ExampleSource:
             raise BadData(f"{path} has no usable example: {report.summary()}")
         inputs = [_encoded(each, table, usable, report) for each in agreed.fields]
         report.kept = int(usable.sum())
-        cohort = _cohort(table, Examples(np.concatenate(inputs, axis=1), labels[usable]), usable)
-        return cohort, report
+        examples = Examples(np.concatenate(inputs, axis=1), labels[usable])
+        return self._cohort(table, examples, usable), report
 
     def _labels(self, table: Table, report: Report) -> list[int]:
         labels = []
-        for line, value in zip(table.lines, _texts(table.values["outcome"]), strict=True):
+        for line, value in zip(table.lines, _texts(table.values[self.outcome.column]), strict=True):
             label = None if value in MISSING else self.outcome.label(value)
             if label is None:
                 why = "missing_outcome" if value in MISSING else "unknown_outcome"
@@ -103,14 +111,23 @@ class ExampleSource:
             labels.append(-1 if label is None else label)
         return labels
 
+    def _cohort(self, table: Table, examples: Examples, usable: npt.NDArray[np.bool_]) -> Cohort:
+        rows = np.flatnonzero(usable).tolist()
+
+        def column(name: str | None) -> tuple[str, ...] | None:
+            texts = None if name is None else _texts(table.values[name])
+            return None if texts is None else tuple(texts[row] for row in rows)
+
+        users = column(self.owners.user) or tuple(f"row-{row + 1}" for row in rows)
+        regions = column(self.owners.region) or ("",) * len(rows)
+        return Cohort(users, regions, column(self.owners.group) or users, examples)
+
 
 def _encoded(
     field: Field, table: Table, usable: npt.NDArray[np.bool_], report: Report
 ) -> npt.NDArray[np.float32]:
     values = [
-        each
-        for each, kept in zip(_texts(table.values[f"field.{field.name}"]), usable, strict=True)
-        if kept
+        each for each, kept in zip(_texts(table.values[field.name]), usable, strict=True) if kept
     ]
     inputs, unknown = field.encode(values)
     lines = np.array(table.lines)[usable]
@@ -118,17 +135,6 @@ def _encoded(
         if values[row] not in MISSING:
             report.blank(field.name, int(lines[row]), values[row])
     return inputs
-
-
-def _cohort(table: Table, examples: Examples, usable: npt.NDArray[np.bool_]) -> Cohort:
-    rows = np.flatnonzero(usable).tolist()
-
-    def column(meaning: str) -> tuple[str, ...] | None:
-        texts = _texts(table.values[meaning]) if meaning in table.values else None
-        return None if texts is None else tuple(texts[row] for row in rows)
-
-    users = column("user") or tuple(f"row-{row + 1}" for row in rows)
-    return Cohort(users, column("region") or ("",) * len(rows), column("group") or users, examples)
 
 
 def _texts(values: Sequence[object]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from latecomer.data import COLUMNS, Data
+from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
 from latecomer.recipe import AdamW, Recipe, Sgd, load_recipe, round_of
@@ -273,6 +273,31 @@ def test_an_unknown_format_is_refused_with_those_there_are() -> None:
     said = problem(changed(("data", "format"), "ml-2m"))
     assert "data.format: Value error, must be columns or one of" in said
     assert "ml-100k, ml-1m" in said
+
+
+def campaigns(field: str) -> dict[str, Any]:
+    """A recipe of published examples that are known by one field."""
+    return {
+        "federation": "ads",
+        "data": {
+            "format": "complete-journey-campaigns",
+            "fields": [{"name": field, "values": ["Type A"]}],
+        },
+        "model": {"family": "mlp"},
+        "training": {},
+    }
+
+
+def test_of_published_examples_only_the_fields_have_to_be_said() -> None:
+    found = recipe(campaigns("type")).data
+    assert isinstance(found, ExampleData)
+    assert (found.source, found.outcome.column) == ("data/complete-journey", "redeemed")
+    assert found.columns.group == "household"
+
+
+def test_a_field_that_published_examples_do_not_have_is_named_with_those_they_have() -> None:
+    said = problem(campaigns("kind"))
+    assert "complete-journey-campaigns has no kind; it has exposure, household" in said
 
 
 def test_given_candidates_need_a_format_that_gives_them() -> None:

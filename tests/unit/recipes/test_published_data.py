@@ -40,6 +40,15 @@ def test_the_real_data_set_has_the_published_counts_and_every_site_has_users(nam
     assert found == interactions
 
 
+def test_the_real_campaigns_are_as_many_as_published_and_every_site_has_some() -> None:
+    recipe = load_recipe(RECIPES / "complete-journey-campaigns.toml")
+    if not (Path(WHERE) / "complete-journey").is_dir() or not WHERE:
+        pytest.skip(f"{sites.DATA_VARIABLE} names no folder with complete-journey in it")
+    received = [len(site.users) for site in demo.read(recipe, RECIPES).sites.values()]
+    assert sum(received) == 6_589
+    assert min(received) > 400
+
+
 def test_a_recipe_finds_its_data_set_under_the_variable_before_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
