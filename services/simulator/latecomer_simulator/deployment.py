@@ -73,6 +73,8 @@ class Deployment:
         self._store = self._open_store()
         self._exits = ExitStack()
         self._head, self._in_round, self._last_s = 0, 0, 0.0
+        self._trained = 0
+        self._training: set[Device] = set()
         self._reached_s: float | None = None
         self._ended = False
         self._open: set[str] = set()
@@ -155,32 +157,30 @@ class Deployment:
             coordinator.step(STEP_S)
 
     def _dispatch(self, *, lost: int | None = None) -> None:
-        """Wake who may take part; ``lost`` is the version that a training was lost of."""
+        """Wake who may take part; ``lost`` is the version that a training was lost of.
+
+        It is called whenever anything happens to any of thousands of devices.
+        """
         self._in_round -= lost == self._head
-        # Sending takes no slot: what was trained without network goes out once there is one.
-        for device in self._devices:
-            if device.has_backlog:
-                device.hand_in()
-        ready = [device for device in self._devices if device.ready(self._head)]
-        room = min(len(ready), self._room())
+        room = self._room()
         if room <= 0:
             return
+        ready = [device for device in self._devices if device.ready(self._head)]
         # All of them in their order, or a draw: either is the same for the same seed.
-        for device in ready if room == len(ready) else self._rng.sample(ready, room):
+        for device in ready if room >= len(ready) else self._rng.sample(ready, room):
             self._in_round += 1
+            self._training.add(device)
             device.wake(self._head)
 
     def _room(self) -> int:
         """How many more may take part now: by concurrency, by round, and of the equal work."""
-        training = sum(device.training for device in self._devices)
+        self._training = {device for device in self._training if device.training}
         most = self._recipe.simulation.concurrency or len(self._devices)
         # A round's cohort is its own: who is late from a former one takes nobody's place in it.
-        busy = self._in_round if self._recipe.aggregation.mode == "sync" else training
-        left = self._limits.updates - self._trained() - training
+        sync = self._recipe.aggregation.mode == "sync"
+        busy = self._in_round if sync else len(self._training)
+        left = self._limits.updates - self._trained - len(self._training)
         return 0 if self._ended else min(most - busy, left)
-
-    def _trained(self) -> int:
-        return sum(device.trained for device in self._devices)
 
     def _finished(self) -> bool:
         """All work is done and settled, or the model is good enough."""
@@ -188,7 +188,7 @@ class Deployment:
             return True
         return (
             not self._open
-            and self._trained() >= self._limits.updates
+            and self._trained >= self._limits.updates
             and not any(device.awake or device.owes for device in self._devices)
         )
 
@@ -199,6 +199,7 @@ class Deployment:
     def _seen(self, event: Event) -> None:
         if event["event"] == "published":
             self._open.add(event["update_id"])
+        self._trained += event["event"] == "trained"
         self._observe(event)
 
     def _refused(self, refusal: Refusal) -> None:
@@ -256,7 +257,7 @@ class Deployment:
             quality=self._quality,
             staleness=Counter(fold.staleness for fold in folds),
             refused=self._refusals,
-            trained=self._trained(),
+            trained=self._trained,
             bytes_up=sum(device.link.bytes_up for device in self._devices),
             bytes_down=sum(device.link.bytes_down for device in self._devices),
             virtual_s=self._last_s,

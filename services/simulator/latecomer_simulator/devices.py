@@ -107,7 +107,6 @@ class Device:
     Attributes:
         name: The worker's name.
         link: Its network.
-        trained: Trainings that it finished.
     """
 
     def __init__(
@@ -115,7 +114,6 @@ class Device:
     ) -> None:
         self.name, self.site = name, site
         self.link = Link(name, profile, surroundings.timeline, surroundings.record)
-        self.trained = 0
         # The head's number when it last took part; -1 after an absence: who knows what it missed.
         self._seen = -1
         self._base = 0
@@ -142,11 +140,6 @@ class Device:
         """Whether it takes part in a round now."""
         return self.awake and self._trains
 
-    @property
-    def has_backlog(self) -> bool:
-        """Whether it is there, idle, and has something to send."""
-        return self._backlog and self._idle
-
     def ready(self, head: int) -> bool:
         """Whether it is there, idle, and has something to train on."""
         return self._idle and self._seen < head and not self.trainer.learned_all
@@ -164,10 +157,6 @@ class Device:
         """Take part in a round; ``head`` is the newest version's number."""
         self._seen = self._base = head
         self._begin(trains=True)
-
-    def hand_in(self) -> None:
-        """Send what waits, and nothing else."""
-        self._begin(trains=False)
 
     def close(self) -> None:
         """Its file."""
@@ -194,7 +183,7 @@ class Device:
     def _came(self) -> None:
         self.link.online, self._seen = True, -1
         self._all.record.add("online", self.name)
-        self._all.changed()
+        self._there_again()
 
     def _left(self) -> None:
         self.link.online = False
@@ -231,11 +220,18 @@ class Device:
         self._agent = self._broker = None
         self.trainer = self._new_trainer()
         self._process, self._resting = None, True
+        self._backlog = self.state.outgoing() > 0
         self._all.timeline.after(self._all.recipe.simulation.restart_s, self._back)
-        self._all.changed(lost=self._base)
+        self._all.changed(lost=self._base if self._trains else None)
 
     def _back(self) -> None:
         self._resting, self._seen = False, -1
+        self._there_again()
+
+    def _there_again(self) -> None:
+        """What waits is sent at once and takes nobody's place among those who train."""
+        if self._backlog and self._idle:
+            self._begin(trains=False)
         self._all.changed()
 
     def _booted(self) -> Agent:
@@ -262,7 +258,6 @@ class Device:
         )
 
     def _note(self, event: str, **facts: int) -> None:
-        self.trained += event == "trained"
         self._all.record.add(event, self.name, version=self._base, **facts)
 
     def _train_for(self, *, examples: int) -> None:
