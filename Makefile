@@ -83,6 +83,7 @@ benchmarks/peers/.installed: benchmarks/peers/requirements.txt
 
 benchmarks/peers/stragglers/.installed: benchmarks/peers/stragglers/requirements.txt
 	$(PYTHON) -m venv benchmarks/peers/stragglers/.venv
+	benchmarks/peers/stragglers/.venv/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) "$$(grep ^torch== $<)"
 	benchmarks/peers/stragglers/.venv/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps -r $<
 	@touch $@
 

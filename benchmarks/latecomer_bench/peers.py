@@ -20,6 +20,7 @@ import numpy as np
 from latecomer.errors import LatecomerError
 from latecomer_bench.clients import Job
 from latecomer_bench.runs import Run, interval, reached, speedup
+from latecomer_bench.ways import AT_ONCE
 
 PEERS = Path(__file__).parents[1] / "peers"
 SCRIPTS = ("flgo_stragglers.py", "flower_stragglers.py")
@@ -40,12 +41,14 @@ class Peer:
     """One peer with the settings that were chosen for it, over all seeds.
 
     Attributes:
+        at_once: Devices that train at once.
         settings: In the peer's own terms.
         runs: One per seed, in their order.
     """
 
     name: str
     version: str
+    at_once: int
     settings: Mapping[str, Any]
     runs: tuple[Run, ...]
 
@@ -57,6 +60,7 @@ class Peer:
         )
         return {
             "version": self.version,
+            "at_once": self.at_once,
             "settings": dict(self.settings),
             "seconds": interval([run.seconds for run in self.runs]),
             "reached": f"{reached(self.runs)}/{len(self.runs)}",
@@ -101,6 +105,7 @@ def gathered(answers: Sequence[Mapping[str, Any]]) -> list[Peer]:
         Peer(
             name=line["peer"],
             version=first["version"],
+            at_once=line["at_once"],
             settings=line["settings"],
             runs=tuple(_run(answer["runs"][place]) for answer in answers),
         )
@@ -109,10 +114,14 @@ def gathered(answers: Sequence[Mapping[str, Any]]) -> list[Peer]:
 
 
 def chosen(peers: Sequence[Peer]) -> dict[str, Peer]:
-    """Of each name the first: its settings were chosen with other seeds than are measured."""
+    """Of each name the first: its settings were chosen with other seeds than are measured.
+
+    With more devices at once than are compared first, the name says with how many.
+    """
     first: dict[str, Peer] = {}
     for peer in peers:
-        first.setdefault(peer.name, peer)
+        more = f", {peer.at_once} at once" if peer.at_once != AT_ONCE else ""
+        first.setdefault(peer.name + more, peer)
     return first
 
 

@@ -42,7 +42,7 @@ from latecomer_bench import peers
 from latecomer_bench.clients import Job
 from latecomer_bench.fold import machine
 from latecomer_bench.runs import Run, interval, mean_s, reached, speedup
-from latecomer_bench.ways import BARRIER_S, DEFAULT, SWEEP, Way
+from latecomer_bench.ways import AT_ONCE, BARRIER_S, DEFAULT, SWEEP, Way
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site
 
@@ -171,13 +171,18 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
 def report(
     by_way: Mapping[Way, list[Run]], terms: Terms, others: Sequence[peers.Peer] = ()
 ) -> dict[str, Any]:
-    """Times of all ways and peers, and how many times as long as the best fedbuff way they need."""
-    fedbuff = best(by_way, lambda way: way.mode == "fedbuff")
-    fedasync = best(by_way, lambda way: way.mode == "fedasync")
-    sync = best(by_way, lambda way: way.mode == "sync")
-    patient = {way: runs for way, runs in by_way.items() if way.wait_s == BARRIER_S}
+    """Times of all ways and peers, and how many times as long as the best fedbuff way they need.
+
+    Everything is compared with what trains as many devices at once.
+    """
+    few = {way: runs for way, runs in by_way.items() if way.concurrency == AT_ONCE}
+    fedbuff = best(few, lambda way: way.mode == "fedbuff")
+    fedasync = best(few, lambda way: way.mode == "fedasync")
+    sync = best(few, lambda way: way.mode == "sync")
+    patient = {way: runs for way, runs in few.items() if way.wait_s == BARRIER_S}
     barrier = best(patient, lambda way: way.mode == "sync" and way.k == way.concurrency)
     selected = best(patient, lambda way: way.mode == "sync" and way.k < way.concurrency)
+    ours, baseline = _by_at_once(by_way, "fedbuff"), _by_at_once(by_way, "sync")
     return {
         "target": terms.target,
         "updates": terms.updates,
@@ -192,17 +197,26 @@ def report(
         "over_selection": asdict(selected),
         "barrier": asdict(barrier),
         "peers": {
-            name: peer.as_dict(by_way[fedbuff]) for name, peer in peers.chosen(others).items()
+            name: peer.as_dict(ours[peer.at_once]) for name, peer in peers.chosen(others).items()
         },
-        "peer_rows": [{"peer": peer.name} | peer.as_dict(by_way[fedbuff]) for peer in others],
-        "rows": [_row(way, runs, by_way[sync]) for way, runs in by_way.items()],
+        "peer_rows": [{"peer": peer.name} | peer.as_dict(ours[peer.at_once]) for peer in others],
+        "rows": [_row(way, runs, baseline[way.concurrency]) for way, runs in by_way.items()],
     }
 
 
-def best(by_way: Mapping[Way, list[Run]], wanted: Callable[[Way], bool]) -> Way:
+def best(by_way: Mapping[Way, list[Run]], wanted: Callable[[Way], bool] = lambda _way: True) -> Way:
     """The way that reaches the target most often, and of several the one that takes least time."""
     ways = filter(wanted, by_way)
     return min(ways, key=lambda way: (-reached(by_way[way]), mean_s(by_way[way])))
+
+
+def _by_at_once(by_way: Mapping[Way, list[Run]], mode: fleet.Mode) -> dict[int, list[Run]]:
+    """The best way of this mode for each number of devices that train at once."""
+    found: dict[int, dict[Way, list[Run]]] = {}
+    for way, runs in by_way.items():
+        if way.mode == mode:
+            found.setdefault(way.concurrency, {})[way] = runs
+    return {number: some[best(some)] for number, some in found.items()}
 
 
 def _row(way: Way, runs: list[Run], sync: list[Run]) -> dict[str, Any]:

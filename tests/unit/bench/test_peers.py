@@ -31,8 +31,11 @@ def make_job(**simulation: Any) -> Job:
     return Job(recipe, SITES, len(ITEM_CATALOGUE), 3, target=2.0, updates=8, evaluated_every=1)
 
 
-def printed(run: dict[str, Any], name: str = "flgo-fedbuff", rate: float = 1.0) -> dict[str, Any]:
-    return {"version": "9.9", "runs": [{"peer": name, "settings": {"rate": rate}} | run]}
+def printed(
+    run: dict[str, Any], name: str = "flgo-fedbuff", rate: float = 1.0, at_once: int = 20
+) -> dict[str, Any]:
+    line = {"peer": name, "at_once": at_once, "settings": {"rate": rate}}
+    return {"version": "9.9", "runs": [line | run]}
 
 
 def test_a_client_does_the_same_here_as_in_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +106,10 @@ def test_of_a_sweep_the_setting_chosen_beforehand_counts_not_the_quickest_here()
         *peers.gathered([printed(SECOND, rate=2.0)]),
         *peers.gathered([printed(SECOND, "flgo-fedasync", rate=4.0)]),
         *peers.gathered([printed(FIRST, rate=3.0)]),
+        *peers.gathered([printed(FIRST, rate=5.0, at_once=40)]),
     ]
     rates = {name: peer.settings["rate"] for name, peer in peers.chosen(found).items()}
-    assert rates == {"flgo-fedbuff": 2.0, "flgo-fedasync": 4.0}
+    assert rates == {"flgo-fedbuff": 2.0, "flgo-fedasync": 4.0, "flgo-fedbuff, 40 at once": 5.0}
 
 
 def test_without_their_environment_there_are_no_peers(
@@ -130,7 +134,8 @@ def test_a_script_is_given_the_job_and_its_last_line_is_read(pretend: Path) -> N
         "import json, pickle, sys\n"
         "job = pickle.load(sys.stdin.buffer)\n"
         "print('chatter')\n"
-        f"run = {FIRST!r} | {{'peer': 'p', 'settings': {{}}, 'seconds': float(job.seed)}}\n"
+        f"run = {FIRST!r} | {{'peer': 'p', 'at_once': 4, 'settings': {{}}}}\n"
+        "run['seconds'] = float(job.seed)\n"
         "print(json.dumps({'version': '1', 'runs': [run]}))\n",
         encoding="utf-8",
     )

@@ -6,6 +6,7 @@ import pytest
 
 from latecomer.fleet import Simulation
 from latecomer_bench import stragglers as bench
+from latecomer_bench.peers import Peer
 from latecomer_bench.runs import Run
 from latecomer_bench.stragglers import Scene, Terms
 from latecomer_bench.ways import Way
@@ -39,6 +40,18 @@ def test_the_best_of_each_mode_is_compared_and_ratios_are_paired() -> None:
     assert found["speedup_over_barrier"]["mean"] == pytest.approx(6.75)
     assert found["speedup_over_selected"]["mean"] == pytest.approx(4.5)
     assert found["rows"][0]["reached"] == "2/2"
+
+
+def test_a_peer_is_compared_with_what_trains_as_many_devices_at_once() -> None:
+    wide = Way("fedbuff", 5, 40)
+    ways = {BUFFERED: [took(10.0)], wide: [took(5.0)], Way("fedasync", 1, 20): [took(9.0)]}
+    ways |= {BARRIER: [took(90.0)], SELECTED: [took(60.0)], Way("sync", 40, 40): [took(50.0)]}
+    others = [Peer("p", "1", at_once, {}, (took(20.0),)) for at_once in (20, 40)]
+    found = bench.report(ways, TERMS, others)
+    assert found["async_s"] == 10.0
+    assert found["peers"]["p"]["speedup"]["mean"] == 2.0
+    assert found["peers"]["p, 40 at once"]["speedup"]["mean"] == 4.0
+    assert [row["speedup"]["mean"] for row in found["rows"] if row["concurrency"] == 40] == [10, 1]
 
 
 def test_a_way_that_reaches_the_target_more_often_is_better_than_one_that_gives_up_early() -> None:
