@@ -65,8 +65,8 @@ class Settings:
 
 
 #: Eight settings were tried of FedBuff at twenty and at forty devices at once, with seeds 11 to 15,
-#: and six of FedAsync, with seeds 11 and 12; these took the least time on average, of equal ones the
-#: lowest rate: 140 s, 98 s and 1,496 s. An alpha above 1 is outside of FedAsync's paper, and FLGo
+#: and six of FedAsync, with seeds 11 and 12. These took the least time on average: 140 s, 98 s and
+#: 1,496 s; of equal ones the lowest rate. An alpha above 1 is outside of FedAsync's paper, and FLGo
 #: takes it; 0.9 took 1,659 s.
 CHOSEN = (
     Settings("fedbuff", 3, 20, 12.0),

@@ -60,8 +60,8 @@ class Settings:
 
 
 #: Eight settings were tried of deadlines at twenty and at forty devices at once, with seeds 11 to
-#: 15, and five of a barrier at twenty, with seeds 11 and 12; these took the least time on average: 1,969 s, 180 s
-#: and 99 s.
+#: 15, and five of a barrier at twenty, with seeds 11 and 12. These took the least time on average:
+#: 1,969 s, 180 s and 99 s.
 CHOSEN = (
     Settings(20, BARRIER_S, 18.0),
     Settings(20, 60.0, 18.0),
