@@ -8,6 +8,8 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
+# And these with --full-ranking.
+FULL_RANKING ?=
 
 .PHONY: help demo test check unit integration quality chaos proof compose figures tables performance performance-servers peers up down status install install-dev clean
 .DEFAULT_GOAL := help
@@ -55,6 +57,9 @@ tables: $(VENV)/.installed ## measure the README's recommenders; data sets are f
 	for recipe in $(RECIPES); do \
 	  $(BIN)/latecomer evaluate recipes/$$recipe.toml --seeds 3 --format json > runs/evaluate/$$recipe.json \
 	    || exit 1; done
+	for recipe in $(FULL_RANKING); do \
+	  $(BIN)/latecomer evaluate recipes/$$recipe.toml --full-ranking --seeds 3 --format json \
+	    > runs/evaluate/$$recipe-full.json || exit 1; done
 	$(BIN)/python benchmarks/tables.py
 
 performance: $(VENV)/.installed ## measure how cost grows; writes docs/performance.md (minutes)

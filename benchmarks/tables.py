@@ -47,8 +47,13 @@ def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
     ]
     for body in reports:
         cells = [cell(body["metrics"].get(system), metrics) for system in shown]
-        lines.append(f"| `{body['recipe']}` ({body['family']}) | {' | '.join(cells)} |")
+        lines.append(f"| {label(body)} ({body['family']}) | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def label(body: dict[str, Any]) -> str:
+    """A recipe, and whether it was ranked otherwise than it says itself."""
+    return f"`{body['recipe']}`" + (", full ranking" if body["full_ranking"] else "")
 
 
 def cell(means: dict[str, float] | None, metrics: tuple[str, ...]) -> str:
@@ -63,7 +68,7 @@ def facts(body: dict[str, Any]) -> str:
     seeds = ", ".join(str(seed) for seed in body["seeds"])
     low, high = body["intervals"][f"{body['served']}_minus_local_only"]
     return (
-        f"`{body['recipe']}`: {int(body['metrics']['global']['users'])} users, "
+        f"{label(body)}: {int(body['metrics']['global']['users'])} users, "
         f"{body['protocol']}; seeds {seeds}; {body['versions']} versions, "
         f"staleness p95 {body['staleness']['p95']}; "
         f"{body['bytes_sent'] / 1e6:.1f} MB sent by all workers together; "

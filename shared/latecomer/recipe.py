@@ -224,12 +224,14 @@ class Evaluation(Section):
         train_on_validation: ``latecomer evaluate`` trains on validation items as well, as published
             evaluations do: for settings that were chosen before.
         reach: What ``latecomer evaluate --require`` asks of a metric's mean, as a fraction.
+        full_reach: The same with ``--full-ranking``.
     """
 
     k: int = Field(10, ge=1, le=1000)
     candidates: Literal["full", "sampled-99", "given"] = "full"
     train_on_validation: bool = False
     reach: Mapping[str, float] = Field(default_factory=dict)
+    full_reach: Mapping[str, float] = Field(default_factory=dict)
 
 
 class Recipe(Section):
@@ -293,6 +295,12 @@ class Recipe(Section):
                 f"and data.format is {self.data.format!r}"
             )
         return self
+
+    def ranked_in_full(self) -> "Recipe":
+        """The same, but held-out items compete with the whole catalogue."""
+        own = self.evaluation
+        update = {"candidates": "full", "reach": own.full_reach}
+        return self.model_copy(update={"evaluation": own.model_copy(update=update)})
 
     @property
     def protocol(self) -> EvaluationProtocol:

@@ -88,6 +88,10 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the data, if it is not beside the recipe.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs, with seeds 1 to this.")] = 3,
+    full_ranking: Annotated[
+        bool,
+        typer.Option("--full-ranking", help="Rank all items, whatever candidates the recipe has."),
+    ] = False,
     require: Annotated[
         bool, typer.Option("--require", help="End with 1 where the recipe falls short.")
     ] = False,
@@ -100,8 +104,11 @@ def evaluate(
     output = Output(format_)
     _settings(log_level="error")
     chosen = load_recipe(recipe)
+    if full_ranking:
+        chosen = chosen.ranked_in_full()
     scene = demo.read(chosen, recipe.parent, data=data)
     body = evaluation.evaluate(scene, output, seeds=range(1, seeds + 1))
+    body |= {"full_ranking": full_ranking}
     output.result(body)
     evaluation.show(output, body, chosen.protocol.reported)
     short = [each["criterion"] for each in body["standing"] if not each["ok"]]

@@ -28,6 +28,7 @@ updates_per_version = 2
 max_wait_s = 0.5
 [evaluation]
 k = 5
+candidates = "{candidates}"
 [evaluation.reach]
 "hr@5" = {reach}
 [demo]
@@ -59,9 +60,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluate(folder: Path, *options: str, reach: float = 0.2, more: str = "") -> int:
+def evaluate(
+    folder: Path, *options: str, reach: float = 0.2, more: str = "", candidates: str = "full"
+) -> int:
     recipe = folder / "recipe.toml"
-    recipe.write_text(RECIPE.replace("{reach}", str(reach)) + more)
+    body = RECIPE.replace("{reach}", str(reach)).replace("{candidates}", candidates)
+    recipe.write_text(body + more)
     return app.run(["evaluate", str(recipe), "--seeds", "2", "--format", "json", *options])
 
 
@@ -104,6 +108,17 @@ def test_what_falls_short_ends_with_1_only_where_it_is_required(
     assert json.loads(capsys.readouterr().out)["standing"][0]["ok"] is False
     assert evaluate(folder, "--require", reach=1.01) == ExitCode.JOB_FAILED
     assert "falls short: hr@5" in capsys.readouterr().err
+
+
+def test_ranked_in_full_a_recipe_has_to_reach_its_bars_for_that(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = "[evaluation.full_reach]\n'ndcg@5' = 0.01\n"
+    assert evaluate(folder, "--full-ranking", more=bar, candidates="sampled-99") == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    assert body["full_ranking"]
+    assert body["protocol"] == "full ranking, leave-one-out, k=5"
+    assert (body["standing"][0]["criterion"], body["standing"][0]["least"]) == ("ndcg@5", 0.01)
 
 
 def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
