@@ -120,7 +120,7 @@ def test_who_has_added_all_that_it_has_is_not_asked_again() -> None:
     body = scene(updates_per_version=1).model_dump() | {"model": {"family": "gram"}}
     recipe = Recipe.model_validate({key: body[key] for key in body if key != "training"})
     slow = {f"w{number}": Trace(((0.0, 1e4),), 1.0 if number else 0.1) for number in range(4)}
-    outcome = run(recipe, updates=4, traces=slow)
+    outcome = run(recipe, updates=8, traces=slow)
     assert len(times(outcome, "fetched")) == len(times(outcome, "folded")) == 4
 
 
