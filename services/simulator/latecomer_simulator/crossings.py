@@ -139,14 +139,15 @@ class Crossings:
             self._most_held = deliveries
             self.note(Held, deliveries=deliveries)
 
-    def _acquired(self, lease: Lease | None, *_: object) -> None:
+    def _acquired(self, _asked_s: float, lease: Lease | None, *_: object) -> None:
         if lease is not None:
             self.note(Led, fence=lease.fence)
 
-    def _committed(self, _result: None, commit: Commit) -> None:
-        self.note(Committed, fence=commit.lease.fence, manifest=commit.manifest.to_bytes())
+    def _committed(self, asked_s: float, _result: None, commit: Commit) -> None:
+        manifest = commit.manifest.to_bytes()
+        self.note(Committed, fence=commit.lease.fence, manifest=manifest, asked_s=asked_s)
 
-    def _refused(self, new: bool, _lease: Lease, refusal: Refusal) -> None:  # noqa: FBT001
+    def _refused(self, _asked_s: float, new: bool, _lease: Lease, refusal: Refusal) -> None:  # noqa: FBT001
         if new:
             self.note(Refused, update_id=refusal.update_id, reason=str(refusal.reason))
 
@@ -176,9 +177,10 @@ class _Watched:
 
         def crossed(*arguments: Any, **options: Any) -> Any:
             with self._crossings.crossing(self._calls[name] or name):
+                asked_s = self._crossings.clock.monotonic_s()
                 result = call(*arguments, **options)
                 if name in self._notes:
-                    self._notes[name](result, *arguments)
+                    self._notes[name](asked_s, result, *arguments)
             return result
 
         return crossed

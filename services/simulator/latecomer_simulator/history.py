@@ -63,10 +63,15 @@ class Led(Event):
 
 @dataclass(frozen=True, slots=True)
 class Committed(Event):
-    """A version became visible, by this fence."""
+    """A version became visible, by this fence.
+
+    ``asked_s`` is when the store was asked: it did it then or later, though a process that was
+    frozen in between hears of it after others went on.
+    """
 
     fence: int
     manifest: bytes
+    asked_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,16 +96,24 @@ def weights_follow_staleness(evidence: Evidence) -> list[str]:
 
 
 def zombies_never_move_the_head(evidence: Evidence) -> list[str]:
-    """5. Once a higher fence was given out, nothing is committed under a lower one."""
-    wrong, highest = [], 0
+    """5. Once a higher fence was given out, nothing is committed under a lower one.
+
+    Who asked before that did nothing wrong, however late he heard the answer.
+    """
+    wrong: list[str] = []
+    given: list[Led] = []
     for event in evidence.history.events:
         match event:
-            case Led(fence=fence):
-                highest = max(highest, fence)
+            case Led():
+                given.append(event)
             case Faulted(fault="store flushed"):
-                highest = 0
-            case Committed(process=process, fence=fence) if fence < highest:
-                wrong.append(f"{process} committed under fence {fence} after {highest} was taken")
+                given = []
+            case Committed(process=process, fence=fence, asked_s=asked_s):
+                highest = max((led.fence for led in given if led.at_s <= asked_s), default=0)
+                if fence < highest:
+                    wrong.append(
+                        f"{process} committed under fence {fence} after {highest} was taken"
+                    )
     return wrong
 
 

@@ -162,7 +162,7 @@ def test_a_version_is_committed_once_the_reply_was_given(watched: Watched) -> No
     assert watched.scene.number() == 0
     published = publish_version(watched, lease)
     assert watched.events(Committed) == [
-        Committed(START_S, "p", lease.fence, published.manifest.to_bytes())
+        Committed(START_S, "p", lease.fence, published.manifest.to_bytes(), START_S)
     ]
     assert published.version == Version(7, 1)
 

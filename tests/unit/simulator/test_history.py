@@ -34,7 +34,7 @@ EVENTS: list[Event] = [
     Acknowledged(3.5, "w1", "w1:boot:1"),
     Dropped(4.0, "w1", "w1:boot:0"),
     Led(5.0, "aggregator-a", 7),
-    Committed(6.0, "aggregator-a", 7, EVERY_BYTE[::-1]),
+    Committed(6.0, "aggregator-a", 7, EVERY_BYTE[::-1], 5.5),
     Refused(7.0, "aggregator-a", "w1:boot:1", "too_stale"),
     Held(8.0, "aggregator-a", 32),
     Measured(9.0, "aggregator-a", 4711, 2**40),

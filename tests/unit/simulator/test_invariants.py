@@ -112,8 +112,15 @@ def a_commit_under_a_former_fence(evidence: Evidence) -> Evidence:
     return with_events(
         evidence,
         Led(last.at_s + 0.1, "aggregator-b", 5),
-        replace(last, at_s=last.at_s + 0.2, fence=1),
+        replace(last, at_s=last.at_s + 0.2, asked_s=last.at_s + 0.2, fence=1),
     )
+
+
+def test_who_was_frozen_before_it_heard_of_its_commit_is_no_zombie(honest: Evidence) -> None:
+    last = list(honest.history.all(Committed))[-1]
+    led = Led(last.at_s + 0.1, "aggregator-b", 5)
+    heard = replace(last, at_s=last.at_s + 0.2, asked_s=last.at_s)
+    assert zombies_never_move_the_head(with_events(honest, led, heard)) == []
 
 
 @breaks(memory_is_bounded, "aggregator-a held 33 deliveries, allowed 32")

@@ -90,7 +90,7 @@ def test_tallies_add_up_word_by_word() -> None:
 
 
 def committed(at_s: float) -> Committed:
-    return Committed(at_s, "a", 1, b"")
+    return Committed(at_s, "a", 1, b"", at_s)
 
 
 def healed(at_s: float, fault: str = "alarm") -> Healed:
