@@ -21,6 +21,8 @@ from latecomer.tensors import Layout, check_delta, digest, norm
 
 ReadPayload = Callable[[str, str, int], bytes]
 
+UPDATE_ID = re.compile(UPDATE_ID_PATTERN)
+
 
 class Reason(StrEnum):
     """Why an update was refused: stable names for metrics, logs and reports."""
@@ -156,7 +158,7 @@ class Admission:
 
     def _names_itself(self, delivery: Delivery, worker: str, update_id: str) -> bool:
         key = topology.update_key(self.federation, worker)
-        own = update_id.startswith(f"{worker}:") and re.match(UPDATE_ID_PATTERN, update_id)
+        own = update_id.startswith(f"{worker}:") and UPDATE_ID.match(update_id)
         return (
             bool(own) and delivery.routing_key == key and self._login_fits(delivery.user_id, worker)
         )

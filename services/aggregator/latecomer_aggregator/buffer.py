@@ -18,20 +18,49 @@ from latecomer.store.port import Fold
 from latecomer.tensors import BLOCK, Array, Delta, Kind, Layout, TensorDelta, TensorSpec
 
 
-@dataclass
 class _Accumulator:
-    """The weighted sum of one tensor's deltas; for tables also how many touched each row."""
+    """The weighted sum of one tensor's deltas; for tables also how many touched each row.
 
-    total: Array
-    contributors: npt.NDArray[np.int32] | None
+    Its arrays serve one version after the other: fresh ones would cost more than the sum, because
+    the system hands out memory page by page, and clears each.
+    """
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.is_table = spec.kind is Kind.ROWS
+        self.total: Array = np.zeros(spec.shape, np.float32)
+        self.contributors = np.zeros(spec.shape[0] if self.is_table else 0, np.int32)
+        self.empty = True
 
     def add(self, change: TensorDelta, weight: float, scratch: Array) -> None:
-        if change.rows is None:
+        """What the first one does not overwrite as a whole, it finds cleared."""
+        if change.rows is not None:
+            self._add_rows(change.rows, change.values, weight)
+        elif self.empty:
+            np.multiply(change.values, weight, out=self.total, dtype=np.float32)
+        else:
             _add_scaled(self.total, change.values, weight, scratch)
-            return
-        self.total[change.rows] += np.multiply(change.values, weight, dtype=np.float32)
-        if self.contributors is not None:
-            self.contributors[change.rows] += 1
+        self.empty = False
+
+    def touched(self) -> npt.NDArray[np.uint32]:
+        """The rows of a table that somebody changed, increasing."""
+        return np.flatnonzero(self.contributors).astype(np.uint32)
+
+    def clear(self) -> None:
+        """Begin again. A table is cleared where it was touched, however large it is."""
+        if self.is_table:
+            rows = self.touched()
+            self.total[rows] = 0
+            self.contributors[rows] = 0
+        self.empty = True
+
+    def _add_rows(
+        self, rows: npt.NDArray[np.uint32], values: npt.NDArray[np.floating], weight: float
+    ) -> None:
+        if self.is_table:
+            self.contributors[rows] += 1
+        elif self.empty:
+            self.total.fill(0)
+        self.total[rows] += np.multiply(values, weight, dtype=np.float32)
 
 
 @dataclass
@@ -82,11 +111,13 @@ class Buffer:
         ``dense``: sum / divisor, the K in force, never the sum of the weights: with that, a buffer
         in which everything is equally stale would be applied at full step (FedBuff, Nguyen et al.
         2022, Algorithm 1, line 11). ``rows``: each touched row's sum / max(its contributors,
-        row_floor), so that a rare item is not diluted by all who never saw it. ``sum``: the sum.
+        row_floor), so that a rare item is not diluted by all who never saw it. ``sum``: the sum
+        itself, which the next version's will overwrite.
         """
         return {
             name: _mean(self.layout[name], accumulator, divisor, row_floor)
             for name, accumulator in self._sums.items()
+            if not accumulator.empty
         }
 
     def release(self) -> list[Delivery]:
@@ -95,7 +126,8 @@ class Buffer:
         self.folds = []
         self._held = {}
         self._workers = set()
-        self._sums = {}
+        for accumulator in self._sums.values():
+            accumulator.clear()
         return held
 
     def _hold(self, update_id: str, delivery: Delivery) -> None:
@@ -104,11 +136,7 @@ class Buffer:
 
     def _sum(self, spec: TensorSpec) -> _Accumulator:
         if spec.name not in self._sums:
-            rows = spec.shape[0] if spec.kind is Kind.ROWS else None
-            self._sums[spec.name] = _Accumulator(
-                np.zeros(spec.shape, np.float32),
-                None if rows is None else np.zeros(rows, np.int32),
-            )
+            self._sums[spec.name] = _Accumulator(spec)
         return self._sums[spec.name]
 
 
@@ -128,8 +156,8 @@ def _add_scaled(
 
 
 def _mean(spec: TensorSpec, sums: _Accumulator, divisor: int, row_floor: int) -> TensorDelta:
-    if sums.contributors is not None:
-        rows = np.flatnonzero(sums.contributors).astype(np.uint32)
+    if sums.is_table:
+        rows = sums.touched()
         counts = np.maximum(sums.contributors[rows], row_floor).astype(np.float32)
         return TensorDelta(sums.total[rows] / counts[:, None], rows)
     if spec.kind is Kind.SUM:

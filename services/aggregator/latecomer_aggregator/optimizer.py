@@ -1,10 +1,10 @@
 """Server optimisers: from a version and a mean delta to the next version.
 
 The mean delta is an ascent direction (trained minus base), so every rule adds. Each is a pure
-function of (model, its own state, mean delta); new arrays come out, so that a commit that fails
-leaves the old version intact. Rows that nobody touched do not move, and their state does not
-either. ``sum`` tensors are statistics: what came in is added, whatever the optimiser; and what a
-family derives from them is derived again.
+function of (model, its own state, mean delta); what changes comes out as new arrays, so that a
+commit that fails leaves the old version intact. Rows that nobody touched do not move, and their
+state does not either. ``sum`` tensors are statistics: what came in is added, whatever the
+optimiser; and what a family derives from them is derived again.
 
 Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Loshchilov and Hutter
 2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2.
@@ -21,6 +21,9 @@ from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
 
 Mutable = dict[str, Array]
 
+#: The arrays that a rule keeps beside one tensor.
+Slots = Mapping[str, Array]
+
 #: Index of everything: a dense tensor is touched as a whole.
 ALL = slice(None)
 
@@ -34,8 +37,8 @@ class ServerOptimizer(Protocol):
         """Name and shape of each array kept for a tensor."""
         ...
 
-    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
-        """Change ``value[touched]`` by the mean delta ``g``, and the slots with it, in place."""
+    def move(self, value: Array, slots: Slots, touched: Touched, g: Array) -> Array:
+        """The value, changed where it is touched by the mean delta ``g``; the slots, in place."""
         ...
 
 
@@ -50,12 +53,12 @@ class SgdRule:
         """The momentum m, of the tensor's shape."""
         return [("momentum", spec.shape)] if self._beta else []
 
-    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+    def move(self, value: Array, slots: Slots, touched: Touched, g: Array) -> Array:
         """See the class."""
         if self._beta:
             g = self._beta * slots["momentum"][touched] + g
             slots["momentum"][touched] = g
-        _add(value, touched, self._lr * g)
+        return _moved(value, touched, g if self._lr == 1 else self._lr * g)
 
 
 class AdamWRule:
@@ -74,7 +77,7 @@ class AdamWRule:
         steps = (spec.shape[0], 1) if spec.kind is Kind.ROWS else (1,) * len(spec.shape)
         return [("mean", spec.shape), ("variance", spec.shape), ("steps", steps)]
 
-    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+    def move(self, value: Array, slots: Slots, touched: Touched, g: Array) -> Array:
         """See the class."""
         rule = self._settings
         b1, b2 = np.float32(rule.beta1), np.float32(rule.beta2)
@@ -84,7 +87,7 @@ class AdamWRule:
         slots["steps"][touched], slots["mean"][touched], slots["variance"][touched] = t, m, v
         adapted = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + np.float32(rule.epsilon))
         decay = np.float32(rule.weight_decay) * value[touched]
-        _add(value, touched, np.float32(rule.learning_rate) * (adapted - decay))
+        return _moved(value, touched, np.float32(rule.learning_rate) * (adapted - decay))
 
 
 class AdagradRule:
@@ -101,7 +104,7 @@ class AdagradRule:
         """The sum of squares s."""
         return [("squares", (spec.shape[0], 1) if spec.kind is Kind.ROWS else spec.shape)]
 
-    def move(self, value: Array, slots: Mapping[str, Array], touched: Touched, g: Array) -> None:
+    def move(self, value: Array, slots: Slots, touched: Touched, g: Array) -> Array:
         """See the class."""
         squares = np.square(g)
         if slots["squares"].shape != value.shape:
@@ -109,16 +112,16 @@ class AdagradRule:
         s = slots["squares"][touched] + squares
         slots["squares"][touched] = s
         lr, epsilon = np.float32(self._settings.learning_rate), np.float32(self._settings.epsilon)
-        _add(value, touched, lr * g / (np.sqrt(s) + epsilon))
+        return _moved(value, touched, lr * g / (np.sqrt(s) + epsilon))
 
 
-def _add(value: Array, touched: Touched, change: npt.NDArray[np.floating[Any]]) -> None:
-    """``value[touched] += change``, which for a slice would write the sum a second time."""
+def _moved(value: Array, touched: Touched, change: npt.NDArray[np.floating[Any]]) -> Array:
+    """A new array, made in one pass where everything is touched."""
     if isinstance(touched, slice):
-        part = value[touched]
-        part += change
-    else:
-        value[touched] += change
+        return value + change
+    moved = value.copy()
+    moved[touched] += change
+    return moved
 
 
 def build(settings: Optimizer) -> ServerOptimizer:
@@ -162,17 +165,17 @@ def step(
         mean: What the buffer made of the updates.
         derive: The family's, from the sums to its ``derived`` tensors; None if it has none.
     """
-    next_model = {name: array.copy() for name, array in model.items()}
-    next_state = {name: array.copy() for name, array in state.items()}
+    next_model, next_state = dict(model), dict(state)
     for name, change in mean.items():
         spec = layout[name]
         if spec.kind is Kind.SUM:
-            next_model[name] += change.values
+            next_model[name] = model[name] + change.values
             continue
         touched: Touched = ALL if change.rows is None else change.rows
-        slots = {slot: next_state[f"{name}/{slot}"] for slot, _ in optimizer.slots(spec)}
+        slots = {slot: state[f"{name}/{slot}"].copy() for slot, _ in optimizer.slots(spec)}
         g = change.values.astype(np.float32, copy=False)
-        optimizer.move(next_model[name], slots, touched, g)
+        next_model[name] = optimizer.move(model[name], slots, touched, g)
+        next_state |= {f"{name}/{slot}": array for slot, array in slots.items()}
     if derive is not None:
         next_model |= derive(next_model)
     return next_model, next_state

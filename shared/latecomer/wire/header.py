@@ -86,9 +86,10 @@ def _text(value: object) -> str:
 def _deeper_than(levels: int, value: object) -> bool:
     """Whether containers nest deeper; looks no further, as a nest can exhaust the stack."""
     nests = [value] if isinstance(value, CONTAINERS) else []
-    for _ in range(levels):
+    while nests and levels:
         inner = (each.values() if isinstance(each, dict) else each for each in nests)
         nests = [each for row in inner for each in row if isinstance(each, CONTAINERS)]
+        levels -= 1
     return bool(nests)
 
 

@@ -7,16 +7,18 @@ become float32 here, so that nobody behind the wire needs to know of them.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, TypeAdapter, ValidationError
 
 from latecomer.codecs import CodedDelta, dequantised, fits
 from latecomer.errors import MessageTooLarge, Undecodable
 from latecomer.tensors import Delta, TensorDelta
+from latecomer.validation import first_problem
 from latecomer.wire import frames
-from latecomer.wire.header import ALIGNMENT_BYTES, MAX_TENSORS, whole
+from latecomer.wire.header import ALIGNMENT_BYTES, MAX_TENSORS
 
 MAX_DIMENSIONS = 4
 
@@ -28,12 +30,16 @@ MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
 CODES = "|i1"
 
+Part = Literal["values", "rows", "scales"]
+
 #: What each part of a tensor may be.
-DTYPES: Mapping[str, tuple[str, ...]] = {
+DTYPES: Mapping[Part, tuple[str, ...]] = {
     "values": ("<f4", "<f2", CODES),
     "rows": ("<u4",),
     "scales": ("<f2",),
 }
+
+ITEM_BYTES: Mapping[str, int] = {"<f4": 4, "<f2": 2, "<u4": 4, CODES: 1}
 
 #: How a whole update is written: as it is, or every part by the best codec that there is for it.
 Codec = Literal["raw", "zstd"]
@@ -45,16 +51,21 @@ GAPS = "gaps"
 BASES: Mapping[str, int] = {f"base{base}": base for base in frames.DIGITS}
 
 
+#: Strict: True is not 1, and bytes are no name.
+Counted = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Text = Annotated[str, Field(strict=True)]
+
+
 class TensorEntry(NamedTuple):
     """A line of the tensor table: where a ``part`` (values, rows or scales) of a tensor lies."""
 
-    name: str
-    part: str
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-    codec: str
+    name: Text
+    part: Part
+    dtype: Text
+    shape: Annotated[tuple[Counted, ...], Field(max_length=MAX_DIMENSIONS)]
+    offset: Counted
+    size: Counted
+    codec: Text
 
     @property
     def elements(self) -> int:
@@ -65,13 +76,16 @@ class TensorEntry(NamedTuple):
         """Size when decompressed."""
         if self.codec in BASES:
             return frames.packed_bytes(self.elements, BASES[self.codec])
-        return np.dtype(self.dtype).itemsize * self.elements
+        return ITEM_BYTES[self.dtype] * self.elements
 
     def delta_bytes(self) -> int:
         """Size in the delta: a code becomes a float32, and scales are gone, of which are fewer."""
         if self.part == "scales":
             return 0
-        return np.dtype("<f4" if self.dtype == CODES else self.dtype).itemsize * self.elements
+        return ITEM_BYTES["<f4" if self.dtype == CODES else self.dtype] * self.elements
+
+
+TABLE = TypeAdapter(tuple[TensorEntry, ...])
 
 
 def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
@@ -99,9 +113,10 @@ def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
 
 def read_table(raw: object, payload_bytes: int) -> tuple[TensorEntry, ...]:
     """The tensor table: known dtypes and codecs, ranges inside the payload, in order, disjoint."""
-    if not isinstance(raw, list):
-        raise Undecodable("bad_tensors", "no tensor table")
-    table = tuple(_entry(line) for line in raw)
+    try:
+        table = tuple(_checked(entry) for entry in TABLE.validate_python(raw))
+    except ValidationError as error:
+        raise Undecodable("bad_tensors", f"tensor table: {first_problem(error)}") from error
     end = 0
     for entry in table:
         if entry.offset < end or entry.offset % ALIGNMENT_BYTES:
@@ -132,7 +147,7 @@ def unpack_tensors(
     return {name: _delta(name, found) for name, found in parts.items()}
 
 
-def _parts(delta: Delta) -> Iterator[tuple[str, str, npt.NDArray[Any], str]]:
+def _parts(delta: Delta) -> Iterator[tuple[str, Part, npt.NDArray[Any], str]]:
     """Name, part, array, and the codec that is best for it."""
     for name, change in sorted(delta.items()):
         if change.rows is not None:
@@ -157,40 +172,28 @@ def _written(array: npt.NDArray[Any], codec: str) -> bytes:
 
 def _check_scales(table: tuple[TensorEntry, ...]) -> None:
     """Codes come with scales, fewer than they are; nothing else does."""
-    parts = {(entry.name, entry.part): entry for entry in table}
-    for entry in table:
-        partner = parts.get((entry.name, "scales" if entry.part == "values" else "values"))
-        if entry.part == "scales" and (partner is None or partner.dtype != CODES):
-            raise Undecodable("bad_tensors", f"{entry.name!r} has scales and no codes")
-        if entry.dtype != CODES:
-            continue
-        if partner is None or len(partner.shape) != 1 or not fits(entry.elements, partner.elements):
-            raise Undecodable("bad_tensors", f"{entry.name!r} has codes and no scales for them")
+    codes = {entry.name: entry for entry in table if entry.dtype == CODES}
+    scales = {entry.name: entry for entry in table if entry.part == "scales"}
+    for name in scales.keys() ^ codes.keys():
+        raise Undecodable("bad_tensors", f"{name!r} has codes or scales, but not both")
+    for name, entry in codes.items():
+        if len(scales[name].shape) != 1 or not fits(entry.elements, scales[name].elements):
+            raise Undecodable("bad_tensors", f"{name!r} has codes and no scales for them")
 
 
-def _entry(line: object) -> TensorEntry:
-    match line:
-        case [str(name), "values" | "rows" | "scales" as part, str(dtype), list(shape), *place]:
-            pass
-        case _:
-            raise Undecodable("bad_tensors", "a line of the tensor table has another form")
-    match place:
-        case [int(offset), int(size), str(codec)] if whole(offset) and whole(size):
-            pass
-        case _:
-            raise Undecodable("bad_tensors", f"{name!r} has no place in the payload")
-    if dtype not in DTYPES[part]:
-        raise Undecodable("unknown_dtype", f"{name!r} {part} as {dtype!r}")
-    if codec not in (known := _codecs(part, dtype)):
+def _checked(entry: TensorEntry) -> TensorEntry:
+    """Pass if it is of a dtype, codec and shape that there is."""
+    name, dtype, codec = entry.name, entry.dtype, entry.codec
+    if dtype not in DTYPES[entry.part]:
+        raise Undecodable("unknown_dtype", f"{name!r} {entry.part} as {dtype!r}")
+    if codec not in (known := _codecs(entry.part, dtype)):
         raise Undecodable("unknown_codec", f"{name!r} in {codec[:40]!r}, known: {known}")
-    if len(shape) > MAX_DIMENSIONS or not all(whole(side) for side in shape):
+    if math.prod(max(side, 1) for side in entry.shape) > MAX_ELEMENTS:
         raise Undecodable("bad_tensors", f"{name!r} has an impossible shape")
-    if math.prod(max(side, 1) for side in shape) > MAX_ELEMENTS:
-        raise Undecodable("bad_tensors", f"{name!r} has an impossible shape")
-    return TensorEntry(name, part, dtype, tuple(shape), offset, size, codec)
+    return entry
 
 
-def _codecs(part: str, dtype: str) -> tuple[str, ...]:
+def _codecs(part: Part, dtype: str) -> tuple[str, ...]:
     if part == "rows":
         return (*CODECS, GAPS)
     return (*CODECS, *BASES) if dtype == CODES else CODECS

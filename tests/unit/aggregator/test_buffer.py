@@ -123,6 +123,39 @@ def test_release_returns_the_deliveries_in_fold_order_and_forgets_everything() -
     assert buffer.mean(1, row_floor=1) == {}
 
 
+def few_rows(**values: tuple[float, ...]) -> dict[str, TensorDelta]:
+    """Of a sum of three rows."""
+    numbers = np.array([int(name[1:]) for name in values], np.uint32)
+    return {"counts": TensorDelta(np.array(list(values.values()), np.float32), numbers)}
+
+
+COUNTS = Layout((*LAYOUT, TensorSpec("counts", Kind.SUM, (3, 1))))
+WHOLE_COUNTS = {"counts": TensorDelta(np.array([[1.0], [2.0], [3.0]], np.float32))}
+
+
+@pytest.mark.parametrize(
+    ("former", "latter", "expected"),
+    [
+        (net(9.0, 9.0), net(1.0, 2.0), {"net": [1.0, 2.0]}),
+        (seen(9.0, 9.0), seen(1.0, 2.0), {"seen": [1.0, 2.0]}),
+        (rows({0: (9.0, 9.0), 1: (9.0, 9.0)}), rows({1: (1.0, 2.0)}), {"items": [[1.0, 2.0]]}),
+        (WHOLE_COUNTS, few_rows(r1=(5.0,)), {"counts": [[0.0], [5.0], [0.0]]}),
+        (few_rows(r1=(5.0,)), WHOLE_COUNTS, {"counts": [[1.0], [2.0], [3.0]]}),
+        (net(9.0, 9.0), rows({1: (1.0, 2.0)}), {"items": [[1.0, 2.0]]}),
+    ],
+)
+def test_a_version_begins_without_the_sums_of_the_one_before(
+    former: Delta, latter: Delta, expected: Mapping[str, object]
+) -> None:
+    buffer = Buffer(COUNTS)
+    put(buffer, former, worker="w1")
+    put(buffer, former, worker="w2")
+    buffer.release()
+    put(buffer, latter, worker="w1")
+    mean = buffer.mean(1, row_floor=1)
+    assert {name: change.values.tolist() for name, change in mean.items()} == expected
+
+
 def test_a_redelivery_takes_the_place_of_the_lost_delivery() -> None:
     buffer = Buffer(LAYOUT)
     lost = put(buffer, net(1.0, 1.0), worker="w1")
