@@ -14,6 +14,9 @@ from latecomer.tensors import Array, Layout, State, digest
 
 NONE = Chunked({}, {})
 
+#: Made once: ``json.dumps`` makes an encoder for every update.
+REPORT = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
 
 @dataclass(frozen=True)
 class Published:
@@ -101,7 +104,8 @@ def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attemp
         Fenced, VersionConflict, StagedMissing, StoreUnreachable: As ``ModelStore.commit``.
     """
     manifest = attempt.published.manifest
-    store.stage(attempt.blobs)
+    there = current.manifest.chunks()
+    store.stage({name: blob for name, blob in attempt.blobs.items() if name not in there})
     store.commit(
         Commit(
             commit_id=_commit_id(manifest),
@@ -166,11 +170,7 @@ def publish_initial(
 
 def report(header: UpdateHeader) -> str:
     """What the fleet table keeps of a worker's last folded update, as JSON."""
-    return json.dumps(
-        {"base": header.base, "examples": header.examples, "sums": header.sums},
-        separators=(",", ":"),
-        sort_keys=True,
-    )
+    return REPORT({"base": header.base, "examples": header.examples, "sums": header.sums})
 
 
 def _halves(layout: Layout, model: State) -> Chunked:

@@ -248,18 +248,16 @@ class RedisStore:
         self._server.close()
 
     def _stage(self, chunks: Mapping[str, bytes | memoryview], names: Sequence[str]) -> None:
-        """Write what is missing; what has an expiry must live until the commit."""
+        """Write what is missing; what has an expiry must live until the commit.
+
+        NX and GT leave a chunk that has no expiry as it is: the head needs it, and a zombie may
+        stage it too.
+        """
         pipe = self._redis.pipeline(transaction=False)
         for name in names:
-            pipe.pttl(self._keys.chunk(name))
-        for name, left_ms in zip(names, pipe.execute(), strict=True):
             key = self._keys.chunk(name)
-            if left_ms == -2:  # noqa: PLR2004 - Redis's way to say that there is no such key
-                # Only if still missing: the leader may have committed the chunk by now, and what
-                # the head needs must not get an expiry from a zombie that stages it too.
-                pipe.set(key, chunks[name], ex=STAGED_S, nx=True)
-            elif left_ms >= 0:
-                pipe.expire(key, STAGED_S, gt=True)
+            pipe.set(key, chunks[name], ex=STAGED_S, nx=True)
+            pipe.expire(key, STAGED_S, gt=True)
         pipe.execute()
 
     def _now_ms(self) -> int:

@@ -130,10 +130,10 @@ class Server:
         one, also when the connection is lost in between: redis-py repeats both.
         """
         with self.border():
-            pipe = self.client.pipeline(transaction=False)
-            self._scripts[script](keys=keys, args=arguments, client=pipe)
-            pipe.waitaof(1, 0, FSYNC_TIMEOUT_MS)
-            result, synced = pipe.execute(raise_on_error=False)
+            result, synced = self._in_one_go(script, keys, arguments)
+            if isinstance(result, exceptions.NoScriptError):
+                self.client.script_load(_source(script))
+                result, synced = self._in_one_go(script, keys, arguments)
             if isinstance(result, Exception):
                 raise result
         if isinstance(synced, exceptions.ResponseError):
@@ -178,6 +178,14 @@ class Server:
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
+
+    def _in_one_go(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
+        """What the script answered, and WAITAOF."""
+        # redis-py's Script would ask first whether the server knows it, every time.
+        pipe = self.client.pipeline(transaction=False)
+        pipe.evalsha(self._scripts[script].sha, len(keys), *keys, *arguments)
+        pipe.waitaof(1, 0, FSYNC_TIMEOUT_MS)
+        return pipe.execute(raise_on_error=False)
 
     def _can_await_disk(self) -> bool:
         """Whether WAITAOF means something here, found out by using it."""
