@@ -52,8 +52,10 @@ def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
 
 
 def label(body: dict[str, Any]) -> str:
-    """A recipe, and whether it was ranked otherwise than it says itself."""
-    return f"`{body['recipe']}`" + (", full ranking" if body["full_ranking"] else "")
+    """A recipe, and whether it was evaluated otherwise than it says itself."""
+    full = ", full ranking" if body["full_ranking"] else ""
+    leaky = ", LEAKY as in PFedRec" if body.get("leaky") else ""
+    return f"`{body['recipe']}`{full}{leaky}"
 
 
 def cell(means: dict[str, float] | None, metrics: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ a data owner's own file need only say where the data is.
 import json
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -215,12 +216,21 @@ class Personal(Section):
     rounds: int = Field(20, ge=1)
 
 
+class ProtocolName(StrEnum):
+    """How held-out items are treated in training; see ``Evaluation``."""
+
+    CLEAN = "clean"
+    PFEDREC_COMPAT = "pfedrec-compat"
+
+
 class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
     Attributes:
         k: Places that count.
         candidates: What the held-out item competes with.
+        protocol: ``pfedrec-compat`` spares held-out items when negatives are drawn, which gives
+            them away: for ``latecomer evaluate``, beside published figures that were made so.
         train_on_validation: ``latecomer evaluate`` trains on validation items as well, as published
             evaluations do: for settings that were chosen before.
         reach: What ``latecomer evaluate --require`` asks of a metric's mean, as a fraction.
@@ -229,6 +239,7 @@ class Evaluation(Section):
 
     k: int = Field(10, ge=1, le=1000)
     candidates: Literal["full", "sampled-99", "given"] = "full"
+    protocol: ProtocolName = ProtocolName.CLEAN
     train_on_validation: bool = False
     reach: Mapping[str, float] = Field(default_factory=dict)
     full_reach: Mapping[str, float] = Field(default_factory=dict)
@@ -296,6 +307,27 @@ class Recipe(Section):
             )
         return self
 
+    def leaking(self) -> "Recipe":
+        """The same under PFedRec's protocol; what it has to reach under ours says nothing then.
+
+        Raises:
+            BadConfiguration: Nothing is ranked here.
+        """
+        if isinstance(self.data, ExampleData):
+            raise BadConfiguration(
+                f"{self.federation} predicts outcomes, and pfedrec-compat ranks held-out items",
+                hint="leave --protocol out",
+            )
+        update = {
+            "protocol": ProtocolName.PFEDREC_COMPAT,
+            "candidates": "sampled-99",
+            "train_on_validation": False,
+            "reach": {},
+            "full_reach": {},
+        }
+        own = self.evaluation.model_copy(update=update)
+        return self.model_copy(update={"evaluation": own})
+
     def ranked_in_full(self) -> "Recipe":
         """The same, but held-out items compete with the whole catalogue."""
         own = self.evaluation
@@ -307,8 +339,12 @@ class Recipe(Section):
         """How it is tested."""
         if isinstance(self.data, ExampleData):
             return OutcomeProtocol(seed=self.seed)
+        own = self.evaluation
         return RankingProtocol(
-            k=self.evaluation.k, candidates=self.evaluation.candidates, seed=self.seed
+            k=own.k,
+            candidates=own.candidates,
+            seed=self.seed,
+            leaky=own.protocol is ProtocolName.PFEDREC_COMPAT,
         )
 
     def to_bytes(self) -> bytes:

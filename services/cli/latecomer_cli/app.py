@@ -18,7 +18,7 @@ from latecomer.clock import SystemClock
 from latecomer.config import Settings, load_settings
 from latecomer.errors import BadConfiguration, ExitCode, FallsShort, LatecomerError
 from latecomer.lifecycle import stop_signal
-from latecomer.recipe import load_recipe
+from latecomer.recipe import ProtocolName, load_recipe
 from latecomer_cli import bench, simulate
 from latecomer_cli import doctor as doctor_
 from latecomer_cli import status as status_
@@ -92,6 +92,12 @@ def evaluate(
         bool,
         typer.Option("--full-ranking", help="Rank all items, whatever candidates the recipe has."),
     ] = False,
+    protocol: Annotated[
+        ProtocolName,
+        typer.Option(
+            help="Beside figures from leaky samplers: held-out items are never negatives."
+        ),
+    ] = ProtocolName.CLEAN,
     require: Annotated[
         bool, typer.Option("--require", help="End with 1 where the recipe falls short.")
     ] = False,
@@ -104,11 +110,13 @@ def evaluate(
     output = Output(format_)
     _settings(log_level="error")
     chosen = load_recipe(recipe)
+    if protocol is ProtocolName.PFEDREC_COMPAT:
+        chosen = chosen.leaking()
     if full_ranking:
         chosen = chosen.ranked_in_full()
     scene = demo.read(chosen, recipe.parent, data=data)
     body = evaluation.evaluate(scene, output, seeds=range(1, seeds + 1))
-    body |= {"full_ranking": full_ranking}
+    body |= {"full_ranking": full_ranking, "leaky": chosen.evaluation.protocol != "clean"}
     output.result(body)
     evaluation.show(output, body, chosen.protocol.reported)
     short = [each["criterion"] for each in body["standing"] if not each["ok"]]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from latecomer.errors import LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.results import Result
 from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.splits import Split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
-from latecomer.recipe import Recipe
+from latecomer.recipe import ProtocolName, Recipe
 from latecomer.store import chunks
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Array
@@ -59,11 +60,20 @@ class Scene:
         """As it is judged in the end: with a seed, which may hold out other examples."""
         recipe = self.recipe.model_copy(update={"seed": seed})
         validation = not recipe.evaluation.train_on_validation
-        return cut(recipe, self.catalogue, self._data, validation=validation)
+        scene = cut(recipe, self.catalogue, self._data, validation=validation)
+        if recipe.evaluation.protocol is ProtocolName.PFEDREC_COMPAT:
+            scene.sites = {name: _leaking(site) for name, site in scene.sites.items()}
+        return scene
 
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
         return [self.sites[name] for name in self.honest()]
+
+
+def _leaking(site: Site) -> Site:
+    """Held-out items are never negatives there."""
+    assert isinstance(site.split, Split), "only rankings have negatives"
+    return replace(site, split=site.split.leaking())
 
 
 @dataclass

@@ -96,11 +96,14 @@ class RankingProtocol:
             drawn per user; flatters every system, and is comparable only with itself. ``given``:
             those that were published with the data, less what the user knows.
         seed: Of the draw; not negative.
+        leaky: Whether training gave away what is held out, as under ``pfedrec-compat``: every
+            number has to say so.
     """
 
     k: int = 10
     candidates: Candidates = "full"
     seed: int = 0
+    leaky: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -125,7 +128,9 @@ class RankingProtocol:
         """What to write beside every number that this protocol produced."""
         sampled = f"{N_NEGATIVES} sampled negatives (seed {self.seed})"
         ranking = {"full": "full ranking", "sampled-99": sampled, "given": "published negatives"}
-        return f"{ranking[self.candidates]}, leave-one-out, k={self.k}"
+        leak = "; LEAKY (pfedrec-compat): held-out items are never drawn as negatives"
+        label = f"{ranking[self.candidates]}, leave-one-out, k={self.k}"
+        return label + leak if self.leaky else label
 
     def evaluate(
         self,

@@ -29,6 +29,9 @@ def known(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
     lengths = train.lengths[users]
     rows = np.repeat(np.arange(len(users)), lengths)
     mask[rows, train.items[ranges(train.indptr[users], lengths)]] = True
+    if train.spared is not None:
+        row, place = np.nonzero(train.spared[users] >= 0)
+        mask[row, train.spared[users][row, place]] = True
     return mask
 
 

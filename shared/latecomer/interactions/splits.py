@@ -4,7 +4,7 @@ U users, N interactions kept, everything in the order of ``Interactions``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,11 +29,14 @@ class History:
         indptr: (U + 1,) user u's interactions are [indptr[u], indptr[u + 1]).
         items: (N,) rows in the catalogue.
         time_s: (N,) when; not decreasing within a user. Equal times have no order.
+        spared: (U, S) items that are never negatives, -1 for none; see ``Split.leaking``. Else
+            None: everything that a user does not have may be one.
     """
 
     indptr: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     time_s: npt.NDArray[np.float64]
+    spared: npt.NDArray[np.int64] | None = None
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -54,7 +57,8 @@ class History:
         """One user's alone."""
         start, end = self.indptr[user : user + 2]
         indptr = np.array([0, end - start], np.int64)
-        return History(indptr, self.items[start:end], self.time_s[start:end])
+        spared = None if self.spared is None else self.spared[user : user + 1]
+        return History(indptr, self.items[start:end], self.time_s[start:end], spared)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ class Split:
             self.test[own],
             self._all.of_user(user),
         )
+
+    def leaking(self) -> "Split":
+        """What is held out is spared when negatives are drawn, and thereby given away.
+
+        So do published samplers (Zhang et al. 2023, "Dual Personalization on Federated
+        Recommendation", in its code): for tables beside their figures, and nothing else.
+        """
+        held_out = np.stack([self.validation, self.test], axis=1)
+        return replace(self, train=replace(self.train, spared=held_out))
 
     @classmethod
     def pooled(cls, splits: Sequence["Split"]) -> "Split":
@@ -135,10 +148,12 @@ def temporal_split(
 
 def _joined(histories: Sequence[History]) -> History:
     lengths = np.concatenate([each.lengths for each in histories])
+    spared = [each.spared for each in histories if each.spared is not None]
     return History(
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.concatenate([each.items for each in histories]),
         np.concatenate([each.time_s for each in histories]),
+        np.concatenate(spared) if spared else None,
     )
 
 

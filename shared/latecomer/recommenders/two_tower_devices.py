@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, normalize, softplus
 
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
-from latecomer.interactions.negatives import candidates, log_inclusion, shares
+from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
 from latecomer.recommenders.descent import MASKED, optimizer, tensor
 from latecomer.recommenders.port import Plan
@@ -41,6 +41,9 @@ Ids = npt.NDArray[np.int64]
 #: Devices that are computed together. Measured: 16 blocks still fit into a processor's cache, and
 #: of fewer each call does too little.
 GROUP = 16
+
+#: A device's only user.
+OWNER = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _drawn(
             steps.append((contexts, targets, offered, inclusion[offered]))
     read = [part for step in steps for part in (step[0].items, step[1].item, step[2])]
     rows = np.unique(np.concatenate(read)) if read else np.zeros(0, np.int64)
-    return _Drawn(device, rows, share[rows] > 0, tuple(steps))
+    return _Drawn(device, rows, known(history, OWNER, items)[0, rows], tuple(steps))
 
 
 def _groups(drawn: Sequence[_Drawn]) -> Iterator[list[_Drawn]]:

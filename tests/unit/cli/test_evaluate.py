@@ -121,6 +121,17 @@ def test_ranked_in_full_a_recipe_has_to_reach_its_bars_for_that(
     assert (body["standing"][0]["criterion"], body["standing"][0]["least"]) == ("ndcg@5", 0.01)
 
 
+def test_under_pfedrecs_protocol_it_says_that_it_leaks_and_asks_for_nothing_of_ours(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compat = ("--protocol", "pfedrec-compat", "--full-ranking")
+    assert evaluate(folder, *compat, reach=1.01) == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    assert body["leaky"]
+    assert "LEAKY (pfedrec-compat)" in body["protocol"]
+    assert not any(each["criterion"] == "hr@5" for each in body["standing"])
+
+
 def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

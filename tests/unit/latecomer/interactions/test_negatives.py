@@ -12,7 +12,7 @@ from latecomer.interactions.negatives import (
     shares,
 )
 from latecomer.interactions.schema import Interactions
-from latecomer.interactions.splits import History, temporal_split
+from latecomer.interactions.splits import History, Split, temporal_split
 
 I = 12  # noqa: E741 - items
 
@@ -37,6 +37,26 @@ def test_held_out_items_can_be_drawn_and_are_not_masked() -> None:
     offered = candidates(np.array([0]), 5, 5, np.random.default_rng(0))
     assert held_out == {3, 4} <= set(offered.tolist())
     assert known(split.train, np.array([0]), 5)[0].tolist() == [True, True, True, False, False]
+
+
+def test_a_leaking_split_spares_what_is_held_out_for_each_user_alone_and_pooled() -> None:
+    interactions = Interactions(
+        ("a", "b"),
+        ("", ""),
+        np.repeat([0, 1], [6, 3]),
+        np.array([0, 1, 2, 3, 4, 5, 5, 4, 3]),
+        np.arange(9, dtype=np.float64),
+    )
+    clean = temporal_split(interactions)
+    leaking = clean.leaking()
+    alone = leaking.of_user(0).train
+    pooled = Split.pooled([leaking, leaking]).train
+    nobody, owner = [False] * 6, [True] * 6
+    few = [False, False, False, True, True, True]  # too few to be tested: nothing is held out
+    assert known(leaking.train, np.array([1, 0]), 6).tolist() == [few, owner]
+    assert known(alone, np.array([0]), 6).tolist() == [owner]
+    assert known(pooled, np.array([2, 3]), 6).tolist() == [owner, few]
+    assert known(clean.train, np.array([0]), 6)[0].tolist() == [*owner[:4], *nobody[4:]]
 
 
 def test_candidates_are_the_targets_and_some_more_each_once_in_order() -> None:
