@@ -8,8 +8,9 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
-# And these with --full-ranking.
+# And these with --full-ranking, and with --protocol pfedrec-compat.
 FULL_RANKING ?=
+PFEDREC ?=
 
 .PHONY: help demo test check unit integration quality chaos proof compose figures tables performance performance-servers peers up down status install install-dev clean
 .DEFAULT_GOAL := help
@@ -53,13 +54,14 @@ figures: $(VENV)/.installed ## measure the README's table (minutes)
 	$(BIN)/python benchmarks/figures.py
 
 tables: $(VENV)/.installed ## measure the README's recommenders; data sets are found by LATECOMER_DATA
-	@mkdir -p runs/evaluate
-	for recipe in $(RECIPES); do \
-	  $(BIN)/latecomer evaluate recipes/$$recipe.toml --seeds 3 --format json > runs/evaluate/$$recipe.json \
-	    || exit 1; done
-	for recipe in $(FULL_RANKING); do \
-	  $(BIN)/latecomer evaluate recipes/$$recipe.toml --full-ranking --seeds 3 --format json \
-	    > runs/evaluate/$$recipe-full.json || exit 1; done
+	@mkdir -p runs docs/evaluated
+	evaluate() { \
+	  $(BIN)/latecomer evaluate recipes/$$1.toml --seeds 3 --format json $$3 > runs/evaluated.json \
+	    && mv runs/evaluated.json docs/evaluated/$$1$$2.json; }; \
+	for recipe in $(RECIPES); do evaluate $$recipe || exit 1; done; \
+	for recipe in $(FULL_RANKING); do evaluate $$recipe -full --full-ranking || exit 1; done; \
+	for recipe in $(PFEDREC); do \
+	  evaluate $$recipe -pfedrec "--protocol pfedrec-compat" || exit 1; done
 	$(BIN)/python benchmarks/tables.py
 
 performance: $(VENV)/.installed ## measure how cost grows; writes docs/performance.md (minutes)

@@ -1,17 +1,16 @@
 """Writes the README's table of recommenders from what `latecomer evaluate` measured.
 
-Every ``runs/evaluate/<recipe>.json`` that is there has its rows; nothing is measured here.
+Every report in ``docs/evaluated`` has its rows; nothing is measured here.
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import readme
 
 BEGIN, END = "<!-- tables: made by `make tables` -->", "<!-- end of tables -->"
 
-REPORTS = readme.ROOT / "runs" / "evaluate"
+REPORTS = readme.ROOT / "docs" / "evaluated"
 
 NAMES = {
     "global": "federated",
@@ -82,8 +81,8 @@ def facts(body: dict[str, Any]) -> str:
 def main() -> None:
     """All reports into the README."""
     reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
-    today = datetime.now(UTC).date().isoformat()
-    readme.replace(BEGIN, END, [*tables(reports), "", f"{today}, Latecomer {_release(reports)}."])
+    made = f"Latecomer {_release(reports)}; reports in docs/evaluated."
+    readme.replace(BEGIN, END, [*tables(reports), "", made])
 
 
 def _release(reports: list[dict[str, Any]]) -> str:
