@@ -38,8 +38,8 @@ log = structlog.get_logger()
 #: A round that could not be announced is announced again after this long.
 ANNOUNCE_AGAIN_S = 1.0
 
-#: However fast versions come, the newest is announced this often: workers keep no other, and every
-#: confirm is waited for.
+#: While deliveries wait, versions are announced this often: the next one is already on its way, and
+#: workers keep only the newest announcement.
 ANNOUNCE_EVERY_S = 0.1
 
 
@@ -130,8 +130,8 @@ class Coordinator:
         (Giving it back instead would count against its delivery limit while a server is away.)
         """
         if not term.inbox:
-            idle_s = term.idle_s(self._clock.monotonic_s())
-            delivery = term.updates.receive(min(wait_s, idle_s))
+            patience_s = term.patience_s(self._clock.monotonic_s())
+            delivery = term.updates.receive(min(wait_s, patience_s))
             while delivery is not None:
                 term.inbox.append(delivery)
                 delivery = term.updates.receive(0.0)
@@ -163,13 +163,15 @@ class Coordinator:
             self._telemetry.buffered.set(0)
 
     def _announce(self, term: Term) -> None:
-        """Tell everybody about the head, at most once per version and once per leader.
+        """Tell everybody about the head, once per version and once per leader.
 
         It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are
-        consumed all the same, and it is tried again later.
+        consumed all the same, and it is tried again later. While deliveries wait, the newest is
+        announced now and then, because every confirm would be waited for.
         """
         now_s = self._clock.monotonic_s()
-        if term.announced or now_s < term.announce_from_s:
+        busy = bool(term.inbox) and now_s < term.announced_s + ANNOUNCE_EVERY_S
+        if term.announced or busy or now_s < term.announce_from_s:
             return
         try:
             if self._topology is not None and not term.declared:
@@ -182,7 +184,7 @@ class Coordinator:
             term.declared = False
             term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
         else:
-            term.announced, term.announce_from_s = True, now_s + ANNOUNCE_EVERY_S
+            term.announced, term.announced_s = True, now_s
 
     def _consider(self, term: Term, delivery: Delivery) -> None:
         try:

@@ -18,7 +18,7 @@ class Term:
     Attributes:
         lease: That the term began with. Under another one, be it of the same number after the
             store was flushed, somebody else may have led in between.
-        announce_from_s: The next announcement is not made before.
+        announced_s: When a round was announced last.
         declared: Whether exchanges and queues were declared since the last failure.
         inbox: Deliveries that wait to be considered: received, or parked before the last version.
         new: Ids that the ledger did not know when it was last asked. Only who holds the lease
@@ -40,7 +40,7 @@ class Term:
         limits = recipe.aggregation
         self.lease = lease
         self.declared = False
-        self.announce_from_s = float("-inf")
+        self.announced_s = float("-inf")
         self.recipe = recipe
         self.updates = updates
         self.optimizer = optimizer.build(limits.optimizer)
@@ -59,6 +59,7 @@ class Term:
         self.published = published
         self.new = set()
         self.announced = False
+        self.announce_from_s = float("-inf")
         self.attempt: Attempt | None = None
         self.admission = Admission(
             self.recipe.federation,
@@ -74,21 +75,16 @@ class Term:
             self.recipe.aggregation, live, self.published.manifest.cadence
         )
 
-    def idle_s(self, now_s: float) -> float:
-        """How long there is nothing to do while no delivery comes."""
-        announcement_s = float("inf") if self.announced else max(0.0, self.announce_from_s - now_s)
-        return min(self._patience_s(now_s), announcement_s)
-
-    def due(self, now_s: float) -> bool:
-        """K updates or T seconds, or nothing else can come in."""
-        full = len(self.buffer) >= self.updates_in_force(now_s) or self._crowded()
-        return bool(len(self.buffer)) and (full or not self._patience_s(now_s))
-
-    def _patience_s(self, now_s: float) -> float:
+    def patience_s(self, now_s: float) -> float:
         """How long a buffer that has something in it may still wait; for ever while empty."""
         if not len(self.buffer):
             return float("inf")
         return max(0.0, self.first_fold_s + self.recipe.aggregation.max_wait_s - now_s)
+
+    def due(self, now_s: float) -> bool:
+        """K updates or T seconds, or nothing else can come in."""
+        full = len(self.buffer) >= self.updates_in_force(now_s) or self._crowded()
+        return bool(len(self.buffer)) and (full or not self.patience_s(now_s))
 
     def _crowded(self) -> bool:
         """Whether everything that may be held un-acked is held, and nothing is left to consider.
