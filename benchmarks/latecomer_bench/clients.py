@@ -103,7 +103,7 @@ class Client:
             site,
             recipe.protocol,
             self._state,
-            social_weight=recipe.social.weight,
+            social=recipe.social,
         )
         self._trained = 0
         self._windows: list[Window] = [next(self.profile.windows)]

@@ -195,13 +195,15 @@ class Compression(Section):
 
 
 class Social(Section):
-    """Friends at one site; see ``latecomer.recommenders.social``.
+    """People at one site; see ``latecomer.recommenders.social``.
 
     Attributes:
         weight: Of what a user's friends would be recommended, beside the user's own scores.
+        popularity: Of how many of the site's users have an item; where sites are places.
     """
 
     weight: float = Field(0.0, ge=0)
+    popularity: float = Field(0.0, ge=0)
 
 
 class Personal(Section):
@@ -295,6 +297,8 @@ class Recipe(Section):
         name = info.data["data"].format if "data" in info.data else None
         if social.weight and name is not None and not related(name):
             raise ValueError(f"a weight needs relations between users, and {name} has none")
+        if social.popularity and isinstance(info.data.get("data"), ExampleData):
+            raise ValueError("a popularity needs items, and outcomes are predicted here")
         return social
 
     @model_validator(mode="after")

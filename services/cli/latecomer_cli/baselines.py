@@ -14,8 +14,8 @@ from latecomer.interactions.splits import History, Target
 from latecomer.recipe import Recipe
 from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
-from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array
+from latecomer_worker.nearby import nearby
 from latecomer_worker.personal import Personal
 from latecomer_worker.site import Site, Split
 
@@ -101,7 +101,7 @@ def judged(
     """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
-    return _asked(recipe, site, smoothed(score, site.edges, recipe.social.weight))
+    return _asked(recipe, site, nearby(score, site, recipe.social))
 
 
 def personalised(

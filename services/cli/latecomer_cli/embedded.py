@@ -152,7 +152,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
             device.site,
             self._recipe.protocol,
             device.state,
-            social_weight=self._recipe.social.weight,
+            social=self._recipe.social,
             seconds=self._recipe.demo.round_s * (SLOWNESS if slow else 1.0),
             wait=self._stop.wait,
         )

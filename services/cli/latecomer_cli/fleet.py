@@ -21,6 +21,7 @@ from latecomer.errors import BrokerUnreachable, LatecomerError
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Stop
+from latecomer.recipe import Social
 from latecomer.recommenders.port import Family, Plan, Trained
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Kind, Layout, State, TensorDelta
@@ -45,11 +46,11 @@ class PacedTrainer(Trainer):
         protocol: EvaluationProtocol,
         state: WorkerState,
         *,
-        social_weight: float,
+        social: Social,
         seconds: float,
         wait: Callable[[float], object],
     ) -> None:
-        super().__init__(family, site, protocol, state, social_weight=social_weight)
+        super().__init__(family, site, protocol, state, social=social)
         self._seconds = seconds
         self._wait = wait
 

@@ -38,7 +38,7 @@ def trainer(recipe: Recipe, site: Site, state: WorkerState, *, items: int) -> Tr
         site,
         recipe.protocol,
         state,
-        social_weight=recipe.social.weight,
+        social=recipe.social,
     )
 
 

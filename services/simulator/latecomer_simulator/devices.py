@@ -72,9 +72,7 @@ class TimedTrainer(Trainer):
         pace: Pace,
         record: Callable[..., None],
     ) -> None:
-        super().__init__(
-            family(recipe.model), site, recipe.protocol, state, social_weight=recipe.social.weight
-        )
+        super().__init__(family(recipe.model), site, recipe.protocol, state, social=recipe.social)
         self.learned_all = False
         # Of kinds of tensors, which do not depend on how many items there are.
         self._adds = family(recipe.model).layout(1).additive

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Scorer
-from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, State
+from latecomer_worker.nearby import nearby
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
@@ -52,9 +53,14 @@ class Personal:
         """Both models' scores, from what is known before ``target``, or from everything."""
         split = self._site.split
         known = split.everything() if target is None else split.known(target)
-        score = family(self._recipe.model).scorer
-        both = ensemble.mixed(score(model, private, known), score(*self.own, known), weight)
-        return smoothed(both, self._site.edges, self._recipe.social.weight)
+        return ensemble.mixed(
+            self._served(model, private, known), self._served(*self.own, known), weight
+        )
+
+    def _served(self, model: State, private: Private, known: Any) -> Scorer:
+        """One model's scores, as a site without another one would serve them."""
+        score = family(self._recipe.model).scorer(model, private, known)
+        return nearby(score, self._site, self._recipe.social)
 
     def _values(self, model: State, private: Private, weight: float) -> Floats:
         """(T,) the metric of each user with something to validate on."""
@@ -68,9 +74,7 @@ class PersonalTrainer(Trainer):
     """Serves from both models; what is reported of a version is of the version alone."""
 
     def __init__(self, recipe: Recipe, site: Site, state: WorkerState, items: int) -> None:
-        super().__init__(
-            family(recipe.model), site, recipe.protocol, state, social_weight=recipe.social.weight
-        )
+        super().__init__(family(recipe.model), site, recipe.protocol, state, social=recipe.social)
         self._recipe, self._items = recipe, items
 
     @cached_property

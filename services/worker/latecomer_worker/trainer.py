@@ -7,17 +7,21 @@ import numpy as np
 
 from latecomer.evaluation.results import EvaluationProtocol, Result
 from latecomer.interactions.splits import Target
+from latecomer.recipe import Social
 from latecomer.recommenders.port import Family, Plan, Scorer, Trained
-from latecomer.recommenders.social import smoothed
 from latecomer.tensors import Array, State
+from latecomer_worker.nearby import nearby
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
+
+#: Nobody weighs in.
+ALONE = Social()
 
 
 class Trainer:
     """A family, a site, and the private state of the site's users.
 
-    With a ``social_weight``, users are also recommended what their friends at the site would be.
+    What ``social`` says of people at the site weighs in.
     """
 
     def __init__(
@@ -27,10 +31,10 @@ class Trainer:
         protocol: EvaluationProtocol,
         state: WorkerState,
         *,
-        social_weight: float = 0.0,
+        social: Social = ALONE,
     ) -> None:
         self.site = site
-        self._social_weight = social_weight
+        self._social = social
         self._family = family
         self._protocol = protocol
         self.recall(state)
@@ -95,4 +99,4 @@ class Trainer:
 
     def _scorer(self, model: State, known: Any) -> Scorer:
         score = self._family.scorer(model, self._private, known)
-        return smoothed(score, self.site.edges, self._social_weight)
+        return nearby(score, self.site, self._social)

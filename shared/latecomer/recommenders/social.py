@@ -1,10 +1,14 @@
-"""What a user's friends would be recommended, beside what the user would be: any family's scores.
+"""What people nearby do, beside what a user would be recommended: any family's scores.
 
     score'(u) = score(u) + weight x mean over the friends f of u of score(f);
 
 social regularisation's idea (Ma et al. 2011, "Recommender systems with social regularization",
 section 4: a user is like the mean of his friends), applied to scores where they are served, so that
 who knows whom never leaves the site. Users without friends there keep their scores.
+
+    score''(u) = score'(u) + popularity x share of the site's users who have each item:
+
+where sites are places, what many have there is near, which no model of all sites can know.
 
 B users of a batch, F friends of theirs, I items, E edges.
 """
@@ -13,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latecomer.interactions.negatives import ranges
+from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Scorer
 from latecomer.tensors import Array
 
@@ -42,3 +47,23 @@ def smoothed(score: Scorer, edges: Ids, weight: float) -> Scorer:
         return score(users) + share @ score(friends)
 
     return with_friends
+
+
+def popular_here(score: Scorer, train: History, weight: float) -> Scorer:
+    """``score`` with the part added that the site's users have in common.
+
+    Args:
+        score: Of any family that ranks items.
+        train: What the site's users are trained on.
+        weight: 0 is no such part.
+    """
+    if not weight:
+        return score
+    _, owned = np.unique(np.stack([train.user, train.items]), axis=1)  # each once per user
+
+    def with_popularity(users: Ids) -> Array:
+        scores = score(users)  # (B, I)
+        owners = np.bincount(owned, minlength=scores.shape[1])  # (I,)
+        return np.asarray(scores + owners * (weight / len(train.lengths)), np.float32)
+
+    return with_popularity

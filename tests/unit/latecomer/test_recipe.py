@@ -314,6 +314,13 @@ def test_friends_need_a_format_that_knows_of_them() -> None:
     assert "social: Value error, a weight needs relations between users, and columns has" in said
 
 
+def test_what_is_popular_at_a_site_needs_items() -> None:
+    assert recipe(changed(("social",), {"popularity": 0.5})).social.popularity == 0.5
+    path = Path(__file__).parents[3] / "recipes" / "heart-disease.toml"
+    body = tomllib.loads(path.read_text()) | {"social": {"popularity": 0.5}}
+    assert "a popularity needs items, and outcomes are predicted here" in problem(body)
+
+
 def test_a_missing_section_is_named() -> None:
     body = small()
     del body["data"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latecomer.recipe import Recipe
+from latecomer.recipe import Recipe, Social
 from latecomer.recommenders.families import family
 from latecomer_worker.personal import Personal, PersonalTrainer
 from latecomer_worker.site import Site
@@ -70,3 +70,24 @@ def test_a_version_is_reported_as_it_is_without_the_sites_own_model(
     model = nothing_learned(recipe)
     plain = Trainer(family(recipe.model), site, recipe.protocol, state)
     assert PersonalTrainer(recipe, site, state, ITEMS).sums(model) == plain.sums(model)
+
+
+def test_what_is_popular_at_the_site_weighs_in_before_two_models_are_mixed(
+    recipe: Recipe, site: Site
+) -> None:
+    local = recipe.model_copy(update={"social": Social(popularity=3.0)})
+    plain, weighed = (Personal(each, site, ITEMS) for each in (recipe, local))
+    model, private = nothing_learned(recipe), family(recipe.model).initial_private(40)
+    train, users = site.split.train, np.arange(40)
+    has = np.zeros((40, ITEMS), np.float32)
+    has[train.user, train.items] = 1
+    # Of the version alone, and of the site's own model alone, whose scale does not matter.
+    for weight in (0.0, 1.0):
+        before, after = (
+            each.scorer(model, private, "validation", weight=weight)(users)
+            for each in (plain, weighed)
+        )
+        assert (np.argsort(before) != np.argsort(after)).any()
+    shared = family(recipe.model).scorer(model, private, train)(users)
+    found = weighed.scorer(model, private, "validation", weight=0.0)(users)
+    np.testing.assert_allclose(found, shared + 3.0 * has.mean(axis=0), rtol=1e-5)

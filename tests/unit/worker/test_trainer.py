@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from latecomer.evaluation.protocol import RankingProtocol, RankingResult
+from latecomer.recipe import Social
 from latecomer.recommenders.families import family
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
@@ -93,7 +94,7 @@ def test_friends_at_the_site_weigh_in_where_the_recipe_says_so(
     rng = np.random.default_rng(1)
     model = {name: rng.normal(size=array.shape).astype(np.float32) for name, array in MODEL.items()}
     alone = trainer_of(friends, state)
-    social = Trainer(FAMILY, friends, RankingProtocol(k=5), state, social_weight=0.5)
+    social = Trainer(FAMILY, friends, RankingProtocol(k=5), state, social=Social(weight=0.5))
     mean = (alone.scores(model, 2) + alone.scores(model, 4)) / 2
     np.testing.assert_allclose(
         social.scores(model, 0), alone.scores(model, 0) + 0.5 * mean, rtol=1e-5

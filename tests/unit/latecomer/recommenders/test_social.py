@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Scorer
-from latecomer.recommenders.social import smoothed
+from latecomer.recommenders.social import popular_here, smoothed
 
 OWN = np.array([[1, 0], [0, 4], [2, 2], [7, 9]], np.float32)
 
@@ -42,3 +43,19 @@ def test_whoever_shares_a_batch_does_not_matter() -> None:
 def test_without_a_weight_or_a_friend_there_is_nothing_to_do() -> None:
     assert smoothed(own, EDGES, 0.0) is own
     assert smoothed(own, np.empty((0, 2), np.int64), 1.0) is own
+
+
+def history(*users: list[int]) -> History:
+    items = np.array([item for user in users for item in user], np.int64)
+    return History(np.cumsum([0, *map(len, users)]), items, np.zeros(len(items)))
+
+
+def test_what_many_at_the_site_have_gains_by_the_share_of_them_who_do() -> None:
+    # Item 1 is had by two of four, by one of them twice; item 0 by one.
+    score = popular_here(own, history([1, 1], [0, 1], [], []), 8.0)
+    assert of(score, 0, 1) == [[1 + 2, 0 + 4], [0 + 2, 4 + 4]]
+    assert popular_here(own, history([1]), 0.0) is own
+
+
+def test_a_site_where_nothing_was_done_yet_adds_nothing() -> None:
+    assert of(popular_here(own, history([], []), 8.0), 3) == [[7, 9]]
