@@ -23,7 +23,7 @@ import numpy as np
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
-from latecomer.events import UpdateSubmitted, Version
+from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Aggregation
 from latecomer.store.port import Fold
 from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, digest
@@ -139,14 +139,14 @@ class Way:
             return
         if self.buffer.holds_worker(header.worker):
             return
-        self._fold(self._admission.read(sealed, self._staged_payload), delivery)
+        self._fold(header, self._admission.read(sealed, self._staged_payload), delivery)
 
-    def _fold(self, update: UpdateSubmitted, delivery: Delivery) -> None:
+    def _fold(self, update: UpdateHeader, delta: Delta, delivery: Delivery) -> None:
         tau = self._admission.staleness(update)
         limits = self._admission.limits
         weight = self._weigh(tau) * example_weight(update.examples, limits.example_weight)
         fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
-        self.buffer.fold(fold, update.delta, delivery)
+        self.buffer.fold(fold, delta, delivery)
 
     def _staged_payload(self, _worker: str, name: str, _size: int) -> bytes:
         return self.scene.staged[name]

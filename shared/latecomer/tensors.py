@@ -112,6 +112,11 @@ class Layout:
         """Number of parameters in all."""
         return sum(spec.size for spec in self.tensors)
 
+    @cached_property
+    def largest_delta_bytes(self) -> int:
+        """No delta is larger: every value as float32, and every row's number."""
+        return 4 * (self.size + sum(spec.shape[0] for spec in self.tensors if spec.shape))
+
     def zeros(self) -> dict[str, Array]:
         """A state of zeros."""
         return {spec.name: np.zeros(spec.shape, np.float32) for spec in self.tensors}

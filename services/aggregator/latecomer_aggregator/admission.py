@@ -15,9 +15,9 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
-from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, UpdateSubmitted, Version
+from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, Version
 from latecomer.recipe import Aggregation
-from latecomer.tensors import Layout, check_delta, digest, norm
+from latecomer.tensors import Delta, Layout, check_delta, digest, norm
 
 ReadPayload = Callable[[str, str, int], bytes]
 
@@ -104,7 +104,7 @@ class Admission:
         self._check_base(sealed.header)
         return sealed
 
-    def read(self, sealed: wire.SealedUpdate, read_payload: ReadPayload) -> UpdateSubmitted:
+    def read(self, sealed: wire.SealedUpdate, read_payload: ReadPayload) -> Delta:
         """Read and check the tensors; ``read_payload`` fetches them where they are in the store.
 
         Raises:
@@ -117,20 +117,21 @@ class Admission:
             if payload is None:
                 place = sealed.payload
                 payload = memoryview(read_payload(header.worker, place.digest, place.size))
-            update = wire.read_update(sealed, payload, limit_bytes=self._limit_bytes())
-            check_delta(self.layout, update.delta)
+            limit_bytes = self.layout.largest_delta_bytes
+            delta = wire.read_delta(sealed, payload, limit_bytes=limit_bytes)
+            check_delta(self.layout, delta)
         except Undecodable as error:
             raise _refused(header, Reason.UNDECODABLE, str(error)) from error
         except ChunkMissing as error:
             raise _refused(header, Reason.PAYLOAD_MISSING, str(error)) from error
         except LayoutMismatch as error:
             raise _refused(header, Reason.BAD_SHAPE, str(error)) from error
-        self._check_values(update)
-        return update
+        self._check_values(header, delta)
+        return delta
 
     def _check_size(self, sealed: wire.SealedUpdate) -> None:
         """Before anything is fetched or inflated: no honest payload is larger than its tensors."""
-        allowed = self._limit_bytes() + wire.ALIGNMENT_BYTES * len(sealed.tensors)
+        allowed = self.layout.largest_delta_bytes + wire.ALIGNMENT_BYTES * len(sealed.tensors)
         if sealed.payload.size > allowed:
             raise Undecodable("too_large", f"{sealed.payload.size} bytes, allowed {allowed}")
 
@@ -186,18 +187,13 @@ class Admission:
             detail = f"layout {header.layout} is not the model's {self.layout.digest}"
             raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
 
-    def _check_values(self, update: UpdateSubmitted) -> None:
-        limit, length = self.limits.max_update_norm, norm(update.delta)
+    def _check_values(self, header: UpdateHeader, delta: Delta) -> None:
+        limit, length = self.limits.max_update_norm, norm(delta)
         if not math.isfinite(length):
-            raise _refused(update, Reason.NOT_FINITE, "a value is NaN or infinite")
+            raise _refused(header, Reason.NOT_FINITE, "a value is NaN or infinite")
         if length > limit:
             detail = f"L2 norm {length:.4g} exceeds the limit of {limit:.4g}"
-            raise _refused(update, Reason.TOO_LARGE_NORM, detail)
-
-    def _limit_bytes(self) -> int:
-        """No honest delta is larger: every value as float32, and every row's number."""
-        rows = sum(spec.shape[0] for spec in self.layout if spec.shape)
-        return 4 * (self.layout.size + rows)
+            raise _refused(header, Reason.TOO_LARGE_NORM, detail)
 
 
 def _refused(header: UpdateHeader, reason: Reason, detail: str) -> Refused:

@@ -22,10 +22,11 @@ from latecomer.errors import (
     Unroutable,
     VersionConflict,
 )
-from latecomer.events import UpdateHeader, UpdateSubmitted
+from latecomer.events import UpdateHeader
 from latecomer.lifecycle import Backoff
 from latecomer.store.port import Fold, Lease, ModelStore, Refusal
 from latecomer.telemetry import AggregatorTelemetry
+from latecomer.tensors import Delta
 from latecomer_aggregator import cadence, commit, optimizer, rounds
 from latecomer_aggregator.admission import Reason, Refused
 from latecomer_aggregator.commit import Attempt, Published
@@ -195,14 +196,14 @@ class Coordinator:
             if term.buffer.holds_worker(sealed.header.worker):
                 term.park(sealed.header.update_id, delivery)
                 return
-            update = term.admission.read(sealed, self._store.read_payload)
+            delta = term.admission.read(sealed, self._store.read_payload)
         except Refused as refusal:
             if not refusal.hostile and refusal.reason is not Reason.UNKNOWN_SCHEMA:
                 # Who speaks another schema has no part in the next version either.
                 term.roster.heard(refusal.worker, self._clock.monotonic_s())
             self._refuse(term, delivery, refusal)
         else:
-            self._fold(term, update, delivery)
+            self._fold(term, sealed.header, delta, delivery)
 
     def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
         """Held already (the connection was lost, or it was published twice), or in the ledger."""
@@ -252,14 +253,14 @@ class Coordinator:
         else:
             term.updates.ack(delivery)
 
-    def _fold(self, term: Term, update: UpdateSubmitted, delivery: Delivery) -> None:
+    def _fold(self, term: Term, update: UpdateHeader, delta: Delta, delivery: Delivery) -> None:
         tau = term.admission.staleness(update)
         limits = term.recipe.aggregation
         weight = term.weigh(tau) * example_weight(update.examples, limits.example_weight)
         fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
         if not len(term.buffer):
             term.first_fold_s = self._clock.monotonic_s()
-        term.buffer.fold(fold, update.delta, delivery)
+        term.buffer.fold(fold, delta, delivery)
         term.reports[update.worker] = commit.report(update)
         self._telemetry.buffered.set(len(term.buffer))
         self._debug(

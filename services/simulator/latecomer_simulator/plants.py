@@ -56,8 +56,10 @@ class Plant:
 def _acking_fold(honest: Callable[..., None]) -> Callable[..., None]:
     """The delivery is acked as soon as it is folded, before any version holds it."""
 
-    def fold(self: Coordinator, term: term.Term, update: Any, delivery: Delivery) -> None:
-        honest(self, term, update, delivery)
+    def fold(
+        self: Coordinator, term: term.Term, update: UpdateHeader, delta: Delta, delivery: Delivery
+    ) -> None:
+        honest(self, term, update, delta, delivery)
         term.updates.ack(delivery)
 
     return fold

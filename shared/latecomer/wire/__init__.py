@@ -16,6 +16,7 @@ from latecomer.wire.messages import (
     encode_update,
     open_update,
     payload_bytes,
+    read_delta,
     read_update,
 )
 from latecomer.wire.payload import CODECS, MAX_PAYLOAD_BYTES, Codec
@@ -37,5 +38,6 @@ __all__ = [
     "encode_update",
     "open_update",
     "payload_bytes",
+    "read_delta",
     "read_update",
 ]

@@ -148,6 +148,12 @@ def open_update(body: bytes | memoryview) -> SealedUpdate:
 
 
 def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) -> UpdateSubmitted:
+    """Header and tensors as one event; see ``read_delta``."""
+    delta = read_delta(sealed, payload, limit_bytes=limit_bytes)
+    return UpdateSubmitted.model_construct(**vars(sealed.header), delta=delta)
+
+
+def read_delta(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) -> Delta:
     """Look at the tensors. Uncompressed values are views into ``payload``: nothing is copied.
 
     Args:
@@ -160,8 +166,7 @@ def read_update(sealed: SealedUpdate, payload: memoryview, *, limit_bytes: int) 
     """
     if not sealed.payload.names(payload):
         raise Undecodable("bad_digest", "the payload is not the one the header names")
-    delta = unpack_tensors(sealed.tensors, payload, limit_bytes=limit_bytes)
-    return UpdateSubmitted.model_construct(**vars(sealed.header), delta=delta)
+    return unpack_tensors(sealed.tensors, payload, limit_bytes=limit_bytes)
 
 
 def checksum(payload: bytes | memoryview) -> str:

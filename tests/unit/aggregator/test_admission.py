@@ -28,7 +28,9 @@ def nothing_staged(worker: str, name: str, size_bytes: int) -> bytes:
 
 def admitted(delivery: Delivery, **limits: Any) -> UpdateSubmitted:
     rules = admission(**limits)
-    return rules.read(rules.open(delivery), nothing_staged)
+    sealed = rules.open(delivery)
+    delta = rules.read(sealed, nothing_staged)
+    return UpdateSubmitted(**sealed.header.model_dump(by_alias=True), delta=delta)
 
 
 def refused(delivery: Delivery, **limits: Any) -> Refused:
@@ -288,9 +290,9 @@ def test_a_payload_is_read_under_the_name_of_its_worker_and_no_further_than_anno
         return payload
 
     rules = wide()
-    update = rules.read(rules.open(delivery), read_payload)
+    delta = rules.read(rules.open(delivery), read_payload)
     assert asked == [("w1", digest(payload), len(payload))]
-    assert update.delta["net"].values.sum() == WIDE.size
+    assert delta["net"].values.sum() == WIDE.size
 
 
 def test_a_payload_larger_than_the_model_is_not_even_fetched() -> None:
