@@ -15,6 +15,7 @@ The laws, which one contract suite checks on every server:
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from latecomer.events import Version
@@ -95,6 +96,10 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: equal manifests have equal bytes, whose digest names them."""
+        return self._bytes
+
+    @cached_property
+    def _bytes(self) -> bytes:
         body = {
             "schema": 1,
             "version": self.version,
@@ -141,10 +146,10 @@ class Manifest:
             cadence=Cadence(*body["cadence"]) if "cadence" in body else None,
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names this manifest."""
-        return digest(self.to_bytes())
+        return digest(self._bytes)
 
 
 @dataclass(frozen=True, slots=True)

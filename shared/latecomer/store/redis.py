@@ -114,7 +114,7 @@ class RedisStore:
         now_ms = self._now_ms()
         manifest = commit.manifest.to_bytes()
         kept = sorted(commit.manifest.chunks())
-        body = _commit_body(commit, digest(manifest), len(kept))
+        body = _commit_body(commit, len(kept))
         body |= {
             "now_ms": str(now_ms),
             "retention_ms": str(self._retention_ms),
@@ -275,7 +275,7 @@ def _check_succession(commit: Commit) -> None:
         raise VersionConflict(f"version {new} does not follow {old}")
 
 
-def _commit_body(commit: Commit, manifest_digest: str, chunks: int) -> dict[str, Any]:
+def _commit_body(commit: Commit, chunks: int) -> dict[str, Any]:
     """What the script reads; every number as text, because Lua's are floating point."""
     version = commit.manifest.version
     return {
@@ -285,7 +285,7 @@ def _commit_body(commit: Commit, manifest_digest: str, chunks: int) -> dict[str,
         "expected": "" if commit.expected is None else str(commit.expected),
         "epoch": str(version.epoch),
         "version": str(version.number),
-        "manifest": manifest_digest,
+        "manifest": commit.manifest.digest,
         "at_ms": str(_ms(commit.manifest.at_s)),
         "chunks": str(chunks),
         "folds": [
