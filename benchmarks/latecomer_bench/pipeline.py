@@ -11,7 +11,8 @@ made; pika: every K-th acknowledgement), some versions after the first and befor
 neither side's start or end counts.
 
 What is durable when a side goes on: of ours, the version, as ``store.durability`` says, and its
-acknowledgements in the queue's log; of pika's, its acknowledgements in the queue's log.
+acknowledgements in the queue's log; of pika's, its acknowledgements in the queue's log. Ours
+acknowledges a version in one frame, pika every message in one.
 """
 
 import json

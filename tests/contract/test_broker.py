@@ -211,6 +211,24 @@ def test_acking_twice_is_harmless(scene: Scene) -> None:
     assert second.generation == first.generation
 
 
+@pytest.mark.parametrize("acked", [[0, 1, 2], [2, 0], [1], [0, 1, 3, 4], []], ids=str)
+def test_several_are_acked_at_once_and_no_other_with_them(scene: Scene, acked: list[int]) -> None:
+    broker = scene.broker()
+    topology = queue_topology({"x-queue-type": "quorum"})
+    broker.declare(topology)
+    publish_numbers(broker.publisher(), queue_of(topology), range(5))
+    subscription = broker.subscribe(queue_of(topology), prefetch=5)
+    deliveries = [take(subscription) for _ in range(5)]
+
+    subscription.ack(*(deliveries[number].receipt for number in acked))
+    subscription.close()
+
+    left = [f"m{number}" for number in range(5) if number not in acked]
+    await_ready(broker, queue_of(topology), len(left))
+    again = broker.subscribe(queue_of(topology), prefetch=5)
+    assert [take(again).message_id for _ in left] == left
+
+
 def test_closing_gives_the_unacked_back_in_order_and_keeps_the_acks(scene: Scene) -> None:
     broker = scene.broker()
     topology = queue_topology()

@@ -14,6 +14,7 @@ from latecomer.broker.port import (
     Message,
     Publisher,
     QueueDepth,
+    Receipt,
     Subscription,
 )
 from latecomer.broker.topology import UPDATES, Topology, update_key
@@ -112,9 +113,9 @@ class IntermittentSubscription:
             raise BrokerUnreachable("no network")
         return self.inner.receive(timeout_s)
 
-    def ack(self, delivery: Delivery) -> None:
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
         """See ``Subscription``."""
-        self.inner.ack(delivery)
+        self.inner.ack(*deliveries)
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         """See ``Subscription``."""

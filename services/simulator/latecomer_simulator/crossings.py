@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from latecomer.broker.port import Broker, Delivery, Message, Publisher, Subscription
+from latecomer.broker.port import Broker, Delivery, Message, Publisher, Receipt, Subscription
 from latecomer.broker.topology import UPDATES
 from latecomer.clock import Clock
 from latecomer.store.port import Commit, Lease, ModelStore, Refusal
@@ -235,17 +235,18 @@ class _WatchedSubscription(_Watched):
             self._crossings.reached("receive:after")
         return delivery
 
-    def ack(self, delivery: Delivery) -> None:
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
         with self._crossings.crossing("ack"):
-            self._port.ack(delivery)
-            self._settled(delivery)
+            self._port.ack(*deliveries)
+            for each in deliveries:
+                self._settled(each)
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         with self._crossings.crossing("reject"):
             self._port.reject(delivery, requeue=requeue)
             self._settled(delivery)
 
-    def _settled(self, delivery: Delivery) -> None:
+    def _settled(self, delivery: Delivery | Receipt) -> None:
         self._held.discard((delivery.generation, delivery.tag))
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.memory.broker import MemorySubscription
-from latecomer.broker.port import Broker, Delivery, Message, Publisher, Subscription
+from latecomer.broker.port import Broker, Delivery, Message, Publisher, Receipt, Subscription
 from latecomer.broker.topology import Topology
 from latecomer.errors import BrokerUnreachable, StoreUnreachable
 from latecomer.store.port import ModelStore
@@ -170,8 +170,8 @@ class _LossySubscription:
         overtakes = self._line.rng.random() < self._line.reorder
         return self._here.pop(self._line.rng.randrange(len(self._here)) if overtakes else 0)
 
-    def ack(self, delivery: Delivery) -> None:
-        self._memory.ack(delivery)
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
+        self._memory.ack(*deliveries)
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         self._memory.reject(delivery, requeue=requeue)

@@ -13,7 +13,7 @@ The laws, which one contract suite checks on every adapter:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from latecomer.broker.topology import Topology
 
@@ -37,6 +37,13 @@ class Message:
     headers: Mapping[str, str | int] = field(default_factory=dict)
 
 
+class Receipt(NamedTuple):
+    """A delivery as its adapter knows it again: the tag means something only in its generation."""
+
+    tag: int
+    generation: int
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A message that a queue handed to a subscription.
@@ -57,6 +64,11 @@ class Delivery:
     dead_lettered: bool
     tag: int
     generation: int
+
+    @property
+    def receipt(self) -> "Receipt":
+        """What an ack needs of it: bodies that wait for their acks would be models in memory."""
+        return Receipt(self.tag, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +110,8 @@ class Subscription(Protocol):
         """
         ...
 
-    def ack(self, delivery: Delivery) -> None:
-        """The effect of ``delivery`` is durable; the broker may forget it."""
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
+        """The effect of ``deliveries`` is durable; the broker may forget them."""
         ...
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:

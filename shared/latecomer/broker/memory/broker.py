@@ -6,7 +6,7 @@ from itertools import count
 
 from latecomer.broker.memory.queues import Stored
 from latecomer.broker.memory.server import MemoryServer
-from latecomer.broker.port import Delivery, Message, QueueDepth
+from latecomer.broker.port import Delivery, Message, QueueDepth, Receipt
 from latecomer.broker.topology import Topology
 from latecomer.errors import BrokerUnreachable, Permanent
 
@@ -59,10 +59,11 @@ class MemorySubscription:
                 raise self._refusal.with_traceback(None)
             return self._inbox.popleft() if self._inbox else None
 
-    def ack(self, delivery: Delivery) -> None:
-        """Forget ``delivery``; of a lost connection, do nothing."""
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
+        """Forget ``deliveries``; of a lost connection, do nothing."""
         with self._changed:
-            if self._settle(delivery) is not None:
+            settled = [self._settle(each) for each in deliveries]
+            if any(each is not None for each in settled):
                 self._server.settled(self._queue)
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
@@ -126,7 +127,7 @@ class MemorySubscription:
         """Whether ``receive`` would not have to wait."""
         return bool(self._inbox) or self._closed or self._refusal is not None
 
-    def _settle(self, delivery: Delivery) -> Stored | None:
+    def _settle(self, delivery: Delivery | Receipt) -> Stored | None:
         if delivery.generation != self._generation:
             return None
         return self._unsettled.pop(delivery.tag, None)

@@ -78,6 +78,10 @@ CLOSE_DEADLINE_S = 3.0
 #: A connection that lived this long was healthy: the next loss starts with short delays again.
 HEALTHY_AFTER_S = 60.0
 
+#: Read from the socket at a time. pika's 4096 would take twenty-five system calls for an update of
+#: 100 kB, each of which gives the interpreter to another thread, and copy all that came before.
+RECEIVE_BYTES = 64 * 1024
+
 #: A broker's reply as (code, fragment of its text) and what it means to us; first match wins.
 REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
     (403, "", BrokerDenied),
@@ -217,6 +221,8 @@ class Link:
         )
 
     def _connection_opened(self, connection: SelectConnection) -> None:
+        # There is no public way to say so; each connection has a transport of its own.
+        connection._transport._MAX_RECV_BYTES = RECEIVE_BYTES  # noqa: SLF001
         connection.channel(on_open_callback=self._channel_opened)
 
     def _channel_opened(self, channel: Channel) -> None:

@@ -1,18 +1,16 @@
 """Consuming from RabbitMQ: deliveries, answers and takeovers, bookkept on the link's thread."""
 
+import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
-from latecomer.broker.port import Delivery
+from latecomer.broker.port import Delivery, Receipt
 from latecomer.broker.rabbit.link import Channel, LinkFactory, Step, delivery_of, topology_steps
 from latecomer.broker.topology import Topology
 from latecomer.errors import LatecomerError, Permanent, QueueMissing
-
-_Answer: TypeAlias = Callable[[Channel, int], None]
-
 
 class _Inbox:
     """Deliveries between the link's thread and the consumer's; prefetch keeps it short."""
@@ -82,13 +80,13 @@ class RabbitSubscription:
         """The next delivery, or None; raises what the broker refused for good."""
         return self._inbox.get(timeout_s)
 
-    def ack(self, delivery: Delivery) -> None:
-        """Forget ``delivery``; of a lost connection, do nothing."""
-        self._link.post(partial(self._settle, delivery, _ack))
+    def ack(self, *deliveries: Delivery | Receipt) -> None:
+        """Forget ``deliveries``; of a lost connection, do nothing."""
+        self._link.post(partial(self._forget, deliveries))
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         """Give ``delivery`` back or to the dead; of a lost connection, do nothing."""
-        self._link.post(partial(self._settle, delivery, _return if requeue else _bury))
+        self._link.post(partial(self._give_up, delivery, requeue=requeue))
 
     def connected(self) -> bool:
         """Whether the broker agreed to our consuming, and the connection still stands."""
@@ -130,22 +128,31 @@ class RabbitSubscription:
     def _cancelled(self, _frame: object) -> None:
         self._link.drop(QueueMissing(f"Queue {self._queue!r} was deleted while consuming it"))
 
-    def _settle(self, delivery: Delivery, answer: _Answer) -> None:
-        # A second answer to one tag, or a tag of another connection, would cost the channel (406).
-        current = delivery.generation == self._generation and delivery.tag in self._unsettled
-        if current and self._channel is not None and self._channel.is_open:
-            self._unsettled.discard(delivery.tag)
-            answer(self._channel, delivery.tag)
+    def _forget(self, deliveries: Iterable[Delivery | Receipt]) -> None:
+        """Of tags without a gap below them, one frame acks all."""
+        tags = self._settled(deliveries)
+        first_open = min(self._unsettled, default=math.inf) if len(tags) > 1 else -math.inf
+        run = [tag for tag in tags if tag < first_open]
+        if run and self._channel is not None:
+            self._channel.basic_ack(max(run), multiple=True)
+        for tag in sorted(tags.difference(run)):
+            if self._channel is not None:
+                self._channel.basic_ack(tag)
 
+    def _give_up(self, delivery: Delivery, *, requeue: bool) -> None:
+        for tag in self._settled([delivery]):
+            if self._channel is not None:
+                # Not nack: from RabbitMQ 4.3 on only a reject counts towards the delivery limit.
+                self._channel.basic_reject(tag, requeue=requeue)
 
-def _ack(channel: Channel, tag: int) -> None:
-    channel.basic_ack(tag)
+    def _settled(self, deliveries: Iterable[Delivery | Receipt]) -> set[int]:
+        """The tags that may be answered, and are from now on.
 
-
-def _return(channel: Channel, tag: int) -> None:
-    # reject, not nack: from RabbitMQ 4.3 on only a reject counts towards the delivery limit.
-    channel.basic_reject(tag, requeue=True)
-
-
-def _bury(channel: Channel, tag: int) -> None:
-    channel.basic_reject(tag, requeue=False)
+        A second answer to one tag, or a tag of another connection, would cost the channel (406).
+        """
+        if self._channel is None or not self._channel.is_open:
+            return set()
+        current = {each.tag for each in deliveries if each.generation == self._generation}
+        tags = current & self._unsettled
+        self._unsettled -= tags
+        return tags
