@@ -12,6 +12,9 @@ from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, p
 
 pytest_plugins = ["store_plugin"]
 
+#: More than a script may pass to one command.
+MANY = 9_000
+
 
 def test_an_unknown_update_has_no_verdict(stores: Stores) -> None:
     store = stores.open()
@@ -72,6 +75,24 @@ def test_no_update_is_folded_twice_into_one_version(stores: Stores) -> None:
     store = stores.open()
     with pytest.raises(VersionConflict, match="anna:b:1"):
         publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"), fold("anna:b:1")))
+    assert store.head() is None
+
+
+def test_a_version_of_many_thousand_updates_is_one_commit(stores: Stores) -> None:
+    store = stores.open()
+    folds = tuple(fold(f"w{number}:b:1") for number in range(MANY))
+    publish(store, lead(store), 0, b"v0..", folds=folds)
+    assert store.totals().accepted == MANY
+    assert store.applied(each.update_id for each in folds) == {each.update_id for each in folds}
+    assert len(store.fleet()) == MANY
+
+
+def test_the_last_of_many_thousand_updates_had_its_verdict_before(stores: Stores) -> None:
+    store = stores.open()
+    refuse(store, f"w{MANY - 1}:b:1")
+    folds = tuple(fold(f"w{number}:b:1") for number in range(MANY))
+    with pytest.raises(VersionConflict, match=f"w{MANY - 1}:b:1 had its verdict before"):
+        publish(store, lead(store), 0, b"v0..", folds=folds)
     assert store.head() is None
 
 

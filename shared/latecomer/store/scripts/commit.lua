@@ -34,13 +34,32 @@ if version ~= commit.expected then
   return {'conflict', version}
 end
 
-local seen = {}
-for _, fold in ipairs(commit.folds) do
-  if seen[fold.id] or redis.call('ZSCORE', applied, fold.id)
-    or redis.call('HEXISTS', refused, fold.id) == 1 then
+-- One call for many of a version's updates: a call costs more than its work. Lua passes up to 7,999
+-- arguments; an even number, because some come in pairs.
+local function portions(list, call)
+  for first = 1, #list, 4000 do
+    call(first, unpack(list, first, math.min(first + 3999, #list)))
+  end
+end
+
+local ids, seen = {}, {}
+for i, fold in ipairs(commit.folds) do
+  if seen[fold.id] then
     return {'counted', fold.id}
   end
-  seen[fold.id] = true
+  ids[i], seen[fold.id] = fold.id, true
+end
+local counted
+portions(ids, function(first, ...)
+  local folded, rejected = redis.call('ZMSCORE', applied, ...), redis.call('HMGET', refused, ...)
+  for i = 1, #folded do
+    if folded[i] or rejected[i] then
+      counted = counted or ids[first + i - 1]
+    end
+  end
+end)
+if counted then
+  return {'counted', counted}
 end
 
 for i = first_chunk, last_chunk do
@@ -61,16 +80,28 @@ end
 redis.call('HSET', head, 'epoch', commit.epoch, 'version', commit.version, 'manifest',
   commit.manifest, 'commit_id', commit.commit_id, 'fence', commit.fence, 'at_ms', commit.at_ms)
 
+local entries, facts, behind = {}, {}, {}
 for _, fold in ipairs(commit.folds) do
-  redis.call('ZADD', applied, commit.now_ms, fold.id)
-  redis.call('HINCRBY', totals, 'accepted', 1)
-  redis.call('HINCRBY', staleness, fold.staleness, 1)
+  table.insert(entries, commit.now_ms)
+  table.insert(entries, fold.id)
+  behind[fold.staleness] = (behind[fold.staleness] or 0) + 1
   redis.call('HINCRBY', fleet, fold.worker .. ':accepted', 1)
-  redis.call('HSET', fleet, fold.worker .. ':staleness', fold.staleness,
-    fold.worker .. ':seen_ms', commit.now_ms)
+  table.insert(facts, fold.worker .. ':staleness')
+  table.insert(facts, fold.staleness)
+  table.insert(facts, fold.worker .. ':seen_ms')
+  table.insert(facts, commit.now_ms)
 end
 for worker, report in pairs(commit.reports) do
-  redis.call('HSET', fleet, worker .. ':report', report)
+  table.insert(facts, worker .. ':report')
+  table.insert(facts, report)
+end
+portions(entries, function(_, ...) redis.call('ZADD', applied, ...) end)
+portions(facts, function(_, ...) redis.call('HSET', fleet, ...) end)
+if #ids > 0 then
+  redis.call('HINCRBY', totals, 'accepted', #ids)
+end
+for staler, updates in pairs(behind) do
+  redis.call('HINCRBY', staleness, staler, updates)
 end
 redis.call('ZREMRANGEBYSCORE', applied, '-inf', '(' .. commit.forget_before_ms)
 return {'ok'}
