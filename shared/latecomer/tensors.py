@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -251,8 +252,10 @@ def norm(delta: Delta) -> float:
     One pass tells both, because no square makes up for an infinite one. Squares are summed in
     float32; only where they leave its range, again in float64, where no float32's square does.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.sqrt(sum(_squares(change.values) for change in delta.values()))
+    squares = 0.0
+    for change in delta.values():
+        squares += _squares(change.values)
+    return math.sqrt(squares)
 
 
 def _squares(values: npt.NDArray[np.float32] | npt.NDArray[np.float16]) -> float:
@@ -264,6 +267,9 @@ def _squares_as(
     dtype: type[np.float32 | np.float64],
     values: npt.NDArray[np.float32] | npt.NDArray[np.float16],
 ) -> float:
-    flat = values.reshape(-1)
-    blocks = (flat[at : at + BLOCK].astype(dtype, copy=False) for at in range(0, flat.size, BLOCK))
-    return sum(float(np.dot(block, block)) for block in blocks)
+    flat, squares = values.reshape(-1), 0.0
+    for at in range(0, flat.size, BLOCK):
+        block: npt.NDArray[Any] = flat[at : at + BLOCK].astype(dtype, copy=False)
+        # Not ``dot``, which warns of what is looked for here.
+        squares += float(np.vdot(block, block))
+    return squares

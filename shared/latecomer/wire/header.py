@@ -85,12 +85,15 @@ def _text(value: object) -> str:
 
 def _deeper_than(levels: int, value: object) -> bool:
     """Whether containers nest deeper; looks no further, as a nest can exhaust the stack."""
-    nests = [value] if isinstance(value, CONTAINERS) else []
-    while nests and levels:
-        inner = (each.values() if isinstance(each, dict) else each for each in nests)
-        nests = [each for row in inner for each in row if isinstance(each, CONTAINERS)]
-        levels -= 1
-    return bool(nests)
+    if not isinstance(value, CONTAINERS):
+        return False
+    if not levels:
+        return True
+    # A plain loop: it is run for every update, and most of what it meets is no container.
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, CONTAINERS) and _deeper_than(levels - 1, each):
+            return True
+    return False
 
 
 def whole(value: object) -> bool:
