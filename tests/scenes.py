@@ -26,6 +26,7 @@ from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator.background import Background, Foreground
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import federation
@@ -197,7 +198,13 @@ class Federation:
             self.store, self.recipe, ITEM_CATALOGUE, self.clock, new_epoch=new_epoch
         ).head
 
-    def coordinator(self, owner: str = "a", *, store: RedisStore | None = None) -> Coordinator:
+    def coordinator(
+        self,
+        owner: str = "a",
+        *,
+        store: RedisStore | None = None,
+        background: Background | None = None,
+    ) -> Coordinator:
         """An aggregator of this name, with connections of its own."""
         store = store or self.open_store()
         return Coordinator(
@@ -207,6 +214,7 @@ class Federation:
             leadership=Leadership(store, self.clock, owner=owner, lease_s=LEASE_S),
             clock=self.clock,
             telemetry=self.telemetry,
+            background=background or Foreground(),
             backoff=Backoff(first_s=0.2, ceiling_s=5.0, rng=random.Random(1)),
             idle=self.slept.append,
         )

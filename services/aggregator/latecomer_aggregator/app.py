@@ -14,6 +14,7 @@ from latecomer.config import Settings
 from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
+from latecomer_aggregator.background import Background, BackgroundThread, Foreground
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
 
@@ -38,11 +39,15 @@ def build(
     stop: Stop,
     telemetry: AggregatorTelemetry,
     lease_s: float,
+    background: Background | None = None,
     declare: bool = True,
     owner: str | None = None,
     seed: int | None = None,
 ) -> Coordinator:
-    """A coordinator over these adapters; nothing else differs between real and simulated runs."""
+    """A coordinator over these adapters; nothing else differs between real and simulated runs.
+
+    Without a ``background`` a version is written before anything else happens.
+    """
     name = owner or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     return Coordinator(
         federation=federation,
@@ -51,6 +56,7 @@ def build(
         leadership=Leadership(store, clock, owner=name, lease_s=lease_s),
         clock=clock,
         telemetry=telemetry,
+        background=background or Foreground(),
         backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random(seed)),
         idle=stop.wait,
         declare=declare,
@@ -92,6 +98,7 @@ def run(
         stop=stop,
         telemetry=telemetry,
         lease_s=settings.lease_s,
+        background=BackgroundThread("latecomer-commit"),
         declare=settings.declare_topology,
     )
     log.info("aggregator.started", federation=settings.federation)

@@ -8,12 +8,12 @@ Memory is one model-sized accumulator, however many updates or workers there are
 does not depend on their number either.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.broker.port import Delivery
+from latecomer.broker.port import Delivery, Receipt
 from latecomer.store.port import Fold
 from latecomer.tensors import BLOCK, Array, Delta, Kind, Layout, TensorDelta, TensorSpec
 
@@ -73,7 +73,7 @@ class Buffer:
 
     layout: Layout
     folds: list[Fold] = field(default_factory=list)
-    _held: dict[str, Delivery] = field(default_factory=dict)
+    _held: dict[str, Receipt] = field(default_factory=dict)
     _workers: set[str] = field(default_factory=set)
     _sums: dict[str, _Accumulator] = field(default_factory=dict)
     _scratch: Array = field(default_factory=lambda: np.empty(BLOCK, np.float32))
@@ -97,12 +97,12 @@ class Buffer:
             self._sum(spec).add(change, weight, self._scratch)
         self.folds.append(update)
         self._workers.add(update.worker)
-        self._hold(update.update_id, delivery)
+        self._held[update.update_id] = delivery.receipt
 
-    def redelivered(self, update_id: str, delivery: Delivery) -> Delivery:
+    def redelivered(self, update_id: str, delivery: Delivery) -> Receipt:
         """A held update came again: the commit will ack this delivery; returns the former one."""
         former = self._held[update_id]
-        self._hold(update_id, delivery)
+        self._held[update_id] = delivery.receipt
         return former
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
@@ -120,19 +120,14 @@ class Buffer:
             if not accumulator.empty
         }
 
-    def release(self) -> list[Delivery]:
-        """Forget everything; returns the deliveries that it held, in fold order."""
-        held = [self._held[fold.update_id] for fold in self.folds]
+    def release(self) -> dict[str, Receipt]:
+        """Forget everything; returns what acks are owed for, by update, in fold order."""
+        held, self._held = self._held, {}
         self.folds = []
-        self._held = {}
         self._workers = set()
         for accumulator in self._sums.values():
             accumulator.clear()
         return held
-
-    def _hold(self, update_id: str, delivery: Delivery) -> None:
-        """Keep what an ack needs; the body is in the sums, and K bodies would be K models."""
-        self._held[update_id] = replace(delivery, body=b"")
 
     def _sum(self, spec: TensorSpec) -> _Accumulator:
         if spec.name not in self._sums:

@@ -2,6 +2,7 @@
 
 Lead, announce, receive, admit, weigh, fold, commit, acknowledge, announce. Two things can make a
 new version: a delivery that fills the buffer, or a clock that says it has waited long enough.
+While a version is being written, what comes in is folded upon it already; one is written at a time.
 Everything else happens in other modules, each called once from here.
 """
 
@@ -29,12 +30,17 @@ from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Delta
 from latecomer_aggregator import cadence, commit, optimizer, rounds
 from latecomer_aggregator.admission import Reason, Refused
-from latecomer_aggregator.commit import Attempt, Published
+from latecomer_aggregator.background import Background
+from latecomer_aggregator.commit import Attempt
 from latecomer_aggregator.leadership import Leadership
 from latecomer_aggregator.term import Term
 from latecomer_aggregator.weighting import example_weight
 
 log = structlog.get_logger()
+
+#: Who stands down asks this often whether the version that is being written is; the store's client
+#: gives up by itself.
+CONCLUDE_S = 1.0
 
 #: A round that could not be announced is announced again after this long.
 ANNOUNCE_AGAIN_S = 1.0
@@ -45,9 +51,10 @@ ANNOUNCE_EVERY_S = 0.1
 
 
 class Coordinator:
-    """One aggregator of one federation. ``step`` does one thing and returns; nothing else runs.
+    """One aggregator of one federation. ``step`` does one thing and returns.
 
     Args:
+        background: Where versions are written; nothing else runs beside ``step``.
         idle: Waits for so many seconds, or less if the process is to stop.
     """
 
@@ -60,6 +67,7 @@ class Coordinator:
         leadership: Leadership,
         clock: Clock,
         telemetry: AggregatorTelemetry,
+        background: Background,
         backoff: Backoff,
         idle: Callable[[float], object],
         declare: bool = True,
@@ -70,11 +78,15 @@ class Coordinator:
         self._leadership = leadership
         self._clock = clock
         self._telemetry = telemetry
+        self._writing = background
+        self._written_from_s = 0.0
         self._backoff = backoff
         self._idle = idle
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
+        # Asked for when somebody looks: an update costs less than to say so each time.
+        telemetry.buffered.set_function(lambda: len(self._term.buffer) if self._term else 0)
         # Bound once: where nobody reads it, a line per update costs nothing then.
         self._debug = log.bind().debug
 
@@ -82,7 +94,8 @@ class Coordinator:
         """Do the next thing, waiting at most about ``wait_s`` for it to come.
 
         A server that is away is waited for, with pauses that grow to a ceiling; what was buffered
-        stays buffered. A lost leadership drops the buffer: the broker gives it to the next leader.
+        stays buffered. A lost leadership drops the buffer and the version that was to be written:
+        the broker gives what they are made of to the next leader.
         """
         try:
             self._step(wait_s)
@@ -104,6 +117,7 @@ class Coordinator:
         except StoreUnreachable as error:
             log.warning("leadership.not_resigned", cause=str(error))
         self._publisher.close()
+        self._writing.close()
 
     def _step(self, wait_s: float) -> None:
         lease = self._leadership.hold() if self._term or self._store.head() else None
@@ -116,16 +130,30 @@ class Coordinator:
             self._stand_down()
             return
         term = self._term or self._take_over(lease)
-        if term.attempt is None:
-            self._announce(term)
-            self._receive(term, wait_s)
-            if term.due(self._clock.monotonic_s()):
-                term.attempt = self._computed(term)
-        if term.attempt is not None:
+        self._settle(term, 0.0)
+        self._announce(term)
+        self._go_on(term, wait_s)
+        if term.attempt is None and term.due(self._clock.monotonic_s()):
+            term.computed(self._computed(term))
+        if term.attempt is not None and not self._writing.busy:
             self._publish(term, term.attempt, lease)
+            self._settle(term, 0.0)
             self._announce(term)
 
-    def _receive(self, term: Term, wait_s: float) -> None:
+    def _go_on(self, term: Term, wait_s: float) -> None:
+        """Fold the next delivery; beside a version that is being written, only what is here.
+
+        Nothing is folded into a buffer that is due, or upon a version that has to be written again.
+        """
+        beside = self._writing.busy
+        if term.attempt is not None and not beside:
+            return
+        due = term.due(self._clock.monotonic_s())
+        folded = not due and self._receive(term, 0.0 if beside else wait_s)
+        if beside and not folded:
+            self._settle(term, wait_s)
+
+    def _receive(self, term: Term, wait_s: float) -> bool:
         """Consider one delivery; it leaves the inbox only once it has its place or its verdict.
 
         (Giving it back instead would count against its delivery limit while a server is away.)
@@ -136,9 +164,11 @@ class Coordinator:
             while delivery is not None:
                 term.inbox.append(delivery)
                 delivery = term.updates.receive(0.0)
-        if term.inbox:
-            self._consider(term, term.inbox[0])
-            term.inbox.popleft()
+        if not term.inbox:
+            return False
+        self._consider(term, term.inbox[0])
+        term.inbox.popleft()
+        return True
 
     def _take_over(self, lease: Lease) -> Term:
         """Read the head and start to consume: from here on the fence protects what we write."""
@@ -158,10 +188,21 @@ class Coordinator:
 
     def _stand_down(self) -> None:
         if self._term is not None:
+            self._conclude(self._term)
             self._term.updates.close()
             self._term = None
             self._telemetry.leading.set(0)
-            self._telemetry.buffered.set(0)
+
+    def _conclude(self, term: Term) -> None:
+        """Hear of the version that is being written: if it is durable, what it is made of is acked.
+
+        Nothing of a term must reach the store in a later one, which may have the same fence.
+        """
+        try:
+            while self._writing.busy:
+                self._settle(term, CONCLUDE_S)
+        except (Transient, Fenced, VersionConflict) as error:
+            log.warning("version.abandoned", cause=str(error))
 
     def _announce(self, term: Term) -> None:
         """Tell everybody about the head, once per version and once per leader.
@@ -207,9 +248,10 @@ class Coordinator:
 
     def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
         """Held already (the connection was lost, or it was published twice), or in the ledger."""
-        if term.buffer.holds(header.update_id):
+        former = term.redelivered(header.update_id, delivery)
+        if former is not None:
             # A second copy is enough to remember it by; a lost connection's ack does nothing.
-            term.updates.ack(term.buffer.redelivered(header.update_id, delivery))
+            term.updates.ack(former)
             return True
         if self._is_new(term, header.update_id):
             return False
@@ -262,7 +304,6 @@ class Coordinator:
             term.first_fold_s = self._clock.monotonic_s()
         term.buffer.fold(fold, delta, delivery)
         term.reports[update.worker] = commit.report(update)
-        self._telemetry.buffered.set(len(term.buffer))
         self._debug(
             "update.folded",
             update_id=update.update_id,
@@ -297,19 +338,29 @@ class Coordinator:
         )
 
     def _publish(self, term: Term, attempt: Attempt, lease: Lease) -> None:
-        """Durable commit, and only then the acks. Repeating it after a lost reply is harmless."""
-        started_s = self._clock.monotonic_s()
-        commit.publish(self._store, lease, term.published, attempt)
-        term.advance(attempt.published)
-        self._telemetry.updates_in_force.set(term.updates_in_force(started_s))
-        self._count(attempt.published, self._clock.monotonic_s() - started_s)
+        """Begin the durable commit. Repeating it after a lost reply is harmless."""
+        self._written_from_s = self._clock.monotonic_s()
+        self._writing.begin(partial(commit.publish, self._store, lease, term.published, attempt))
 
-    def _count(self, after: Published, took_s: float) -> None:
+    def _settle(self, term: Term, wait_s: float) -> None:
+        """Once the version is durable, and only then, the acks.
+
+        Raises:
+            Fenced, VersionConflict, StagedMissing, StoreUnreachable: As ``ModelStore.commit``.
+        """
+        if not self._writing.busy or not self._writing.ended(wait_s):
+            return
+        term.advance()
+        now_s = self._clock.monotonic_s()
+        self._telemetry.updates_in_force.set(term.updates_in_force(now_s))
+        self._count(term, now_s - self._written_from_s)
+
+    def _count(self, term: Term, took_s: float) -> None:
+        after = term.published
         folds = after.manifest.folds
         self._telemetry.version.set(after.version.number)
         self._telemetry.last_commit.set(after.manifest.at_s)
         self._telemetry.folded.inc(len(folds))
-        self._telemetry.buffered.set(0)
         self._telemetry.commit_seconds.observe(took_s)
         for fold in folds:
             self._telemetry.staleness.observe(fold.staleness)

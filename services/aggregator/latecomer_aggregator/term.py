@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from latecomer.broker.port import Delivery, Subscription
+from latecomer.broker.port import Delivery, Receipt, Subscription
 from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
 from latecomer.store.port import Lease
@@ -25,7 +25,10 @@ class Term:
             writes to it, so that they are new until this term commits or refuses.
         parked: Newer updates of workers that have their one place in the buffer already.
         reports: Per worker in the buffer, what the fleet table will show.
-        attempt: A version that was computed and is not known to be published.
+        published: The head; nobody is told of anything newer.
+        attempt: The version after it, computed and not known to be durable yet.
+        owed: Of the deliveries that ``attempt`` is made of, by update in the order of their folds:
+            their acks wait for it to be durable.
     """
 
     def __init__(
@@ -53,18 +56,24 @@ class Term:
         self.reports: dict[str, str] = {}
         self.buffer = Buffer(published.manifest.layout)
         self.first_fold_s = now_s
-        self._stand_on(published)
-
-    def _stand_on(self, published: Published) -> None:
         self.published = published
-        self.new = set()
         self.announced = False
         self.announce_from_s = float("-inf")
         self.attempt: Attempt | None = None
-        self.admission = Admission(
+        self.owed: dict[str, Receipt] = {}
+        self.admission = self._admission()
+
+    @property
+    def standing(self) -> Published:
+        """The version that updates are folded upon: the newest that was computed."""
+        return self.attempt.published if self.attempt else self.published
+
+    def _admission(self) -> Admission:
+        standing = self.standing
+        return Admission(
             self.recipe.federation,
-            published.version,
-            published.manifest.layout,
+            standing.version,
+            standing.manifest.layout,
             self.recipe.aggregation,
         )
 
@@ -72,7 +81,7 @@ class Term:
         """K in force now."""
         live = self.roster.live(now_s)
         return rounds.updates_in_force(
-            self.recipe.aggregation, live, self.published.manifest.cadence
+            self.recipe.aggregation, live, self.standing.manifest.cadence
         )
 
     def patience_s(self, now_s: float) -> float:
@@ -91,7 +100,7 @@ class Term:
 
         Who returns with a full outbox parks it here, and nobody else gets in before a version.
         """
-        held = len(self.buffer) + len(self.parked)
+        held = len(self.buffer) + len(self.parked) + len(self.owed)
         return held >= rounds.prefetch(self.recipe.aggregation)
 
     def park(self, update_id: str, delivery: Delivery) -> None:
@@ -100,11 +109,29 @@ class Term:
             self.updates.ack(self.parked[update_id])
         self.parked[update_id] = delivery
 
-    def advance(self, published: Published) -> None:
-        """The version is durable: ack what it is made of, and let in who waited for the next."""
-        for delivery in self.buffer.release():
-            self.updates.ack(delivery)
+    def redelivered(self, update_id: str, delivery: Delivery) -> Receipt | None:
+        """Hold this delivery of an update that waits for its commit; the former one, if it does."""
+        if update_id in self.owed:
+            former, self.owed[update_id] = self.owed[update_id], delivery.receipt
+            return former
+        if self.buffer.holds(update_id):
+            return self.buffer.redelivered(update_id, delivery)
+        return None
+
+    def computed(self, attempt: Attempt) -> None:
+        """Fold upon the next version from here on, and let in who waited for it."""
+        self.attempt = attempt
+        self.owed = self.buffer.release()
         self.inbox.extend(self.parked.values())
         self.parked = {}
         self.reports = {}
-        self._stand_on(published)
+        self.admission = self._admission()
+
+    def advance(self) -> None:
+        """The version is durable: it is the head, and what it is made of is acked."""
+        self.published, self.attempt = self.standing, None
+        self.updates.ack(*self.owed.values())
+        self.new.difference_update(self.owed)
+        self.owed = {}
+        self.announced = False
+        self.announce_from_s = float("-inf")

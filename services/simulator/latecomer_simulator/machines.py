@@ -1,6 +1,7 @@
 """The machines of a simulated deployment: each runs one service, dies, freezes and starts again."""
 
 import random
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,46 @@ class VirtualStop:
         return self.asked
 
 
+class VirtualBackground:
+    """A thread of a machine's process: another process of the timeline that lives and dies with it.
+
+    Stands where a ``BackgroundThread`` stands.
+    """
+
+    def __init__(self, timeline: Timeline, spawn: Callable[[Callable[[], None]], None]) -> None:
+        self._timeline = timeline
+        self._spawn = spawn
+        self._failure: Exception | None = None
+        self._over = False
+        self.busy = False
+
+    def begin(self, task: Callable[[], None]) -> None:
+        """See ``Background``."""
+        self.busy, self._over, self._failure = True, False, None
+        self._spawn(lambda: self._run(task))
+
+    def ended(self, wait_s: float) -> bool:
+        """See ``Background``; waits in virtual time."""
+        if wait_s > 0 and not self._over:
+            self._timeline.wait(wait_s, lambda: self._over)
+        if not self._over:
+            return False
+        self.busy = False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    def close(self) -> None:
+        """See ``Background``."""
+
+    def _run(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 - raised again where its end is asked for
+            self._failure = error
+        self._over = True
+
+
 class Machine:
     """One service's machine: it dies, freezes, loses its network, and starts again.
 
@@ -83,6 +124,8 @@ class Machine:
         self.stop = VirtualStop(world.timeline)
         self._boots = count(1)
         self._process: Process | None = None
+        self._threads: list[Process] = []
+        self._dying = False
         self._broker: Any = None
         self.crossings = Crossings(name, world.clock, world.history, self._reached)
 
@@ -103,27 +146,48 @@ class Machine:
 
     def kill(self) -> None:
         """SIGKILL, or the power goes: the broker notices at once, or only by the heartbeat."""
-        if self._process is not None:
-            self.world.timeline.kill(self._process)
+        if self._dying:
+            return
+        self._dying = True
+        here = threading.current_thread()
+        for each in self._running():
+            if not each.is_thread(here):
+                self.world.timeline.kill(each)
+        self._dying = False
         self._died()
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP; for as long as a heartbeat, and the broker gives up on it."""
-        if self._process is not None:
-            self.world.timeline.freeze(self._process, seconds)
+        for each in self._running():
+            self.world.timeline.freeze(each, seconds)
         if seconds > HALF_OPEN_S:
             self.world.timeline.after(HALF_OPEN_S, self.line.cut_broker)
             self.world.timeline.after(seconds, self.line.mend_broker)
+
+    def thread(self, main: Callable[[], None]) -> None:
+        """Another thread of its process: whichever dies, both do."""
+        self._threads = [each for each in self._threads if not each.ended]
+        self._threads.append(
+            self.world.timeline.spawn(f"{self.name}+", lambda: self._guarded(main))
+        )
+
+    def _running(self) -> list[Process]:
+        process = [] if self._process is None else [self._process]
+        return [*process, *self._threads]
 
     def _reached(self, point: str) -> None:
         # Looked up at every crossing: who is to die is decided while it runs.
         self.doom(point)
 
     def _run(self, boot: int) -> None:
+        self._guarded(lambda: self.main(boot))
+
+    def _guarded(self, main: Callable[[], None]) -> None:
+        """A crossing may kill whoever crosses it, and with him all threads of his process."""
         try:
-            self.main(boot)
+            main()
         except Killed:
-            self._died()
+            self.kill()
             raise
 
     def main(self, boot: int) -> None:
@@ -151,6 +215,7 @@ class AggregatorMachine(Machine):
             stop=self.stop,
             telemetry=AggregatorTelemetry(),
             lease_s=LEASE_S,
+            background=VirtualBackground(self.world.timeline, self.thread),
             owner=f"{self.name}-{boot}",
             seed=boot,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from latecomer.broker.port import Delivery
+from latecomer.broker.port import Delivery, Receipt
 from latecomer.errors import Fenced, VersionConflict
 from latecomer.events import UpdateHeader
 from latecomer.store.port import Commit, Fold
@@ -108,7 +108,7 @@ class UnorderedBuffer(Buffer):
         """Keep it for later."""
         self.folds.append(update)
         self._kept.append((update, delta))
-        self._hold(update.update_id, delivery)
+        self._held[update.update_id] = delivery.receipt
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
         """Largest first."""
@@ -117,7 +117,7 @@ class UnorderedBuffer(Buffer):
             sums.fold(update, delta, NO_DELIVERY)
         return sums.mean(divisor, row_floor=row_floor)
 
-    def release(self) -> list[Delivery]:
+    def release(self) -> dict[str, Receipt]:
         """As ever."""
         self._kept = []
         return super().release()

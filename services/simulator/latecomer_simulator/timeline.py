@@ -64,6 +64,10 @@ class Process:
         if self._doomed:
             raise Killed
 
+    def is_thread(self, thread: threading.Thread) -> bool:
+        """Whether this is the process that runs on ``thread``."""
+        return thread is self._thread
+
     def may_run(self, now_s: float) -> bool:
         """Whether it has anything to do now."""
         return now_s >= self.frozen_until_s and (now_s >= self.wakes_s or self._ready())
@@ -143,11 +147,13 @@ class Timeline:
         process.frozen_until_s = self.clock.monotonic_s() + seconds
 
     def kill(self, process: Process) -> None:
-        """SIGKILL, from outside of the process."""
+        """SIGKILL, from outside of the process; what unwinds there takes no time."""
         if process in self._processes:
             self._processes.remove(process)
             if not process.ended:
+                running, self._running = self._running, None
                 process.kill()
+                self._running = running
 
     def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Let virtual time pass; True as soon as ``until()``, False if that never came.

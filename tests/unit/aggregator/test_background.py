@@ -1,0 +1,56 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from latecomer_aggregator.background import Background, BackgroundThread, Foreground
+
+PATIENCE_S = 30.0
+
+
+def fail() -> None:
+    raise ValueError("the disk is full")
+
+
+@pytest.fixture(params=["foreground", "thread"])
+def background(request: pytest.FixtureRequest) -> Iterator[Background]:
+    made = Foreground() if request.param == "foreground" else BackgroundThread("test")
+    yield made
+    made.close()
+
+
+def test_nothing_is_busy_before_it_was_begun(background: Background) -> None:
+    assert not background.busy
+    assert background.ended(0.0)
+
+
+def test_a_task_is_over_when_its_end_was_heard_of(background: Background) -> None:
+    done: list[int] = []
+    background.begin(lambda: done.append(1))
+    assert background.busy
+    assert background.ended(PATIENCE_S)
+    assert (done, background.busy) == ([1], False)
+
+
+def test_what_a_task_raised_is_raised_where_its_end_is_asked_for_and_another_may_begin(
+    background: Background,
+) -> None:
+    background.begin(fail)
+    with pytest.raises(ValueError, match="the disk is full"):
+        background.ended(PATIENCE_S)
+    assert not background.busy
+    background.begin(lambda: None)
+    assert background.ended(PATIENCE_S)
+
+
+def test_a_thread_goes_on_beside_its_owner_until_it_ends() -> None:
+    gate, done = threading.Event(), list[bool]()
+    background = BackgroundThread("test")
+    background.begin(lambda: done.append(gate.wait(PATIENCE_S)))
+    assert not background.ended(0.0)
+    assert not background.ended(0.01)
+    assert background.busy
+    gate.set()
+    assert background.ended(PATIENCE_S)
+    assert done == [True]
+    background.close()

@@ -1,0 +1,145 @@
+"""What happens beside a version that is being written."""
+
+import pytest
+
+from latecomer_aggregator.background import Foreground
+from scenes import Federation, make_update, net, step
+
+
+class SlowDisk(Foreground):
+    """A version is written when the test says so: it has so many turns."""
+
+    turns = 0
+
+    def ended(self, wait_s: float) -> bool:
+        if not self.turns:
+            return False
+        self.turns -= 1
+        return super().ended(wait_s)
+
+
+class Scene(Federation):
+    """One aggregator on a slow disk; its first version is being written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found()
+        self.disk = SlowDisk()
+        self.leader = self.coordinator(background=self.disk)
+        self.send(make_update("w1", 1), make_update("w2", 1, delta=net(3.0, 1.0)))
+        step(self.leader, 2)
+
+    def written(self, versions: int = 1) -> None:
+        self.disk.turns = versions
+        step(self.leader, versions)
+
+    def staleness(self) -> dict[str, int]:
+        return {fold.update_id: fold.staleness for fold in self.manifest().folds}
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_version_that_is_being_written_is_not_the_head_and_nothing_of_it_is_acked(
+    scene: Scene,
+) -> None:
+    assert (scene.number(), scene.unacked(), scene.disk.busy) == (0, 2, True)
+    scene.written()
+    assert (scene.number(), scene.unacked(), scene.disk.busy) == (1, 0, False)
+
+
+def test_what_comes_meanwhile_is_folded_upon_it_and_as_stale_as_that_makes_it(
+    scene: Scene,
+) -> None:
+    scene.send(make_update("w3"), make_update("w4", delta=net(0.0, 4.0)))
+    step(scene.leader, 2)
+    assert (scene.number(), scene.unacked()) == (0, 4)
+
+    scene.written(2)
+    assert scene.number() == 2
+    assert scene.staleness() == {"w3:boot:1": 1, "w4:boot:1": 1}
+    # (1, 1) and (3, 1) in the mean, then (1, 1) and (0, 4) in the mean at weight 2^-0.5.
+    assert scene.model()["net"].tolist() == pytest.approx([2.0 + 0.5**1.5, 1.0 + 2.5 / 2**0.5])
+    assert scene.unacked() == scene.waiting() == 0
+
+
+def test_one_version_is_written_at_a_time_and_the_next_waits_for_it(scene: Scene) -> None:
+    scene.send(make_update("w3"), make_update("w4"), make_update("w5"))
+    step(scene.leader, 5)
+    assert (scene.number(), scene.unacked()) == (0, 5)
+    scene.written()
+    assert scene.number() == 1
+    scene.written()
+    assert (scene.number(), list(scene.staleness())) == (2, ["w3:boot:1", "w4:boot:1"])
+
+
+def test_who_waited_for_the_next_version_is_let_in_while_his_former_update_is_written(
+    scene: Scene,
+) -> None:
+    scene.send(make_update("w1", 2), make_update("w2", 2))
+    step(scene.leader, 2)
+    scene.written(2)
+    assert (scene.number(), list(scene.staleness())) == (2, ["w1:boot:2", "w2:boot:2"])
+
+
+def test_an_update_that_is_published_again_while_it_is_written_counts_once(scene: Scene) -> None:
+    scene.send(make_update("w1", 1))
+    step(scene.leader)
+    scene.written()
+    assert (scene.number(), scene.unacked(), scene.waiting()) == (1, 0, 0)
+
+
+def test_a_connection_that_is_lost_meanwhile_costs_a_redelivery_only(scene: Scene) -> None:
+    scene.server.drop_connections()
+    step(scene.leader, 3)
+    assert scene.unacked() == 2
+    scene.written()
+    assert (scene.number(), scene.unacked(), scene.waiting()) == (1, 0, 0)
+
+
+def test_a_version_that_could_not_be_written_is_written_again_and_nothing_folded_is_lost(
+    scene: Scene,
+) -> None:
+    scene.send(make_update("w3"))
+    step(scene.leader)
+    scene.redis.connected = False
+    scene.written()
+    assert scene.slept != []
+    scene.redis.connected = True
+    scene.written()
+    assert scene.number() == 1
+    scene.send(make_update("w4"))
+    scene.written()
+    assert (scene.number(), scene.staleness()) == (2, {"w3:boot:1": 1, "w4:boot:1": 1})
+
+
+def test_a_fenced_version_goes_back_to_the_queue_with_what_was_folded_upon_it(
+    scene: Scene,
+) -> None:
+    scene.send(make_update("w3"))
+    step(scene.leader)
+    scene.lapse_lease(unnoticed=True)
+    rival = scene.store.acquire("b", 30.0)
+    assert rival is not None
+    scene.written()
+    assert (scene.number(), scene.waiting()) == (0, 3)
+
+
+def test_who_stops_hears_of_the_version_that_is_being_written_and_hands_the_rest_over(
+    scene: Scene,
+) -> None:
+    scene.send(make_update("w3"))
+    step(scene.leader)
+    scene.disk.turns = 1
+    scene.leader.close()
+    assert (scene.number(), scene.waiting(), scene.store.holder()) == (1, 1, None)
+
+
+def test_who_stops_while_the_store_is_away_gives_everything_back(scene: Scene) -> None:
+    scene.redis.connected = False
+    scene.disk.turns = 1
+    scene.leader.close()
+    scene.redis.connected = True
+    assert (scene.number(), scene.waiting()) == (0, 2)
