@@ -12,6 +12,7 @@ from latecomer.broker.rabbit.link import Channel, LinkFactory, Step, delivery_of
 from latecomer.broker.topology import Topology
 from latecomer.errors import LatecomerError, Permanent, QueueMissing
 
+
 class _Inbox:
     """Deliveries between the link's thread and the consumer's; prefetch keeps it short."""
 
