@@ -10,9 +10,9 @@ are of the wall clock between two versions (ours: when the store's manifests say
 made; pika: every K-th acknowledgement), some versions after the first and before the last, so that
 neither side's start or end counts.
 
-What is durable when a side goes on: of ours, the version, as ``store.durability`` says, and its
-acknowledgements in the queue's log; of pika's, its acknowledgements in the queue's log. Ours
-acknowledges a version in one frame, pika every message in one.
+What is durable when a version or K messages are counted: of ours, the version before, as
+``store.durability`` says; one is computed when the one before it is durable. Acknowledgements go
+into the queue's log on both sides; ours acknowledges a version in one frame, pika each message.
 """
 
 import json

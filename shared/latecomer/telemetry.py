@@ -41,7 +41,7 @@ class AggregatorTelemetry:
             registry=self.registry,
         )
         self.buffered = Gauge(
-            "latecomer_updates_buffered", "Updates waiting for a commit", registry=self.registry
+            "latecomer_updates_buffered", "Updates folded and not durable", registry=self.registry
         )
         self.updates_in_force = Gauge(
             "latecomer_updates_in_force", "K: so many make the next version", registry=self.registry

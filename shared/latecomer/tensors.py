@@ -253,8 +253,10 @@ def norm(delta: Delta) -> float:
     float32; only where they leave its range, again in float64, where no float32's square does.
     """
     squares = 0.0
-    for change in delta.values():
-        squares += _squares(change.values)
+    # Of a signalling NaN even a cast warns.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for change in delta.values():
+            squares += _squares(change.values)
     return math.sqrt(squares)
 
 
@@ -270,6 +272,5 @@ def _squares_as(
     flat, squares = values.reshape(-1), 0.0
     for at in range(0, flat.size, BLOCK):
         block: npt.NDArray[Any] = flat[at : at + BLOCK].astype(dtype, copy=False)
-        # Not ``dot``, which warns of what is looked for here.
         squares += float(np.vdot(block, block))
     return squares

@@ -72,11 +72,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The rules of one federation at one head.
+    """The rules of one federation for what is folded upon one version.
 
     Attributes:
         federation: Updates for another one are refused.
-        head: The version that staleness is measured from.
+        head: The version that staleness is measured from; it may not be durable yet.
         layout: What a delta must fit.
         limits: The recipe's aggregation section.
     """
@@ -87,7 +87,7 @@ class Admission:
     limits: Aggregation
 
     def open(self, delivery: Delivery) -> wire.SealedUpdate:
-        """Read and check the header alone: cheap, and enough to recognise a duplicate.
+        """Read the header alone, and check who sent it: enough to recognise a duplicate.
 
         Raises:
             Refused: With the reason.
@@ -101,8 +101,29 @@ class Admission:
         if delivery.dead_lettered:
             raise _refused_bytes(delivery, Reason.DEAD_LETTERED, "came through a dead-letter queue")
         self._check_sender(sealed.header, delivery)
-        self._check_base(sealed.header)
         return sealed
+
+    def check_base(self, header: UpdateHeader) -> None:
+        """Pass if what it was trained from is of this lineage, and recent enough.
+
+        Raises:
+            Refused: With the reason.
+        """
+        base, head = header.base, self.head
+        if base.epoch != head.epoch:
+            detail = f"base {base} is of another epoch than head {head}; fetch the head"
+            raise _refused(header, Reason.WRONG_EPOCH, detail)
+        if base.number > head.number:
+            raise _refused(header, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
+        if self.staleness(header) > self.limits.staleness_limit and not self.layout.additive:
+            detail = (
+                f"staleness {self.staleness(header)} exceeds the limit of "
+                f"{self.limits.staleness_limit} versions; fetch {head} and train again"
+            )
+            raise _refused(header, Reason.TOO_STALE, detail)
+        if header.layout != self.layout.digest:
+            detail = f"layout {header.layout} is not the model's {self.layout.digest}"
+            raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
 
     def read(self, sealed: wire.SealedUpdate, read_payload: ReadPayload) -> Delta:
         """Read and check the tensors; ``read_payload`` fetches them where they are in the store.
@@ -169,23 +190,6 @@ class Admission:
         if self.limits.identity == "declared":
             return True
         return login is not None and (worker == login or worker.startswith(f"{login}-"))
-
-    def _check_base(self, header: UpdateHeader) -> None:
-        base, head = header.base, self.head
-        if base.epoch != head.epoch:
-            detail = f"base {base} is of another epoch than head {head}; fetch the head"
-            raise _refused(header, Reason.WRONG_EPOCH, detail)
-        if base.number > head.number:
-            raise _refused(header, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
-        if self.staleness(header) > self.limits.staleness_limit and not self.layout.additive:
-            detail = (
-                f"staleness {self.staleness(header)} exceeds the limit of "
-                f"{self.limits.staleness_limit} versions; fetch {head} and train again"
-            )
-            raise _refused(header, Reason.TOO_STALE, detail)
-        if header.layout != self.layout.digest:
-            detail = f"layout {header.layout} is not the model's {self.layout.digest}"
-            raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
 
     def _check_values(self, header: UpdateHeader, delta: Delta) -> None:
         limit, length = self.limits.max_update_norm, norm(delta)

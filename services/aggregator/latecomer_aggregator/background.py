@@ -35,7 +35,7 @@ class Background(Protocol):
 
 
 class Foreground:
-    """The task runs when it is begun: for stores without a disk, and for time that stands still."""
+    """The task runs where its end is asked for: for stores without a disk, and tests."""
 
     def __init__(self) -> None:
         self._task: Callable[[], None] | None = None

@@ -100,10 +100,10 @@ class Buffer:
         self._held[update.update_id] = delivery.receipt
 
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt:
-        """A held update came again: the commit will ack this delivery; returns the former one."""
-        former = self._held[update_id]
-        self._held[update_id] = delivery.receipt
-        return former
+        """A held update came again: the commit will ack the later delivery; returns the other."""
+        copies = (self._held[update_id], delivery.receipt)
+        self._held[update_id] = max(copies)
+        return min(copies)
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
         """The mean delta.

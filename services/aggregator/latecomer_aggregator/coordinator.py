@@ -17,6 +17,7 @@ from latecomer.clock import Clock
 from latecomer.errors import (
     BrokerUnreachable,
     Fenced,
+    LatecomerError,
     PublishRefused,
     StoreUnreachable,
     Transient,
@@ -31,7 +32,7 @@ from latecomer.tensors import Delta
 from latecomer_aggregator import cadence, commit, optimizer, rounds
 from latecomer_aggregator.admission import Reason, Refused
 from latecomer_aggregator.background import Background
-from latecomer_aggregator.commit import Attempt
+from latecomer_aggregator.commit import Attempt, Published
 from latecomer_aggregator.leadership import Leadership
 from latecomer_aggregator.term import Term
 from latecomer_aggregator.weighting import example_weight
@@ -79,14 +80,14 @@ class Coordinator:
         self._clock = clock
         self._telemetry = telemetry
         self._writing = background
-        self._written_from_s = 0.0
+        self._took_s = 0.0
         self._backoff = backoff
         self._idle = idle
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
         # Asked for when somebody looks: an update costs less than to say so each time.
-        telemetry.buffered.set_function(lambda: len(self._term.buffer) if self._term else 0)
+        telemetry.buffered.set_function(self._waiting)
         # Bound once: where nobody reads it, a line per update costs nothing then.
         self._debug = log.bind().debug
 
@@ -99,7 +100,8 @@ class Coordinator:
         """
         try:
             self._step(wait_s)
-            self._backoff.reset()
+            if self._term is None or self._term.attempt is None:
+                self._backoff.reset()  # else the store has still to show that it is well
         except Transient as error:
             pause_s = self._backoff.next_s()
             log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
@@ -136,9 +138,8 @@ class Coordinator:
         if term.attempt is None and term.due(self._clock.monotonic_s()):
             term.computed(self._computed(term))
         if term.attempt is not None and not self._writing.busy:
-            self._publish(term, term.attempt, lease)
+            self._writing.begin(partial(self._publish, term.published, term.attempt, lease))
             self._settle(term, 0.0)
-            self._announce(term)
 
     def _go_on(self, term: Term, wait_s: float) -> None:
         """Fold the next delivery; beside a version that is being written, only what is here.
@@ -196,12 +197,12 @@ class Coordinator:
     def _conclude(self, term: Term) -> None:
         """Hear of the version that is being written: if it is durable, what it is made of is acked.
 
-        Nothing of a term must reach the store in a later one, which may have the same fence.
+        Whoever stands down goes on doing so, whatever became of it.
         """
         try:
             while self._writing.busy:
                 self._settle(term, CONCLUDE_S)
-        except (Transient, Fenced, VersionConflict) as error:
+        except LatecomerError as error:
             log.warning("version.abandoned", cause=str(error))
 
     def _announce(self, term: Term) -> None:
@@ -234,11 +235,16 @@ class Coordinator:
             term.roster.heard(sealed.header.worker, self._clock.monotonic_s())
             if self._is_repeat(term, sealed.header, delivery):
                 return
+            term.admission.check_base(sealed.header)
             if term.buffer.holds_worker(sealed.header.worker):
                 term.park(sealed.header.update_id, delivery)
                 return
             delta = term.admission.read(sealed, self._store.read_payload)
         except Refused as refusal:
+            if refusal.reason is Reason.TOO_STALE and term.attempt is not None:
+                # For a version that may never be: a verdict stands for ever.
+                term.postponed.append(delivery)
+                return
             if not refusal.hostile and refusal.reason is not Reason.UNKNOWN_SCHEMA:
                 # Who speaks another schema has no part in the next version either.
                 term.roster.heard(refusal.worker, self._clock.monotonic_s())
@@ -337,13 +343,14 @@ class Coordinator:
             cadence=cadence.after(before.manifest.cadence, folds, limits),
         )
 
-    def _publish(self, term: Term, attempt: Attempt, lease: Lease) -> None:
-        """Begin the durable commit. Repeating it after a lost reply is harmless."""
-        self._written_from_s = self._clock.monotonic_s()
-        self._writing.begin(partial(commit.publish, self._store, lease, term.published, attempt))
+    def _publish(self, before: Published, attempt: Attempt, lease: Lease) -> None:
+        """The durable commit, in the background. Repeating it after a lost reply is harmless."""
+        began_s = self._clock.monotonic_s()
+        commit.publish(self._store, lease, before, attempt)
+        self._took_s = self._clock.monotonic_s() - began_s
 
     def _settle(self, term: Term, wait_s: float) -> None:
-        """Once the version is durable, and only then, the acks.
+        """Once the version is durable, and only then, the acks, and everybody is told.
 
         Raises:
             Fenced, VersionConflict, StagedMissing, StoreUnreachable: As ``ModelStore.commit``.
@@ -351,17 +358,24 @@ class Coordinator:
         if not self._writing.busy or not self._writing.ended(wait_s):
             return
         term.advance()
-        now_s = self._clock.monotonic_s()
-        self._telemetry.updates_in_force.set(term.updates_in_force(now_s))
-        self._count(term, now_s - self._written_from_s)
+        self._backoff.reset()
+        self._count(term)
+        self._announce(term)
 
-    def _count(self, term: Term, took_s: float) -> None:
+    def _waiting(self) -> int:
+        """Updates that are folded and not acked."""
+        term = self._term
+        return len(term.buffer) + len(term.owed) if term else 0
+
+    def _count(self, term: Term) -> None:
         after = term.published
         folds = after.manifest.folds
+        in_force = term.updates_in_force(self._clock.monotonic_s())
+        self._telemetry.updates_in_force.set(in_force)
         self._telemetry.version.set(after.version.number)
         self._telemetry.last_commit.set(after.manifest.at_s)
         self._telemetry.folded.inc(len(folds))
-        self._telemetry.commit_seconds.observe(took_s)
+        self._telemetry.commit_seconds.observe(self._took_s)
         for fold in folds:
             self._telemetry.staleness.observe(fold.staleness)
         log.info(
@@ -369,5 +383,5 @@ class Coordinator:
             version=str(after.version),
             updates=len(folds),
             staleness=[fold.staleness for fold in folds],
-            took_s=round(took_s, 3),
+            took_s=round(self._took_s, 3),
         )

@@ -54,7 +54,7 @@ def updates_in_force(limits: Aggregation, live: int | None, cadence: Cadence | N
 
 
 def prefetch(limits: Aggregation) -> int:
-    """Deliveries held un-acked: a full buffer, and as many again parked for the next one."""
+    """Deliveries held un-acked: a full buffer, and as many again, being written or parked."""
     return 2 * max(limits.most_updates_per_version, 16)
 
 

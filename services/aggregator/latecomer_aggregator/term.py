@@ -20,10 +20,12 @@ class Term:
             store was flushed, somebody else may have led in between.
         announced_s: When a round was announced last.
         declared: Whether exchanges and queues were declared since the last failure.
-        inbox: Deliveries that wait to be considered: received, or parked before the last version.
+        inbox: Deliveries that wait to be considered: received, parked before the last version was
+            computed, or postponed until it was durable.
         new: Ids that the ledger did not know when it was last asked. Only who holds the lease
             writes to it, so that they are new until this term commits or refuses.
         parked: Newer updates of workers that have their one place in the buffer already.
+        postponed: Of what they are worth nothing can be said before ``attempt`` is durable.
         reports: Per worker in the buffer, what the fleet table will show.
         published: The head; nobody is told of anything newer.
         attempt: The version after it, computed and not known to be durable yet.
@@ -53,6 +55,7 @@ class Term:
         self.inbox: deque[Delivery] = deque()
         self.new: set[str] = set()
         self.parked: dict[str, Delivery] = {}
+        self.postponed: list[Delivery] = []
         self.reports: dict[str, str] = {}
         self.buffer = Buffer(published.manifest.layout)
         self.first_fold_s = now_s
@@ -104,16 +107,19 @@ class Term:
         return held >= rounds.prefetch(self.recipe.aggregation)
 
     def park(self, update_id: str, delivery: Delivery) -> None:
-        """Let an update wait for the next version; of two copies, the newer delivery."""
-        if update_id in self.parked:
-            self.updates.ack(self.parked[update_id])
-        self.parked[update_id] = delivery
+        """Let an update wait for the next version; of two copies, the later delivery."""
+        former = self.parked.get(update_id, delivery)
+        earlier, later = sorted((former, delivery), key=lambda each: each.receipt)
+        if earlier is not later:
+            self.updates.ack(earlier)
+        self.parked[update_id] = later
 
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt | None:
-        """Hold this delivery of an update that waits for its commit; the former one, if it does."""
+        """Hold the later delivery of an update that waits for its commit; the other, if it does."""
         if update_id in self.owed:
-            former, self.owed[update_id] = self.owed[update_id], delivery.receipt
-            return former
+            copies = (self.owed[update_id], delivery.receipt)
+            self.owed[update_id] = max(copies)
+            return min(copies)
         if self.buffer.holds(update_id):
             return self.buffer.redelivered(update_id, delivery)
         return None
@@ -122,7 +128,7 @@ class Term:
         """Fold upon the next version from here on, and let in who waited for it."""
         self.attempt = attempt
         self.owed = self.buffer.release()
-        self.inbox.extend(self.parked.values())
+        self.inbox.extendleft(reversed(self.parked.values()))
         self.parked = {}
         self.reports = {}
         self.admission = self._admission()
@@ -133,5 +139,7 @@ class Term:
         self.updates.ack(*self.owed.values())
         self.new.difference_update(self.owed)
         self.owed = {}
+        self.inbox.extendleft(reversed(self.postponed))
+        self.postponed = []
         self.announced = False
         self.announce_from_s = float("-inf")

@@ -26,6 +26,15 @@ LONGEST_S = 14.0
 #: A machine is killed or paused at one of its next crossings.
 CROSSINGS = 40
 
+#: Most deployments are asynchronous; a synchronous one refuses whoever is late at all.
+MODES = ("fedbuff", "fedbuff", "sync")
+
+#: Nobody is refused for being late, or many are.
+LIMITS = (100, 2)
+
+#: What a disk may take that others use as well, or that is about to fail.
+SLOW_COMMIT_S = 4.0
+
 #: An hour: what a bad time server, or a change of daylight saving, does to a calendar.
 JUMP_S = 3600.0
 
@@ -42,7 +51,12 @@ def run(seed: int, *kinds: str) -> Evidence:
     wrong.
     """
     rng = random.Random(seed)
-    terms = {"updates_per_version": rng.choice((1, 2, 3, 5)), "max_wait_s": 3.0}
+    terms = {
+        "updates_per_version": rng.choice((1, 2, 3, 5)),
+        "max_wait_s": 3.0,
+        "mode": rng.choice(MODES),
+        "max_staleness": rng.choice(LIMITS),
+    }
     with World(seed, workers=rng.choice((2, 3, 4)), **terms) as world:
         for machine in world.machines:
             machine.start()
@@ -134,6 +148,16 @@ def cut_store(world: World, rng: random.Random, lasts_s: float) -> None:
     )
 
 
+def slow_disk(world: World, _rng: random.Random, lasts_s: float) -> None:
+    """The store takes seconds over a commit."""
+
+    def slow(commit_s: float) -> None:
+        for machine in world.aggregators:
+            machine.line.commit_s = commit_s
+
+    _lasting(world, "slow disk", lasts_s, lambda: slow(SLOW_COMMIT_S), lambda: slow(0.0))
+
+
 def stop_broker(world: World, _rng: random.Random, lasts_s: float) -> None:
     """The broker goes down, and comes back with its queues."""
     _lasting(world, "broker down", lasts_s, world.server.stop, world.server.start)
@@ -215,6 +239,7 @@ KINDS: Mapping[str, Fault] = {
         pause,
         cut_broker,
         cut_store,
+        slow_disk,
         stop_broker,
         drop_connections,
         alarm,

@@ -28,6 +28,7 @@ class Line:
         duplicate: Probability that a published message arrives twice.
         reorder: Probability that a delivery overtakes another one.
         jitter_s: Each call takes up to this long; others run meanwhile.
+        commit_s: A commit takes up to this long on top: the store's disk is slow.
         broker_cut, store_cut: Nothing passes.
     """
 
@@ -38,6 +39,7 @@ class Line:
     duplicate: float = 0.0
     reorder: float = 0.0
     jitter_s: float = 0.0
+    commit_s: float = 0.0
     broker_cut: bool = False
     store_cut: bool = False
     _subscriptions: list["_LossySubscription"] = field(default_factory=list)
@@ -70,6 +72,11 @@ class Line:
         """The process is gone: nobody will mend its connections."""
         self._subscriptions.clear()
 
+    def wait_for_disk(self) -> None:
+        """As long as a commit takes on the store's disk."""
+        if self.commit_s:
+            self.timeline.sleep(self.rng.uniform(0.0, self.commit_s))
+
     def call(self, unreachable: Callable[[], Exception], effect: Callable[[], Any]) -> Any:
         """Send a request and wait for its reply."""
         if self.jitter_s:
@@ -93,6 +100,8 @@ class _LossyStore:
         def over_the_line(*arguments: Any, **options: Any) -> Any:
             if self._line.store_cut:
                 raise StoreUnreachable("the line to the store is cut")
+            if name == "commit":
+                self._line.wait_for_disk()
             return self._line.call(
                 lambda: StoreUnreachable("the store did not answer"),
                 lambda: call(*arguments, **options),

@@ -38,10 +38,14 @@ class Message:
 
 
 class Receipt(NamedTuple):
-    """A delivery as its adapter knows it again: the tag means something only in its generation."""
+    """A delivery as its adapter knows it again: the tag means something only in its generation.
 
-    tag: int
+    Of two copies of a message, the later one is the greater; only that of a connection that still
+    stands can be acked.
+    """
+
     generation: int
+    tag: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,9 @@ class Delivery:
     generation: int
 
     @property
-    def receipt(self) -> "Receipt":
+    def receipt(self) -> Receipt:
         """What an ack needs of it: bodies that wait for their acks would be models in memory."""
-        return Receipt(self.tag, self.generation)
+        return Receipt(self.generation, self.tag)
 
 
 @dataclass(frozen=True, slots=True)

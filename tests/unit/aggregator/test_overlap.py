@@ -1,9 +1,17 @@
 """What happens beside a version that is being written."""
 
+from typing import Any
+
 import pytest
 
+from latecomer.broker.port import Receipt
+from latecomer.events import Version
+from latecomer.store.port import Verdict
 from latecomer_aggregator.background import Foreground
-from scenes import Federation, make_update, net, step
+from latecomer_aggregator.commit import Attempt
+from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.term import Term
+from scenes import EPOCH, LEASE_S, Federation, delivery_of, heard, make_update, net, step
 
 
 class SlowDisk(Foreground):
@@ -21,8 +29,8 @@ class SlowDisk(Foreground):
 class Scene(Federation):
     """One aggregator on a slow disk; its first version is being written."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **aggregation: Any) -> None:
+        super().__init__(**aggregation)
         self.found()
         self.disk = SlowDisk()
         self.leader = self.coordinator(background=self.disk)
@@ -91,6 +99,77 @@ def test_an_update_that_is_published_again_while_it_is_written_counts_once(scene
     assert (scene.number(), scene.unacked(), scene.waiting()) == (1, 0, 0)
 
 
+def test_a_copy_of_what_is_being_written_is_not_refused_for_the_version_that_it_makes() -> None:
+    scene = Scene(mode="sync")
+    scene.server.drop_connections()
+    step(scene.leader, 3)
+    scene.written()
+    assert (scene.number(), scene.unacked(), scene.waiting()) == (1, 0, 0)
+    assert scene.store.totals().refused == {}
+
+
+def test_who_comes_too_late_is_told_so_once_the_version_is_durable_that_he_is_late_for() -> None:
+    scene = Scene(max_staleness=0)
+    scene.send(make_update("w3"))
+    step(scene.leader, 3)
+    assert (scene.store.verdicts(["w3:boot:1"]), scene.unacked()) == ({}, 3)
+
+    scene.written()
+    assert scene.number() == 1
+    assert scene.store.verdicts(["w3:boot:1"]) == {"w3:boot:1": Verdict(False, "too_stale")}
+    assert (scene.unacked(), scene.waiting()) == (0, 0)
+
+
+def test_who_comes_too_late_for_a_version_that_never_was_is_welcome_to_the_next_leader() -> None:
+    scene = Scene(max_staleness=0)
+    scene.send(make_update("w3"))
+    step(scene.leader, 3)
+    scene.lapse_lease(unnoticed=True)
+    assert scene.store.acquire("b", LEASE_S) is not None
+    scene.written()
+    assert (scene.number(), scene.waiting()) == (0, 3)
+    assert scene.store.totals().refused == {}
+
+
+def test_of_two_copies_the_one_is_held_whose_connection_still_stands(scene: Scene) -> None:
+    term = scene.leader._term
+    assert term is not None
+    now = delivery_of(make_update("w1", 1), generation=2)
+    before = delivery_of(make_update("w1", 1), generation=1, tag=99)
+    # Being written, and parked for the next version; an old copy may be considered last.
+    assert term.redelivered("w1:boot:1", now) == Receipt(1, 1)
+    assert term.redelivered("w1:boot:1", before) == before.receipt
+    assert term.owed["w1:boot:1"] == now.receipt
+    for copy in (before, now, before):
+        term.park("w3:boot:1", copy)
+        term.park("w3:boot:1", copy)
+    assert term.parked["w3:boot:1"] is now
+
+
+def test_a_version_is_announced_before_the_next_one_is_computed(scene: Scene) -> None:
+    rounds = scene.listen("w9")
+    scene.send(make_update("w3"), make_update("w4"))
+    step(scene.leader, 2)
+    scene.disk.turns = 1
+    computed = Coordinator._computed
+
+    def seen(self: Coordinator, term: Term) -> Attempt:
+        told.extend(heard(rounds))
+        return computed(self, term)
+
+    told: list[Version] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Coordinator, "_computed", seen)
+        step(scene.leader)
+    assert told == [Version(EPOCH, 1)]
+
+
+def test_pauses_grow_while_a_version_cannot_be_written(scene: Scene) -> None:
+    scene.redis.connected = False
+    scene.written(40)
+    assert max(scene.slept) > 2.0
+
+
 def test_a_connection_that_is_lost_meanwhile_costs_a_redelivery_only(scene: Scene) -> None:
     scene.server.drop_connections()
     step(scene.leader, 3)
@@ -121,8 +200,7 @@ def test_a_fenced_version_goes_back_to_the_queue_with_what_was_folded_upon_it(
     scene.send(make_update("w3"))
     step(scene.leader)
     scene.lapse_lease(unnoticed=True)
-    rival = scene.store.acquire("b", 30.0)
-    assert rival is not None
+    assert scene.store.acquire("b", LEASE_S) is not None
     scene.written()
     assert (scene.number(), scene.waiting()) == (0, 3)
 

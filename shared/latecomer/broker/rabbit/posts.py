@@ -8,7 +8,7 @@ from collections.abc import Callable
 class Posts:
     """Functions that wait for a thread, in order; it is woken once for all that wait.
 
-    To wake a thread takes longer than to ack a delivery, and a version acks all of its own at once.
+    To wake a thread takes longer than to ack a delivery, and of a backlog many are at once.
 
     Args:
         wake: Makes the thread call what it is given; callable from any thread.
