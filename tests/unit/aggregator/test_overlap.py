@@ -1,5 +1,6 @@
 """What happens beside a version that is being written."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,12 +16,24 @@ from scenes import EPOCH, LEASE_S, Federation, delivery_of, heard, make_update, 
 
 
 class SlowDisk(Foreground):
-    """A version is written when the test says so: it has so many turns."""
+    """A version is written when the test says so.
+
+    Attributes:
+        turns: So many more are.
+        asks: Of each, so many questions whether it is come before it is.
+    """
 
     turns = 0
+    asks = 0
+    asked = 0
+
+    def begin(self, task: Callable[[], None]) -> None:
+        self.asked = 0
+        super().begin(task)
 
     def ended(self, wait_s: float) -> bool:
-        if not self.turns:
+        self.asked += 1
+        if not self.turns or self.asked <= self.asks:
             return False
         self.turns -= 1
         return super().ended(wait_s)
@@ -150,7 +163,7 @@ def test_a_version_is_announced_before_the_next_one_is_computed(scene: Scene) ->
     rounds = scene.listen("w9")
     scene.send(make_update("w3"), make_update("w4"))
     step(scene.leader, 2)
-    scene.disk.turns = 1
+    scene.disk.turns, scene.disk.asks = 1, scene.disk.asked + 1
     computed = Coordinator._computed
 
     def seen(self: Coordinator, term: Term) -> Attempt:
@@ -166,7 +179,9 @@ def test_a_version_is_announced_before_the_next_one_is_computed(scene: Scene) ->
 
 def test_pauses_grow_while_a_version_cannot_be_written(scene: Scene) -> None:
     scene.redis.connected = False
-    scene.written(40)
+    scene.disk.asks = 1
+    scene.disk.turns = 40
+    step(scene.leader, 40)
     assert max(scene.slept) > 2.0
 
 
