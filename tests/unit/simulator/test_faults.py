@@ -64,6 +64,7 @@ CALLED = {
     "pause": "paused",
     "cut_broker": "no line to the broker",
     "cut_store": "no line to the store",
+    "slow_disk": "slow disk",
     "stop_broker": "broker down",
     "drop_connections": "connections lost",
     "alarm": "alarm",

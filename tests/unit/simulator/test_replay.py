@@ -31,7 +31,7 @@ def test_a_run_replays_to_its_model_bit_for_bit(honest: Evidence) -> None:
 
 
 def test_a_run_whose_store_was_flushed_replays_in_both_epochs() -> None:
-    evidence = faults.run(1)
+    evidence = faults.run(2)
     assert len(evidence.lineages) == 2
     assert sum(len(each.manifests) for each in evidence.lineages) > 20
     for lineage in evidence.lineages:
