@@ -60,9 +60,7 @@ class Gram:
         self._settings = settings
 
     def layout(self, items: int) -> Layout:
-        """The pairs (C, 1), and of every item its sources and their weights, both (I, K).
-
-        With factors also what leads in and out of the projection, both (I, F).
+        """The pairs (C, 1), every item's sources and weights (I, K), both ends of factors (I, F).
 
         Raises:
             BadConfiguration: The catalogue is too large to be solved in a leader's time.
@@ -147,7 +145,7 @@ class Gram:
             exact = np.asarray(owned @ weights().T)  # (B, I)
             if ENTRANCES not in model:
                 return exact
-            rough: Array = exact + (owned @ model[ENTRANCES]) @ model[EXITS].T
+            rough = np.asarray(exact + (owned @ model[ENTRANCES]) @ model[EXITS].T, np.float32)
             return spectral.head_first(rough, exact, owned > 0, self._settings.head)
 
         return score
