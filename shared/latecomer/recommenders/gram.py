@@ -12,11 +12,12 @@ with D = l2 I, or, for weights that have to do without a random part p of what a
 D = l2 I + p / (1 - p) diag(G) (Steck 2020, "Autoencoders that don't overfit towards the Identity",
 the theorem of the emphasized denoising autoencoder). It publishes for every item j the sources i
 with the largest |B_ij|. A user's score of j is the sum of B_ij over his own items i, each weighted
-by how recent its basket is: (1 + baskets ago)^-decay. Counts are whole numbers, exact in float32 up
-to 2^24 users, so the result equals the centralised one bit for bit.
+by how recent its basket is: (1 + baskets ago)^-decay. Where there are factors, a projection of the
+same items is added, as ``spectral`` says. Counts are whole numbers, exact in float32 up to 2^24
+users, so the result equals the centralised one bit for bit.
 
 Numpy only: the aggregator solves. U users, I items, C = I (I + 1) / 2 pairs, K sources per item,
-B users of a batch.
+F factors, B users of a batch.
 """
 
 import math
@@ -29,15 +30,19 @@ import numpy.typing as npt
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets
 from latecomer.interactions.splits import History
+from latecomer.recommenders import spectral
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import GramModel, GramTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorDelta, TensorSpec
 
 Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 PAIRS = "item.pairs"
 SOURCES = "item.sources"
 WEIGHTS = "item.weights"
+ENTRANCES = "item.entrances"
+EXITS = "item.exits"
 COUNTED = "user.counted"
 
 #: Beyond, the aggregator would need more than half a gigabyte to solve, and longer than a minute.
@@ -55,7 +60,7 @@ class Gram:
         self._settings = settings
 
     def layout(self, items: int) -> Layout:
-        """The pairs (C, 1), and of every item its sources and their weights, both (I, K).
+        """The pairs (C, 1), every item's sources and weights (I, K), both ends of factors (I, F).
 
         Raises:
             BadConfiguration: The catalogue is too large to be solved in a leader's time.
@@ -66,11 +71,14 @@ class Gram:
                 hint="use 'two_tower', or keep the items that are bought most",
             )
         sources = min(self._settings.sources, items)
+        factors = min(self._settings.factors, items)
+        projection = (ENTRANCES, EXITS) if factors else ()
         return Layout(
             (
                 TensorSpec(PAIRS, Kind.SUM, (_cells(items), 1)),
                 TensorSpec(SOURCES, Kind.DERIVED, (items, sources)),
                 TensorSpec(WEIGHTS, Kind.DERIVED, (items, sources)),
+                *(TensorSpec(name, Kind.DERIVED, (items, factors)) for name in projection),
             )
         )
 
@@ -134,7 +142,11 @@ class Gram:
             lengths = np.diff(np.append(contexts.offsets, len(contexts.items)))
             owned = np.zeros((len(users), items), np.float32)  # (B, I)
             owned[np.repeat(np.arange(len(users)), lengths), contexts.items] = contexts.weights
-            return np.asarray(owned @ weights().T)  # (B, I)
+            exact = np.asarray(owned @ weights().T)  # (B, I)
+            if ENTRANCES not in model:
+                return exact
+            rough = np.asarray(exact + (owned @ model[ENTRANCES]) @ model[EXITS].T, np.float32)
+            return spectral.head_first(rough, exact, owned > 0, self._settings.head)
 
         return score
 
@@ -142,7 +154,7 @@ class Gram:
 def solved(
     settings: GramModel, model: State, between: Callable[[], object] = lambda: None
 ) -> dict[str, Array]:
-    """The sources of every item and their weights, from the pairs: the module's equation.
+    """The sources of every item, their weights, and the projection, from the pairs.
 
     Args:
         settings: What the ridge is of; the number of sources is that of ``model``'s shapes.
@@ -150,7 +162,9 @@ def solved(
         between: Called once in a while: solving takes longer than a leader may be silent.
     """
     items, sources = model[SOURCES].shape
-    weights = _ridge(model[PAIRS][:, 0], items, settings)  # (I, I)
+    weights = _counts(model[PAIRS][:, 0], items)  # (I, I), and in its place what it becomes
+    projection = _projection(settings, model, weights, between)
+    _ridge(weights, settings)
     _invert(weights, between)
     weights /= -np.diag(weights)[:, None].copy()  # by symmetry, row j for target j
     np.fill_diagonal(weights, 0.0)
@@ -160,23 +174,44 @@ def solved(
     return {
         SOURCES: kept.astype(np.float32),
         WEIGHTS: np.take_along_axis(weights, kept, axis=1).astype(np.float32),
+        **projection,
     }
 
 
-def _ridge(pairs: Array, items: int, settings: GramModel) -> npt.NDArray[np.float64]:
-    """(I, I) G + D from the (C,) cells of G's upper triangle."""
+def _counts(pairs: Array, items: int) -> Floats:
+    """(I, I) G from the (C,) cells of its upper triangle."""
     gram = np.zeros((items, items))
     start = 0
     for i in range(items):
         gram[i, i:] = gram[i:, i] = pairs[start : start + items - i]
         start += items - i
-    diagonal = np.diag_indices(items)
-    gram[diagonal] *= 1 + settings.dropout / (1 - settings.dropout)
-    gram[diagonal] += settings.l2
     return gram
 
 
-def _invert(matrix: npt.NDArray[np.float64], between: Callable[[], object]) -> None:
+def _projection(
+    settings: GramModel, model: State, counts: Floats, between: Callable[[], object]
+) -> dict[str, Array]:
+    """What leads in and out, both (I, F); nothing where the model has no factors."""
+    if ENTRANCES not in model:
+        return {}
+    entrances, exits = spectral.projection(
+        counts,
+        rank=model[ENTRANCES].shape[1],
+        weight=settings.factor_weight,
+        exponent=settings.factor_exponent,
+        between=between,
+    )
+    return {ENTRANCES: entrances, EXITS: exits}
+
+
+def _ridge(counts: Floats, settings: GramModel) -> None:
+    """Add D to (I, I) counts."""
+    diagonal = np.diag_indices(len(counts))
+    counts[diagonal] *= 1 + settings.dropout / (1 - settings.dropout)
+    counts[diagonal] += settings.l2
+
+
+def _invert(matrix: Floats, between: Callable[[], object]) -> None:
     """Invert a symmetric positive definite (I, I) matrix in place, block by block.
 
     Gauss-Jordan elimination, which needs no pivoting where the matrix is positive definite (Golub

@@ -80,6 +80,11 @@ class GramModel(_Settings):
         dropout: Of what a user has, the part that weights must do without; more for popular items.
         sources: Of every item, so many weights are published, the largest.
         decay: Weight of a basket that n newer ones followed: (1 + n)^-decay.
+        factors: Directions of a projection that is added to the scores; 0 for none.
+        factor_weight: Of the projection, beside the weights.
+        factor_exponent: Of popularity, by which the projection divides counts; more for rare items.
+        head: Of the best items by that sum, so many are ordered by the weights alone; needs
+            factors.
     """
 
     family: Literal["gram"] = "gram"
@@ -87,6 +92,16 @@ class GramModel(_Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     sources: int = Field(400, ge=1)
     decay: float = Field(0.0, ge=0)
+    factors: int = Field(0, ge=0, le=1024)
+    factor_weight: float = Field(1.0, gt=0)
+    factor_exponent: float = Field(0.25, ge=0, le=1)
+    head: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _a_head_needs_factors(self) -> "GramModel":
+        if self.head and not self.factors:
+            raise ValueError("head needs factors: without, the weights alone order all items")
+        return self
 
 
 class GramTraining(_Settings):

@@ -75,6 +75,7 @@ FAMILIES = [
         guessing={"softmax": math.log(ITEMS - 1), "bpr": math.log(2)},
     ),
     Family("gram", GramModel(l2=1.0, decay=0.5), [{}], stepwise=False),
+    Family("gram and factors", GramModel(l2=1.0, factors=2, head=3), [{}], stepwise=False),
     Family(
         "als",
         AlsModel(dimension=32, l2=0.003),
