@@ -80,6 +80,8 @@ def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_out
     assert popular["auc"] == 0.5
     assert ours["log_loss"] < 0.2 < popular["log_loss"]
     assert body["regions"].keys() == {"north", "south"}
+    assert 0 < ours["ece"] < 0.2
+    assert 0 < body["regions"]["north"]["global"]["ece"] < 0.2
     assert "outcomes of a held-out fifth" in body["protocol"]
 
 
