@@ -132,6 +132,14 @@ def test_a_factorisation_machine_takes_its_fields_from_the_data(recipe: Path) ->
     assert type(chosen).from_bytes(chosen.to_bytes()) == chosen
 
 
+def test_a_factorisation_machine_is_federated_like_a_network(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(RECIPE.replace('family = "mlp"', 'family = "deepfm"\ndimension = 4'))
+    assert app.run(["evaluate", str(recipe), "--seeds", "1", "--format", "json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["metrics"]["global"]["auc"] == 1.0
+
+
 def test_data_and_family_have_to_suit_each_other(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
