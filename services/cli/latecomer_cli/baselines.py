@@ -14,7 +14,7 @@ from latecomer.interactions.splits import History, Target
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.tensors import Array
-from latecomer_worker.alone import alone
+from latecomer_cli.alone import alone
 from latecomer_worker.nearby import nearby
 from latecomer_worker.personal import Personal
 from latecomer_worker.site import Site, Split

@@ -13,7 +13,6 @@ from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Scorer
 from latecomer.tensors import Array, State
-from latecomer_worker.alone import alone
 from latecomer_worker.nearby import nearby
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
@@ -31,8 +30,16 @@ class Personal:
 
     def __init__(self, recipe: Recipe, site: Site, items: int) -> None:
         self._recipe, self._site = recipe, site
-        rounds, seed = recipe.personal.rounds, recipe.seed
-        self.own = alone(recipe, site.split, items, rounds=rounds, seed=seed)
+        self.own = ensemble.trained_alone(
+            recipe.model,
+            site.split.train,
+            users=len(site.users),
+            items=items,
+            plan=recipe.training.model_dump(mode="json"),
+            rounds=recipe.personal.rounds,
+            seed=recipe.seed,
+            rng=np.random.default_rng(recipe.seed),
+        )
 
     def weight(self, model: State, private: Private) -> float:
         """How much of the site's own model helps on its validation items."""
