@@ -12,9 +12,9 @@ from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
 from latecomer.interactions.splits import History, Target
 from latecomer.recipe import Recipe
-from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
 from latecomer.tensors import Array
+from latecomer_cli.alone import alone
 from latecomer_worker.nearby import nearby
 from latecomer_worker.personal import Personal
 from latecomer_worker.site import Site, Split
@@ -54,18 +54,27 @@ def _from(score: Score, start: int) -> Score:
     return lambda users: score(users + start)
 
 
+def rounds_alone(recipe: Recipe, own: int, often: int) -> int:
+    """How long a site learns alone: in as many rounds as its ``own`` in the federation.
+
+    Who predicts outcomes stops when it learns no more, and alone nobody is slow or absent: there it
+    may take as many as the others did on average, which is ``often``.
+    """
+    return max(own, often) if isinstance(recipe.data, ExampleData) else own
+
+
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> Result:
-    """The same model, trained by one site alone with as many passes as it took part in rounds."""
-    model, private = _trained(recipe, site.split, items, rounds=rounds, seed=seed)
+    """The same model, trained by one site alone in as many ``rounds``, or fewer; see ``alone``."""
+    model, private = alone(recipe, site.split, items, rounds=rounds, seed=seed)
     return judged(recipe, site, model, private)
 
 
 def centralised(
     recipe: Recipe, sites: Sequence[Site], items: int, *, rounds: int, seed: int
 ) -> list[Result]:
-    """The same model, trained on everybody's data in one place; judged site by site."""
+    """The same, trained on everybody's data in one place; judged site by site."""
     work = _scaled(recipe, len(sites))
-    model, private = _trained(work, _pooled(sites), items, rounds=rounds, seed=seed)
+    model, private = alone(work, _pooled(sites), items, rounds=rounds, seed=seed)
     ends = np.cumsum([len(site.users) for site in sites])
     starts = ends - [len(site.users) for site in sites]
     return [
@@ -77,22 +86,6 @@ def centralised(
 def _pooled(sites: Sequence[Site]) -> Split:
     splits = [site.split for site in sites]
     return type(splits[0]).pooled(splits)
-
-
-def _trained(
-    recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The shared and the private state that one owner of ``split`` ends with."""
-    return ensemble.trained_alone(
-        recipe.model,
-        split.train,
-        users=len(split.test),
-        items=items,
-        plan=recipe.training.model_dump(mode="json"),
-        rounds=rounds,
-        seed=recipe.seed,
-        rng=np.random.default_rng(seed),
-    )
 
 
 def judged(

@@ -18,7 +18,7 @@ from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
 from latecomer.recipe import Recipe
 from latecomer.recommenders.settings import GramModel
-from latecomer_cli import baselines, ended, standing, status
+from latecomer_cli import baselines, calibration, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
@@ -49,8 +49,12 @@ class Run:
     ended: Ended
 
     def means(self, system: str) -> dict[str, dict[str, float]]:
-        """Per region, and over all."""
-        return self.results[system].means(self.sites)
+        """Per region, and over all; of outcomes also how far probabilities are from frequencies."""
+        found = self.results[system].means(self.sites)
+        errors = calibration.calibration(self.results[system].by_site, self.sites)
+        for region, error in errors.items():
+            found[region][calibration.NAME] = error
+        return found
 
 
 def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str, Any]:
@@ -77,13 +81,12 @@ def _judged(scene: Scene, ended: Ended) -> Run:
         baselines.judged(recipe, site, ended.model, ended.private[name])
         for name, site in zip(names, sites, strict=True)
     ]
-    alone = [
-        baselines.local_only(
-            recipe, site, items, rounds=ended.rounds[name], seed=recipe.seed + number
-        )
-        for number, (name, site) in enumerate(zip(names, sites, strict=True))
-    ]
     often = round(float(np.mean([*ended.rounds.values()])))
+    budgets = [baselines.rounds_alone(recipe, ended.rounds[name], often) for name in names]
+    alone = [
+        baselines.local_only(recipe, site, items, rounds=rounds, seed=recipe.seed + number)
+        for number, (rounds, site) in enumerate(zip(budgets, sites, strict=True))
+    ]
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(recipe, sites, items, "test")
     found = dict(zip(SYSTEMS, (ours, central, alone, popular), strict=True))
@@ -242,6 +245,8 @@ def _added(histograms: Sequence[Mapping[int, int]]) -> dict[int, int]:
 
 def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> None:
     """The systems side by side, and where it stands."""
+    if calibration.NAME in body["metrics"]["global"]:
+        metrics = (*metrics, calibration.NAME)
     output.table(
         f"{body['recipe']} ({body['family']}): {body['protocol']}, seeds {body['seeds']}",
         ("system", *metrics),

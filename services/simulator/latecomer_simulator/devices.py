@@ -74,8 +74,6 @@ class TimedTrainer(Trainer):
     ) -> None:
         super().__init__(family(recipe.model), site, recipe.protocol, state, social=recipe.social)
         self.learned_all = False
-        # Of kinds of tensors, which do not depend on how many items there are.
-        self._adds = family(recipe.model).layout(1).additive
         self._pace = pace
         self._record = record
 
@@ -97,8 +95,8 @@ class TimedTrainer(Trainer):
         trained = super().train(model, plan=plan, rng=rng, should_stop=should_stop)
         if trained.examples:
             self._record("trained", examples=trained.examples, steps=trained.steps)
-        # Who adds what it has, whatever the model, has said it all.
-        self.learned_all = self._adds or not trained.examples
+        # Who moves no tensor adds what it has, whatever the model, and has said it all.
+        self.learned_all = not trained.model or not trained.examples
         return trained
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from latecomer.datasets import (
     campaigns,
+    clicks,
     complete_journey,
     files,
     filmtrust,
@@ -31,7 +32,10 @@ DATASETS: dict[str, Dataset] = {
     "yelp-hin": yelp.YELP,
 }
 
-EXAMPLE_SETS: dict[str, ExampleSet] = {"complete-journey-campaigns": campaigns.CAMPAIGNS}
+EXAMPLE_SETS: dict[str, ExampleSet] = {
+    "complete-journey-campaigns": campaigns.CAMPAIGNS,
+    "ml-1m-clicks": clicks.ML_1M_CLICKS,
+}
 
 
 def dataset(name: str) -> Dataset:

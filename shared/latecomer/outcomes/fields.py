@@ -26,6 +26,7 @@ class Field(BaseModel):
     Attributes:
         name: Of the column.
         values: A category, one input each.
+        separator: Between several categories in one value, each of which sets its input.
         edges: A number that falls into one of the bins between increasing edges, one input each; a
             bin includes its lower edge.
         low, high: A number in this range, scaled to [0, 1].
@@ -35,6 +36,7 @@ class Field(BaseModel):
 
     name: str
     values: tuple[str, ...] = ()
+    separator: str = ""
     edges: tuple[float, ...] = ()
     low: float | None = None
     high: float | None = None
@@ -46,6 +48,8 @@ class Field(BaseModel):
             raise ValueError("give values, or edges, or low and high")
         if len(set(self.values)) < len(self.values):
             raise ValueError("a value is listed twice")
+        if self.separator and not self.values:
+            raise ValueError("a separator is between values, and none are given")
         if len(self.edges) == 1 or any(a >= b for a, b in pairwise(self._bounds)):
             raise ValueError("edges, and low and high, have to increase")
         return self
@@ -62,7 +66,12 @@ class Field(BaseModel):
         return known + 1
 
     def encode(self, values: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """The inputs (N, W), and (N,) whether a value is none of the declared ones."""
+        """The inputs (N, W), and (N,) whether a value is none of the declared ones.
+
+        Of several in one value, those that are declared count; it is unknown if none is.
+        """
+        if self.separator:
+            return self._several(values)
         place, amount = self._places(values)
         inputs = np.zeros((len(values), self.width), np.float32)
         inputs[np.arange(len(values)), place] = amount
@@ -74,13 +83,25 @@ class Field(BaseModel):
         if place == self.width - 1:
             return ""
         if self.values:
-            return self.values[place]
+            named = np.flatnonzero(inputs) if self.separator else [place]
+            return self.separator.join(self.values[each] for each in named)
         if self.edges:
             return f"{self.edges[place]:g} to {self.edges[place + 1]:g}"
         low, high = self._bounds
         value = low + float(inputs[0]) * (high - low)
         # A float32 knows seven digits of the range: what is beyond five is not the value's.
         return f"{round(value, 5 - math.floor(math.log10(high - low))) + 0.0:g}"
+
+    def _several(self, values: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Few combinations are many examples': each is taken apart once."""
+        found, of = np.unique(np.array(values, np.str_), return_inverse=True)
+        inputs = np.zeros((len(found), self.width), np.float32)
+        for row, text in enumerate(found.tolist()):
+            named = [part.strip() for part in text.split(self.separator)]
+            inputs[row, :-1] = [value in named for value in self.values]
+        unknown = inputs.sum(axis=1) == 0.0
+        inputs[unknown, -1] = 1.0
+        return inputs[of], unknown[of]
 
     def _places(self, values: Sequence[str]) -> tuple[npt.NDArray[np.int64], Array]:
         """Of every value (N,) which input it sets, and to what."""

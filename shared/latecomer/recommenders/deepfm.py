@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, split
 
 from latecomer.errors import LayoutMismatch
 from latecomer.outcomes.examples import Examples
@@ -38,8 +38,6 @@ class DeepFm:
     def __init__(self, settings: DeepFmModel) -> None:
         self._settings = settings
         self._hidden = len(settings.hidden)
-        # (D,) the field of every input.
-        self._field = torch.repeat_interleave(torch.tensor(settings.widths, dtype=torch.long))
 
     def layout(self, items: int) -> Layout:
         """Vectors (D, K) and weights (D, 1) of ``items`` inputs, and the perceptron's layers.
@@ -93,10 +91,10 @@ class DeepFm:
         return logistic.probabilities(self._logits, model, history)
 
     def _logits(self, tensors: Tensors, inputs: Tensor, drop: Dropout) -> Tensor:
-        fields = len(self._settings.widths)
-        vectors = inputs[:, :, None] * tensors[VECTORS]  # (B, D, K)
-        empty = vectors.new_zeros(len(inputs), fields, self._settings.dimension)
-        e = empty.index_add(1, self._field, vectors)  # (B, F, K)
+        widths = list(self._settings.widths)
+        fields = zip(split(inputs, widths, dim=1), split(tensors[VECTORS], widths), strict=True)
+        # Field by field: all inputs' vectors at once would be (B, D, K), and D is the largest.
+        e = torch.stack([x @ vectors for x, vectors in fields], dim=1)  # (B, F, K)
         linear = (inputs @ tensors[WEIGHTS])[:, 0]  # (B,)
         pairs = (e.sum(dim=1).square() - e.square().sum(dim=1)).sum(dim=1) / 2  # (B,)
         return linear + pairs + logistic.perceptron(tensors, e.flatten(1), self._hidden, drop)

@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from latecomer.evaluation.protocol import Score
 from latecomer.interactions.splits import History
-from latecomer_cli.baselines import linear
+from latecomer.recipe import Recipe
+from latecomer_cli.baselines import linear, rounds_alone
 from scenes import ITEMS, checkerboard, make_recipe, make_site
 
 SITES = [make_site(checkerboard(4)), make_site(checkerboard(6, first=4))]
@@ -28,3 +29,15 @@ def test_a_user_of_a_later_site_gets_his_own_scores() -> None:
     assert second.per_user()["ndcg@5"].tolist() == [1] * 6
     # Once, from everything but the test items.
     assert [known.lengths.tolist() for known in seen] == [[7] * 10]
+
+
+def test_a_slow_site_may_learn_alone_for_as_long_as_others_where_it_stops_by_itself() -> None:
+    body = make_recipe().model_dump(mode="json")
+    field = {"name": "age", "low": 0, "high": 100}
+    outcome = {"column": "ill", "positive": ["yes"]}
+    examples = {"format": "examples", "source": "x.csv", "outcome": outcome, "fields": [field]}
+    outcomes = Recipe.model_validate(
+        {**body, "data": examples, "model": {"family": "mlp"}, "training": {}}
+    )
+    assert (rounds_alone(outcomes, 2, 9), rounds_alone(outcomes, 20, 9)) == (9, 20)
+    assert rounds_alone(make_recipe(), 2, 9) == 2

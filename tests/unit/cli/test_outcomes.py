@@ -80,6 +80,8 @@ def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_out
     assert popular["auc"] == 0.5
     assert ours["log_loss"] < 0.2 < popular["log_loss"]
     assert body["regions"].keys() == {"north", "south"}
+    assert 0 < ours["ece"] < 0.2
+    assert 0 < body["regions"]["north"]["global"]["ece"] < 0.2
     assert "outcomes of a held-out fifth" in body["protocol"]
 
 
@@ -128,6 +130,14 @@ def test_a_factorisation_machine_takes_its_fields_from_the_data(recipe: Path) ->
     chosen = load_recipe(recipe)
     assert family(chosen.model).layout(6)["input.vectors"].shape == (6, 4)
     assert type(chosen).from_bytes(chosen.to_bytes()) == chosen
+
+
+def test_a_factorisation_machine_is_federated_like_a_network(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(RECIPE.replace('family = "mlp"', 'family = "deepfm"\ndimension = 4'))
+    assert app.run(["evaluate", str(recipe), "--seeds", "1", "--format", "json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["metrics"]["global"]["auc"] == 1.0
 
 
 def test_data_and_family_have_to_suit_each_other(

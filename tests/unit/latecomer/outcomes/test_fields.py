@@ -31,8 +31,24 @@ def test_a_bin_includes_its_lower_edge_and_not_its_upper_one() -> None:
     assert unknown.tolist() == [False] * 4 + [True] * 3
 
 
+GENRES = Field(name="genres", values=("war", "drama", "film"), separator="|")
+
+
+def test_a_value_that_names_several_categories_sets_the_input_of_each() -> None:
+    inputs, unknown = GENRES.encode(["film|war", "drama", "drama|opera", "opera", ""])
+    assert inputs.tolist() == [
+        [1, 0, 1, 0],
+        [0, 1, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 0, 1],
+        [0, 0, 0, 1],
+    ]
+    assert unknown.tolist() == [False, False, False, True, True]
+    assert [GENRES.said(each) for each in inputs] == ["war|film", "drama", "drama", "", ""]
+
+
 def test_nothing_to_encode_is_no_rows() -> None:
-    for field in (COLOUR, AGE, VISITS):
+    for field in (COLOUR, AGE, VISITS, GENRES):
         inputs, unknown = field.encode([])
         assert inputs.shape == (0, field.width)
         assert len(unknown) == 0

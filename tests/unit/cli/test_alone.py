@@ -1,0 +1,87 @@
+"""An owner alone learns as long as it helps on validation, where outcomes are predicted."""
+
+import numpy as np
+import pytest
+
+from latecomer.outcomes.examples import UNKNOWN, Examples, OutcomeSplit
+from latecomer.recipe import Recipe
+from latecomer.recommenders import ensemble
+from latecomer.recommenders.families import family
+from latecomer_cli.alone import State, alone
+
+ROUNDS, SEED = 64, 1
+EXAMPLES, INPUTS = 300, 12
+RECIPE = Recipe.model_validate(
+    {
+        "federation": "wards",
+        "data": {
+            "format": "examples",
+            "source": "patients.csv",
+            "outcome": {"column": "ill", "positive": ["yes"]},
+            "fields": [{"name": "age", "low": 0, "high": 100}],
+        },
+        "model": {"family": "mlp", "hidden": [32]},
+        "training": {"learning_rate": 0.02, "examples_per_batch": 16},
+    }
+)
+
+
+def split(*, wrong: float) -> OutcomeSplit:
+    """Outcomes by the first of many inputs; of what is trained on, this share is wrong."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((EXAMPLES, INPUTS)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    validation = np.where(np.arange(EXAMPLES) % 3 == 0, labels, UNKNOWN)
+    flipped = (validation == UNKNOWN) & (rng.random(EXAMPLES) < wrong)
+    known = Examples(inputs, np.where(flipped, 1 - labels, labels))
+    return OutcomeSplit(validation, np.full(EXAMPLES, UNKNOWN), known)
+
+
+def to_the_end(of: OutcomeSplit, rounds: int) -> State:
+    return ensemble.trained_alone(
+        RECIPE.model,
+        of.train,
+        users=EXAMPLES,
+        items=INPUTS,
+        plan=RECIPE.training.model_dump(mode="json"),
+        rounds=rounds,
+        seed=RECIPE.seed,
+        rng=np.random.default_rng(SEED),
+    )
+
+
+def auc(of: OutcomeSplit, state: State) -> float:
+    score = family(RECIPE.model).scorer(*state, of.known("validation"))
+    return RECIPE.protocol.evaluate(score, None, of.validation).means()["auc"]
+
+
+def same(one: State, other: State) -> bool:
+    return all(np.array_equal(one[0][name], other[0][name]) for name in one[0])
+
+
+def test_what_is_wrong_is_not_learned_by_heart() -> None:
+    """Of rounds it is the half, quarter, … that orders the others best."""
+    few = split(wrong=0.3)
+    stopped = alone(RECIPE, few, INPUTS, rounds=ROUNDS, seed=SEED)
+    found = {rounds: to_the_end(few, rounds) for rounds in (64, 32, 16, 8, 4, 2, 1)}
+    best = max(found, key=lambda rounds: auc(few, found[rounds]))
+    assert best < ROUNDS
+    assert same(stopped, found[best])
+    assert auc(few, stopped) > auc(few, found[ROUNDS]) + 0.05
+
+
+def test_what_does_no_harm_is_learned_to_the_end() -> None:
+    law = split(wrong=0.0)
+    assert same(alone(RECIPE, law, INPUTS, rounds=ROUNDS, seed=SEED), to_the_end(law, ROUNDS))
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_there_is_no_half_of_one_round(rounds: int) -> None:
+    few = split(wrong=0.3)
+    assert same(alone(RECIPE, few, INPUTS, rounds=rounds, seed=SEED), to_the_end(few, 1))
+
+
+def test_with_nothing_to_validate_on_all_rounds_are_learned() -> None:
+    few = split(wrong=0.3)
+    few.validation[:] = UNKNOWN
+    assert same(alone(RECIPE, few, INPUTS, rounds=8, seed=SEED), to_the_end(few, 8))
