@@ -49,6 +49,17 @@ def test_the_real_campaigns_are_as_many_as_published_and_every_site_has_some() -
     assert min(received) > 400
 
 
+def test_the_real_ratings_are_clicks_as_often_as_published_and_every_occupation_has_some() -> None:
+    recipe = load_recipe(RECIPES / "ml-1m-clicks.toml")
+    if not (Path(WHERE) / "ml-1m").is_dir() or not WHERE:
+        pytest.skip(f"{sites.DATA_VARIABLE} names no folder with ml-1m in it")
+    labels = [site.split.everything().labels for site in demo.read(recipe, RECIPES).sites.values()]
+    assert sum(map(len, labels)) == 1_000_209
+    # Of four stars 348,971 and of five 226,310.
+    assert sum(int(each.sum()) for each in labels) == 575_281
+    assert min(map(len, labels)) > 2_000
+
+
 def test_a_recipe_finds_its_data_set_under_the_variable_before_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
