@@ -42,9 +42,8 @@ def alone(recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int) -
     if not isinstance(recipe.data, ExampleData):
         return after(0)
     shorter = range(1, rounds.bit_length())
-    return after(
-        int(ensemble.gated(shorter, lambda each: _values(recipe, split, after(int(each)))))
-    )
+    chosen = ensemble.gated(shorter, lambda each: _values(recipe, split, after(int(each))))
+    return after(int(chosen))
 
 
 def _values(recipe: Recipe, split: Split, state: State) -> Floats:
