@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from latecomer.outcomes.examples import UNKNOWN, Examples, OutcomeSplit
 from latecomer.recipe import Recipe
@@ -24,6 +25,12 @@ RECIPE = Recipe.model_validate(
         "training": {"learning_rate": 0.02, "examples_per_batch": 16},
     }
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As ``evaluate``: threads that wait for each other take longer than such small batches."""
+    torch.set_num_threads(1)
 
 
 def split(*, wrong: float) -> OutcomeSplit:
