@@ -101,9 +101,7 @@ class Buffer:
 
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt:
         """A held update came again: the commit will ack the later delivery; returns the other."""
-        copies = (self._held[update_id], delivery.receipt)
-        self._held[update_id] = max(copies)
-        return min(copies)
+        return hold_later(self._held, update_id, delivery)
 
     def mean(self, divisor: int, *, row_floor: int) -> dict[str, TensorDelta]:
         """The mean delta.
@@ -133,6 +131,13 @@ class Buffer:
         if spec.name not in self._sums:
             self._sums[spec.name] = _Accumulator(spec)
         return self._sums[spec.name]
+
+
+def hold_later(held: dict[str, Receipt], update_id: str, delivery: Delivery) -> Receipt:
+    """Of a held update's two deliveries hold the later, which can be acked; returns the other."""
+    copies = (held[update_id], delivery.receipt)
+    held[update_id] = max(copies)
+    return min(copies)
 
 
 def _add_scaled(

@@ -8,7 +8,7 @@ from latecomer.recommenders import derived
 from latecomer.store.port import Lease
 from latecomer_aggregator import optimizer, rounds, staleness
 from latecomer_aggregator.admission import Admission
-from latecomer_aggregator.buffer import Buffer
+from latecomer_aggregator.buffer import Buffer, hold_later
 from latecomer_aggregator.commit import Attempt, Published
 
 
@@ -117,9 +117,7 @@ class Term:
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt | None:
         """Hold the later delivery of an update that waits for its commit; the other, if it does."""
         if update_id in self.owed:
-            copies = (self.owed[update_id], delivery.receipt)
-            self.owed[update_id] = max(copies)
-            return min(copies)
+            return hold_later(self.owed, update_id, delivery)
         if self.buffer.holds(update_id):
             return self.buffer.redelivered(update_id, delivery)
         return None
