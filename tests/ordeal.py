@@ -225,14 +225,20 @@ class Ordeal:
         return Evidence(self.recipe, self.history(), tuple(self._lineages), self._verdicts)
 
     def put_down(self) -> None:
-        """Take down the versions and verdicts of this epoch, before it is lost or at the end."""
-        head = self.store.head()
-        assert head is not None
-        last, _ = commit.load(self.store, self.federation)
-        manifests = evidence.versions(self.store, head)
-        self._lineages.append(Lineage(self._first, last, manifests))
+        """Take down the versions and verdicts of this epoch, before it is lost or at the end.
+
+        Whoever leads may still write: what was read while a version came is read again.
+        """
         ids = [each.update_id for each in self.history().all(Attempted)]
-        self._verdicts = self.store.verdicts(ids) | self._verdicts
+        head = None
+        while head is None or head != self.store.head():
+            head = self.store.head()
+            assert head is not None
+            last, _ = commit.load(self.store, self.federation)
+            manifests = evidence.versions(self.store, head)
+            verdicts = self.store.verdicts(ids)
+        self._lineages.append(Lineage(self._first, last, manifests))
+        self._verdicts = verdicts | self._verdicts
 
     def history(self) -> History:
         """Of all processes so far."""

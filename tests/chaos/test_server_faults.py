@@ -177,5 +177,5 @@ def test_a_deleted_queue_takes_along_what_was_in_it_and_nothing_else(
     found = violations(evidence)
     in_the_queue = found.pop("every_confirmed_update_counts_once", [])
     assert found == {}
-    assert all("has no verdict" in each for each in in_the_queue)
+    assert [each for each in in_the_queue if "has no verdict" not in each] == []
     assert len(in_the_queue) <= 2 * ordeal.workers
