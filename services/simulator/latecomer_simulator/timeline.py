@@ -3,12 +3,15 @@
 Coordinator and agent are plain synchronous code. Each simulated process is a thread that holds the
 baton until it sleeps or waits; the timeline then picks, from a seed, who goes on. Nothing runs in
 parallel, so a seed replays exactly.
+
+A step costs the same however many sleep: only who waits for a condition is asked again and again.
 """
 
 import heapq
 import random
 import threading
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Self
 
@@ -22,23 +25,31 @@ class Killed(BaseException):
     """SIGKILL: unwinds a process's stack; nothing in between may stop it."""
 
 
+def never() -> bool:
+    """The condition of who only sleeps."""
+    return False
+
+
 class Process:
     """One simulated process: a thread that runs only while it holds the baton.
 
     Attributes:
         name: Of the process.
+        number: In the order in which they were spawned.
         wakes_s: When it goes on at the latest.
+        ready: What it waits for besides.
         frozen_until_s: Not before this, whatever it waits for (SIGSTOP).
         failure: What ended it, if that was neither its own end nor ``Killed``.
     """
 
-    def __init__(self, name: str, main: Callable[[], None], now_s: float) -> None:
+    def __init__(self, name: str, number: int, main: Callable[[], None], now_s: float) -> None:
         self.name = name
+        self.number = number
         self.wakes_s = now_s
+        self.ready: Callable[[], bool] = never
         self.frozen_until_s = now_s
         self.failure: Exception | None = None
         self.ended = False
-        self._ready: Callable[[], bool] = lambda: False
         self._doomed = False
         self._main = main
         self._go, self._done = threading.Lock(), threading.Lock()
@@ -58,7 +69,7 @@ class Process:
         Raises:
             Killed: Somebody killed it meanwhile.
         """
-        self.wakes_s, self._ready = until_s, ready
+        self.wakes_s, self.ready = until_s, ready
         self._done.release()
         self._go.acquire()
         if self._doomed:
@@ -68,9 +79,9 @@ class Process:
         """Whether this is the process that runs on ``thread``."""
         return thread is self._thread
 
-    def may_run(self, now_s: float) -> bool:
-        """Whether it has anything to do now."""
-        return now_s >= self.frozen_until_s and (now_s >= self.wakes_s or self._ready())
+    def moments_s(self) -> set[float]:
+        """When it has to be looked at: at its time, and if it thaws before it, then as well."""
+        return {max(self.wakes_s, self.frozen_until_s), self.frozen_until_s}
 
     def kill(self) -> None:
         """End it where it stands; called while it is suspended."""
@@ -91,6 +102,78 @@ class Process:
             self._done.release()
 
 
+class _Crowd:
+    """Processes that hold no baton, by what each waits for.
+
+    The law: whoever may run now is found in the order in which they were spawned.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[Process] = []
+        self._waiting: list[Process] = []
+        # Of each process the moments at which it has to be looked at, and some that are no more.
+        self._moments: list[tuple[float, int, Process]] = []
+        self._all: dict[int, Process] = {}
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter([*self._all.values()])
+
+    def __contains__(self, process: Process) -> bool:
+        return process.number in self._all
+
+    def add(self, process: Process, now_s: float) -> None:
+        """It was spawned, or gave the baton back, or was frozen."""
+        self.remove(process)
+        self._all[process.number] = process
+        if process.ready is not never:
+            insort(self._waiting, process, key=_number)
+        if now_s >= max(process.wakes_s, process.frozen_until_s):
+            insort(self._due, process, key=_number)
+            return
+        for moment_s in process.moments_s():
+            if moment_s > now_s:
+                heapq.heappush(self._moments, (moment_s, process.number, process))
+
+    def remove(self, process: Process) -> None:
+        """It has the baton, or is no more."""
+        if self._all.pop(process.number, None) is not None:
+            _discard(self._due, process)
+            _discard(self._waiting, process)
+
+    def runnable(self, now_s: float) -> list[Process]:
+        """Whoever has anything to do now."""
+        while self._moments and self._moments[0][0] <= now_s:
+            _, _, process = heapq.heappop(self._moments)
+            if process in self and now_s >= max(process.wakes_s, process.frozen_until_s):
+                _discard(self._due, process)
+                insort(self._due, process, key=_number)
+        ready = [
+            each
+            for each in self._waiting
+            if each.wakes_s > now_s >= each.frozen_until_s and each.ready()
+        ]
+        return sorted(self._due + ready, key=_number) if ready else self._due
+
+    def upcoming_s(self) -> float:
+        """The next moment at which somebody has to be looked at, who may not run before."""
+        while self._moments:
+            moment_s, _, process = self._moments[0]
+            if process in self and moment_s in process.moments_s():
+                return moment_s
+            heapq.heappop(self._moments)
+        return float("inf")
+
+
+def _number(process: Process) -> int:
+    return process.number
+
+
+def _discard(processes: list[Process], process: Process) -> None:
+    at = bisect_left(processes, process.number, key=_number)
+    if at < len(processes) and processes[at] is process:
+        del processes[at]
+
+
 class Timeline:
     """Processes and timers under one clock. ``with`` ends what still runs.
 
@@ -103,7 +186,7 @@ class Timeline:
         self.clock = ManualClock()
         self._stack_bytes = stack_bytes
         self._rng = random.Random(seed)
-        self._processes: list[Process] = []
+        self._crowd = _Crowd()
         self._running: Process | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -112,17 +195,17 @@ class Timeline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in list(self._processes):
+        for process in self._crowd:
             self.kill(process)
 
     def spawn(self, name: str, main: Callable[[], None]) -> Process:
         """A process that begins as soon as it is its turn."""
         former = threading.stack_size(self._stack_bytes)
         try:
-            process = Process(name, main, self.clock.monotonic_s())
+            process = Process(name, next(self._order), main, self._now_s())
         finally:
             threading.stack_size(former)
-        self._processes.append(process)
+        self._crowd.add(process, self._now_s())
         return process
 
     def at(self, when_s: float, action: Callable[[], None]) -> None:
@@ -131,29 +214,30 @@ class Timeline:
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
         """Do something in ``delay_s``."""
-        self.at(self.clock.monotonic_s() + delay_s, action)
+        self.at(self._now_s() + delay_s, action)
 
     def sleep(self, seconds: float) -> None:
         """Let others run for so long; outside of any process nothing happens."""
-        self.wait(seconds, lambda: False)
+        self.wait(seconds, never)
 
     def wait(self, seconds: float, ready: Callable[[], bool]) -> None:
         """Let others run until ``ready()``, or for so long."""
         if self._running is not None:
-            self._running.suspend(self.clock.monotonic_s() + seconds, ready)
+            self._running.suspend(self._now_s() + seconds, ready)
 
     def freeze(self, process: Process, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after so long."""
-        process.frozen_until_s = self.clock.monotonic_s() + seconds
+        process.frozen_until_s = self._now_s() + seconds
+        if process in self._crowd:
+            self._crowd.add(process, self._now_s())
 
     def kill(self, process: Process) -> None:
         """SIGKILL, from outside of the process; what unwinds there takes no time."""
-        if process in self._processes:
-            self._processes.remove(process)
-            if not process.ended:
-                running, self._running = self._running, None
-                process.kill()
-                self._running = running
+        if process in self._crowd:
+            self._crowd.remove(process)
+            running, self._running = self._running, None
+            process.kill()
+            self._running = running
 
     def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Let virtual time pass; True as soon as ``until()``, False if that never came.
@@ -161,10 +245,11 @@ class Timeline:
         Raises:
             Exception: What a process failed with; the clock stands where it did.
         """
-        end_s = self.clock.monotonic_s() + seconds
+        end_s = self._now_s() + seconds
         while not until():
-            runnable = [each for each in self._processes if each.may_run(self._now_s())]
-            if self._timers and self._timers[0][0] <= self._now_s():
+            now_s = self._now_s()
+            runnable = self._crowd.runnable(now_s)
+            if self._timers and self._timers[0][0] <= now_s:
                 heapq.heappop(self._timers)[2]()
             elif runnable:
                 self._resume(self._rng.choice(runnable))
@@ -176,28 +261,24 @@ class Timeline:
         return self.clock.monotonic_s()
 
     def _resume(self, process: Process) -> None:
+        self._crowd.remove(process)
         self._running = process
         try:
             process.resume()
         finally:
             self._running = None
-        if process.ended and process in self._processes:
-            self._processes.remove(process)
-            if process.failure is not None:
-                raise process.failure
+        if not process.ended:
+            self._crowd.add(process, self._now_s())
+        elif process.failure is not None:
+            raise process.failure
 
     def _advance(self, end_s: float) -> bool:
         """To the next moment at which anything can happen, if that is before ``end_s``."""
-        moments = [max(each.wakes_s, each.frozen_until_s) for each in self._processes]
-        # Who waits for a condition while frozen must be looked at when it thaws.
-        moments += [
-            each.frozen_until_s for each in self._processes if each.frozen_until_s > self._now_s()
-        ]
-        if self._timers:
-            moments.append(self._timers[0][0])
-        upcoming = min((each for each in moments if each > self._now_s()), default=float("inf"))
-        if upcoming > end_s:
-            self.clock.advance(max(0.0, end_s - self._now_s()))
+        timer_s = self._timers[0][0] if self._timers else float("inf")
+        upcoming_s = min(timer_s, self._crowd.upcoming_s())
+        now_s = self._now_s()
+        if upcoming_s > end_s:
+            self.clock.advance(max(0.0, end_s - now_s))
             return False
-        self.clock.advance(upcoming - self._now_s())
+        self.clock.advance(upcoming_s - now_s)
         return True
