@@ -20,7 +20,7 @@ from broker_scene import (
 )
 from latecomer.broker.port import Broker, Publisher, Subscription
 from latecomer.broker.rabbit import Backoff
-from latecomer.broker.rabbit.link import OPEN_DEADLINE_S
+from latecomer.broker.rabbit.amqp import OPEN_DEADLINE_S
 from latecomer.broker.topology import Topology
 from latecomer.config import Settings
 from latecomer.errors import BrokerUnreachable, PublishRefused, Transient

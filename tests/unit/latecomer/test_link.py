@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from latecomer.broker.rabbit.link import Backoff, Channel, Link, Step, parameters_of
+from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of
+from latecomer.broker.rabbit.link import Backoff, Link
 from latecomer.errors import LatecomerError
 
 #: Nothing listens on the discard port of a test machine.

@@ -1,4 +1,4 @@
-"""RabbitMQ behind the broker port; ``link`` is the only importer of pika."""
+"""RabbitMQ behind the broker port; ``link`` and ``amqp`` alone import pika."""
 
 from latecomer.broker.rabbit.broker import RabbitBroker
 from latecomer.broker.rabbit.link import Backoff

@@ -12,15 +12,8 @@ from functools import partial
 from typing import Any
 
 from latecomer.broker.port import QueueDepth
-from latecomer.broker.rabbit.link import (
-    Backoff,
-    Channel,
-    Link,
-    Role,
-    Step,
-    parameters_of,
-    topology_steps,
-)
+from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of, topology_steps
+from latecomer.broker.rabbit.link import Backoff, Link, Role
 from latecomer.broker.rabbit.publisher import RabbitPublisher
 from latecomer.broker.rabbit.subscription import RabbitSubscription
 from latecomer.broker.topology import Topology

@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ and the thread that owns it. The only importer of pika.
+"""One connection to RabbitMQ and the thread that owns it.
 
 ``SelectConnection`` rather than ``BlockingConnection``: a blocking publish cannot be interrupted
 when the broker freezes or stops reading, and pika 1.5 deprecates it. Here nothing ever waits on the
@@ -17,60 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import structlog
 from pika import SelectConnection, URLParameters
 from pika.adapters.select_connection import IOLoop
-from pika.channel import Channel
-from pika.exceptions import (
-    AMQPError,
-    AuthenticationError,
-    ChannelClosedByBroker,
-    ConnectionBlockedTimeout,
-    ConnectionClosedByBroker,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
-    ShortStringTooLong,
-    StreamLostError,
-)
-from pika.spec import BasicProperties
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from latecomer.broker.port import Delivery, Message
+from latecomer.broker.rabbit.amqp import Channel, Step, translate
 from latecomer.broker.rabbit.posts import Posts
-from latecomer.broker.topology import Topology
-from latecomer.errors import (
-    BadConfiguration,
-    BrokerDenied,
-    BrokerUnreachable,
-    LatecomerError,
-    MessageTooLarge,
-    Permanent,
-    PublishRefused,
-    QueueMissing,
-    Unroutable,
-)
+from latecomer.errors import BrokerUnreachable, LatecomerError, Permanent
 from latecomer.lifecycle import full_jitter_s
-
-__all__ = [
-    "AMQPError",
-    "Backoff",
-    "Channel",
-    "Link",
-    "LinkFactory",
-    "Role",
-    "Step",
-    "delivery_of",
-    "parameters_of",
-    "properties_of",
-    "topology_steps",
-    "translate",
-]
-
-#: A connection that is not open by then never will be: the path forgets, or the broker is frozen.
-#: RabbitMQ itself gives up on us after as long. With the longest pause between two attempts it is
-#: less than the 30 s in which everything has to work again.
-OPEN_DEADLINE_S = 10.0
 
 #: An alarmed or frozen broker never answers a close; after this we drop the socket.
 CLOSE_DEADLINE_S = 3.0
@@ -81,30 +38,6 @@ HEALTHY_AFTER_S = 60.0
 #: Read from the socket at a time. pika's 4096 would take twenty-five system calls for an update of
 #: 100 kB, each of which gives the interpreter to another thread, and copy all that came before.
 RECEIVE_BYTES = 64 * 1024
-
-#: A broker's reply as (code, fragment of its text) and what it means to us; first match wins.
-REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
-    (403, "", BrokerDenied),
-    (404, "no exchange", Unroutable),
-    (404, "no queue", QueueMissing),
-    (406, "message size", MessageTooLarge),
-    (406, "user_id", BrokerDenied),
-    # Held past the broker's consumer timeout: it redelivers, nothing is wrong with the queue.
-    (406, "delivery acknowledgement", BrokerUnreachable),
-    (406, "unknown delivery tag", BrokerUnreachable),
-    (406, "", BadConfiguration),
-    # A full virtual host empties again; only a refused login is final.
-    (530, "limit", BrokerUnreachable),
-    (530, "", BrokerDenied),
-    (540, "", BadConfiguration),
-)
-
-#: Headers that brokers add on the way; ours are returned as they were published.
-BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
-BROKER_HEADER_PREFIXES = ("x-first-death-", "x-last-death-")
-
-#: One asynchronous request to the broker, called as ``step(callback=...)``.
-Step: TypeAlias = Callable[..., object]
 
 log = structlog.get_logger()
 
@@ -310,91 +243,3 @@ class Link:
 
 #: Makes the link that a publisher or subscription lives on.
 LinkFactory: TypeAlias = Callable[[Role], Link]
-
-
-def translate(reason: Exception) -> LatecomerError:
-    """What went wrong, in our words: foreign exceptions end here."""
-    text = str(reason) or repr(reason)
-    match reason:
-        case ChannelClosedByBroker() | ConnectionClosedByBroker():
-            return _translate_reply(reason.reply_code, reason.reply_text)
-        case AuthenticationError() | ProbableAuthenticationError() | ProbableAccessDeniedError():
-            # pika guesses "denied" also when a stopping broker hangs up amid the handshake.
-            said_so = ConnectionClosedByBroker.__name__ in text
-            kind = BrokerDenied if said_so else BrokerUnreachable
-            return kind(f"RabbitMQ refused the login: {text}")
-        case ConnectionBlockedTimeout():
-            return PublishRefused(f"RabbitMQ kept publishers blocked too long: {text}")
-        case ShortStringTooLong():
-            return BadConfiguration(f"A name does not fit into AMQP's 255 bytes: {text}")
-        case _:
-            return BrokerUnreachable(f"No connection to RabbitMQ: {_innermost(reason)!r}")
-
-
-def _innermost(reason: BaseException) -> BaseException:
-    """The socket's own words, out of the three layers that pika wraps around a failed connect."""
-    layers = [*getattr(reason, "exceptions", ()), getattr(reason, "exception", None), *reason.args]
-    inner = [layer for layer in layers if isinstance(layer, BaseException)]
-    return _innermost(inner[-1]) if inner else reason
-
-
-def _translate_reply(code: int, text: str) -> LatecomerError:
-    matches = (kind for known, part, kind in REPLIES if known == code and part in text)
-    return next(matches, BrokerUnreachable)(f"RabbitMQ answered {code}: {text}")
-
-
-def parameters_of(
-    url: str, *, client_name: str, heartbeat_s: int, blocked_timeout_s: float
-) -> URLParameters:
-    """Connection parameters of an ``amqp://`` or ``amqps://`` address."""
-    parameters = URLParameters(url)
-    parameters.heartbeat = heartbeat_s
-    parameters.socket_timeout = parameters.stack_timeout = OPEN_DEADLINE_S
-    parameters.blocked_connection_timeout = blocked_timeout_s
-    parameters.client_properties = {"connection_name": client_name}
-    return parameters
-
-
-def topology_steps(channel: Channel, topology: Topology) -> Iterator[Step]:
-    """Declare everything in ``topology``, in its order."""
-    for exchange in topology.exchanges:
-        yield partial(channel.exchange_declare, exchange.name, exchange.kind, durable=True)
-    for queue in topology.queues:
-        arguments = dict(queue.arguments)
-        yield partial(channel.queue_declare, queue.name, durable=True, arguments=arguments)
-    for binding in topology.bindings:
-        yield partial(channel.queue_bind, binding.queue, binding.exchange, binding.pattern)
-
-
-def properties_of(message: Message, user_id: str | None) -> BasicProperties:
-    """A message's AMQP properties: persistent, and with the login for the broker to validate."""
-    return BasicProperties(
-        content_type="application/msgpack",
-        headers=dict(message.headers),
-        delivery_mode=2,
-        message_id=message.message_id,
-        type=message.type,
-        user_id=user_id,
-        app_id="latecomer",
-    )
-
-
-def delivery_of(method: Any, properties: BasicProperties, body: bytes, generation: int) -> Delivery:
-    """What the broker handed out, free of pika's types and of the broker's own headers."""
-    headers: dict[str, Any] = properties.headers or {}
-    return Delivery(
-        routing_key=method.routing_key,
-        body=body,
-        message_id=properties.message_id or "",
-        type=properties.type or "",
-        headers={name: value for name, value in headers.items() if not _added_by_broker(name)},
-        user_id=properties.user_id,
-        redelivered=method.redelivered,
-        dead_lettered="x-death" in headers,
-        tag=method.delivery_tag,
-        generation=generation,
-    )
-
-
-def _added_by_broker(name: str) -> bool:
-    return name in BROKER_HEADERS or name.startswith(BROKER_HEADER_PREFIXES)

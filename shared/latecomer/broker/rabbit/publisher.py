@@ -8,14 +8,8 @@ from functools import partial
 from typing import Any
 
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Message
-from latecomer.broker.rabbit.link import (
-    AMQPError,
-    Channel,
-    LinkFactory,
-    Step,
-    properties_of,
-    translate,
-)
+from latecomer.broker.rabbit.amqp import AMQPError, Channel, Step, properties_of, translate
+from latecomer.broker.rabbit.link import LinkFactory
 from latecomer.errors import (
     BrokerUnreachable,
     LatecomerError,

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from latecomer.broker.port import Delivery, Receipt
-from latecomer.broker.rabbit.link import Channel, LinkFactory, Step, delivery_of, topology_steps
+from latecomer.broker.rabbit.amqp import Channel, Step, delivery_of, topology_steps
+from latecomer.broker.rabbit.link import LinkFactory
 from latecomer.broker.topology import Topology
 from latecomer.errors import LatecomerError, Permanent, QueueMissing
 
@@ -131,28 +132,32 @@ class RabbitSubscription:
 
     def _forget(self, deliveries: Iterable[Delivery | Receipt]) -> None:
         """Of tags without a gap below them, one frame acks all."""
+        if (channel := self._answering()) is None:
+            return
         tags = self._settled(deliveries)
         first_open = min(self._unsettled, default=math.inf) if len(tags) > 1 else -math.inf
         run = [tag for tag in tags if tag < first_open]
-        if run and self._channel is not None:
-            self._channel.basic_ack(max(run), multiple=True)
+        if run:
+            channel.basic_ack(max(run), multiple=True)
         for tag in sorted(tags.difference(run)):
-            if self._channel is not None:
-                self._channel.basic_ack(tag)
+            channel.basic_ack(tag)
 
     def _give_up(self, delivery: Delivery, *, requeue: bool) -> None:
+        if (channel := self._answering()) is None:
+            return
         for tag in self._settled([delivery]):
-            if self._channel is not None:
-                # Not nack: from RabbitMQ 4.3 on only a reject counts towards the delivery limit.
-                self._channel.basic_reject(tag, requeue=requeue)
+            # Not nack: from RabbitMQ 4.3 on only a reject counts towards the delivery limit.
+            channel.basic_reject(tag, requeue=requeue)
+
+    def _answering(self) -> Channel | None:
+        """The channel, while anything can be said on it."""
+        return self._channel if self._channel is not None and self._channel.is_open else None
 
     def _settled(self, deliveries: Iterable[Delivery | Receipt]) -> set[int]:
         """The tags that may be answered, and are from now on.
 
         A second answer to one tag, or a tag of another connection, would cost the channel (406).
         """
-        if self._channel is None or not self._channel.is_open:
-            return set()
         current = {each.tag for each in deliveries if each.generation == self._generation}
         tags = current & self._unsettled
         self._unsettled -= tags
