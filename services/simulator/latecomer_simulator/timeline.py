@@ -3,19 +3,17 @@
 Coordinator and agent are plain synchronous code. Each simulated process is a thread that holds the
 baton until it sleeps or waits; the timeline then picks, from a seed, who goes on. Nothing runs in
 parallel, so a seed replays exactly.
-
-A step costs the same however many sleep: only who waits for a condition is asked again and again.
 """
 
 import heapq
 import random
 import threading
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Self
 
 from latecomer.clock import ManualClock
+from latecomer_simulator.crowd import Crowd, Waiter, never
 
 #: Simulated processes need little stack; thousands of them fit.
 STACK_BYTES = 512 * 1024
@@ -25,29 +23,17 @@ class Killed(BaseException):
     """SIGKILL: unwinds a process's stack; nothing in between may stop it."""
 
 
-def never() -> bool:
-    """The condition of who only sleeps."""
-    return False
-
-
-class Process:
+class Process(Waiter):
     """One simulated process: a thread that runs only while it holds the baton.
 
     Attributes:
         name: Of the process.
-        number: In the order in which they were spawned.
-        wakes_s: When it goes on at the latest.
-        ready: What it waits for besides.
-        frozen_until_s: Not before this, whatever it waits for (SIGSTOP).
         failure: What ended it, if that was neither its own end nor ``Killed``.
     """
 
     def __init__(self, name: str, number: int, main: Callable[[], None], now_s: float) -> None:
+        super().__init__(number, now_s)
         self.name = name
-        self.number = number
-        self.wakes_s = now_s
-        self.ready: Callable[[], bool] = never
-        self.frozen_until_s = now_s
         self.failure: Exception | None = None
         self.ended = False
         self._doomed = False
@@ -79,10 +65,6 @@ class Process:
         """Whether this is the process that runs on ``thread``."""
         return thread is self._thread
 
-    def moments_s(self) -> set[float]:
-        """When it has to be looked at: at its time, and if it thaws before it, then as well."""
-        return {max(self.wakes_s, self.frozen_until_s), self.frozen_until_s}
-
     def kill(self) -> None:
         """End it where it stands; called while it is suspended."""
         self._doomed = True
@@ -102,78 +84,6 @@ class Process:
             self._done.release()
 
 
-class _Crowd:
-    """Processes that hold no baton, by what each waits for.
-
-    The law: whoever may run now is found in the order in which they were spawned.
-    """
-
-    def __init__(self) -> None:
-        self._due: list[Process] = []
-        self._waiting: list[Process] = []
-        # Of each process the moments at which it has to be looked at, and some that are no more.
-        self._moments: list[tuple[float, int, Process]] = []
-        self._all: dict[int, Process] = {}
-
-    def __iter__(self) -> Iterator[Process]:
-        return iter([*self._all.values()])
-
-    def __contains__(self, process: Process) -> bool:
-        return process.number in self._all
-
-    def add(self, process: Process, now_s: float) -> None:
-        """It was spawned, or gave the baton back, or was frozen."""
-        self.remove(process)
-        self._all[process.number] = process
-        if process.ready is not never:
-            insort(self._waiting, process, key=_number)
-        if now_s >= max(process.wakes_s, process.frozen_until_s):
-            insort(self._due, process, key=_number)
-            return
-        for moment_s in process.moments_s():
-            if moment_s > now_s:
-                heapq.heappush(self._moments, (moment_s, process.number, process))
-
-    def remove(self, process: Process) -> None:
-        """It has the baton, or is no more."""
-        if self._all.pop(process.number, None) is not None:
-            _discard(self._due, process)
-            _discard(self._waiting, process)
-
-    def runnable(self, now_s: float) -> list[Process]:
-        """Whoever has anything to do now."""
-        while self._moments and self._moments[0][0] <= now_s:
-            _, _, process = heapq.heappop(self._moments)
-            if process in self and now_s >= max(process.wakes_s, process.frozen_until_s):
-                _discard(self._due, process)
-                insort(self._due, process, key=_number)
-        ready = [
-            each
-            for each in self._waiting
-            if each.wakes_s > now_s >= each.frozen_until_s and each.ready()
-        ]
-        return sorted(self._due + ready, key=_number) if ready else self._due
-
-    def upcoming_s(self) -> float:
-        """The next moment at which somebody has to be looked at, who may not run before."""
-        while self._moments:
-            moment_s, _, process = self._moments[0]
-            if process in self and moment_s in process.moments_s():
-                return moment_s
-            heapq.heappop(self._moments)
-        return float("inf")
-
-
-def _number(process: Process) -> int:
-    return process.number
-
-
-def _discard(processes: list[Process], process: Process) -> None:
-    at = bisect_left(processes, process.number, key=_number)
-    if at < len(processes) and processes[at] is process:
-        del processes[at]
-
-
 class Timeline:
     """Processes and timers under one clock. ``with`` ends what still runs.
 
@@ -186,7 +96,7 @@ class Timeline:
         self.clock = ManualClock()
         self._stack_bytes = stack_bytes
         self._rng = random.Random(seed)
-        self._crowd = _Crowd()
+        self._crowd = Crowd[Process]()
         self._running: Process | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
