@@ -33,9 +33,14 @@ class Waiter:
     frozen_until_s: float = float("-inf")
     ready: Callable[[], bool] = never
 
+    @property
+    def due_s(self) -> float:
+        """When it goes on, though its condition does not come."""
+        return max(self.wakes_s, self.frozen_until_s)
+
     def moments_s(self) -> set[float]:
-        """When it has to be looked at: at its time, and if it thaws before it, then as well."""
-        return {max(self.wakes_s, self.frozen_until_s), self.frozen_until_s}
+        """When it has to be looked at: when due, and if it thaws before that, then as well."""
+        return {self.due_s, self.frozen_until_s}
 
 
 AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
@@ -68,7 +73,7 @@ class Crowd(Generic[AnyWaiter]):
         self._all[waiter.number] = waiter
         if waiter.ready is not never:
             insort(self._waiting, waiter, key=NUMBER)
-        if now_s >= max(waiter.wakes_s, waiter.frozen_until_s):
+        if now_s >= waiter.due_s:
             insort(self._due, waiter, key=NUMBER)
             return
         for moment_s in waiter.moments_s():
@@ -85,7 +90,7 @@ class Crowd(Generic[AnyWaiter]):
         """Whoever is not frozen, and whose time or condition has come."""
         while self._moments and self._moments[0][0] <= now_s:
             _, _, waiter = heapq.heappop(self._moments)
-            if waiter in self and now_s >= max(waiter.wakes_s, waiter.frozen_until_s):
+            if waiter in self and now_s >= waiter.due_s:
                 _discard(self._due, waiter)
                 insort(self._due, waiter, key=NUMBER)
         ready = [
