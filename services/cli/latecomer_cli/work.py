@@ -167,6 +167,7 @@ class Work:
     def _state(self) -> Iterator[WorkerState]:
         state = WorkerState(self.settings.state_dir / f"{self._name()}.sqlite")
         try:
+            state.claim(self.recipe.federation)
             yield state
         finally:
             state.close()

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 VERDICTS_EVERY_S = 10.0
 VERDICTS_AT_A_TIME = 1000
 
+SMALLER_STEPS = "nothing of it is kept or sent; a smaller training.learning_rate helps"
+
 
 class Trainer(Protocol):
     """Local learning over one site: see ``trainer.Trainer``."""
@@ -146,7 +148,10 @@ class Agent:
         )
         if self._should_stop():
             return False
-        if not trained.examples:
+        diverged = trained.diverged()
+        if diverged:
+            log.error("training.diverged", version=str(snapshot.version), hint=SMALLER_STEPS)
+        if diverged or not trained.examples:
             self._remember(snapshot, sums)
             return False
         self._save(trainer, snapshot, trained, sums)

@@ -1,5 +1,6 @@
 """Which version to train on next: announced, found at the head, or the one that is here."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -96,6 +97,15 @@ class Rounds:
     def _newest(self, wait_s: float) -> RoundStarted | None:
         """The newest announcement, or what the head says if none came for a while."""
         newest: RoundStarted | None = None
+        for started in self._announced(wait_s):
+            if self._is_foreign(started.version):
+                self.missed()
+            else:
+                newest = max(newest or started, started, key=lambda each: each.version)
+        return newest or self._at_head()
+
+    def _announced(self, wait_s: float) -> Iterator[RoundStarted]:
+        """What came of this federation."""
         delivery = self._announcements.receive(wait_s)
         while delivery is not None:
             # Acked on receipt: the announcement is a hint, and a newer one makes it worthless.
@@ -106,9 +116,13 @@ class Rounds:
                 log.warning("round.undecodable", cause=str(error))
             else:
                 if started.federation == self._federation:
-                    newest = max(newest or started, started, key=lambda each: each.version)
+                    yield started
             delivery = self._announcements.receive(0)
-        return newest or self._at_head()
+
+    def _is_foreign(self, version: Version) -> bool:
+        """Whether it is of another epoch. Only the head tells that one began: messages are late."""
+        last = self.last_version()
+        return last is not None and version.epoch != last.epoch
 
     def _at_head(self) -> RoundStarted | None:
         if self._clock.monotonic_s() - self._looked_s < POLL_HEAD_S:

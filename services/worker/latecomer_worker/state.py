@@ -1,8 +1,9 @@
 """What a worker keeps between rounds and restarts: one SQLite file.
 
-It holds the outbox, the private state of every user, and a few facts (last version, quality).
-Deleting it loses only personalisation: the worker starts again as a new device. (Of a family that
-adds up statistics it also holds what was added: who deletes it joins a new epoch, or counts twice.)
+It holds the outbox, the private state of every user, and a few facts (last version, quality), all
+of one federation. Deleting it loses personalisation, and the worker starts again as a new device.
+Of a family that adds up statistics it also holds what was added: who deletes it adds everything
+again, and counts twice until a new epoch begins.
 """
 
 import json
@@ -92,6 +93,21 @@ class WorkerState:
                 hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
             ) from error
 
+    def claim(self, federation: str) -> None:
+        """Belong to ``federation`` from now on.
+
+        Raises:
+            BadConfiguration: The file belongs to another one, in which this worker's updates wait
+                or what it added counts.
+        """
+        owner = self.fact("federation") or federation
+        if owner != federation:
+            raise BadConfiguration(
+                f"the worker's state belongs to federation {owner!r}, not to {federation!r}",
+                hint="set LATECOMER_STATE_DIR to a folder of this federation's own",
+            )
+        self.remember("federation", federation)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of the writes inside happen, or none."""
@@ -153,11 +169,12 @@ class WorkerState:
     def drop_outgoing(self, *, created_before_s: float, keep_bytes: int) -> list[str]:
         """Give up what is too old, then the oldest until the rest fits; the newest always fits.
 
-        Returns the ids, oldest first.
+        What adds to sums stays, however old: it may have arrived although nobody confirmed it, and
+        giving it up would add the same again. Returns the ids, oldest first.
         """
         rows = self._execute(
-            "SELECT update_id, created_s, length(body) + coalesce(length(payload), 0) "
-            "FROM outbox ORDER BY seq DESC"
+            "SELECT update_id, created_s, length(body) + coalesce(length(payload), 0) FROM outbox "
+            "WHERE update_id NOT IN (SELECT update_id FROM tentative) ORDER BY seq DESC"
         ).fetchall()
         dropped, kept_bytes = [], 0
         for place, (update_id, created_s, size_bytes) in enumerate(rows):
@@ -166,8 +183,6 @@ class WorkerState:
                 dropped.append(update_id)
         for update_id in dropped:
             self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
-        if dropped:
-            self._forget_tentative()
         return dropped[::-1]
 
     def awaited(self, *, limit: int) -> list[str]:
@@ -178,21 +193,23 @@ class WorkerState:
         return [update_id for (update_id,) in rows]
 
     def settle(self, folded: Mapping[str, bool], *, sent_before_s: float) -> None:
-        """These have their verdict; those sent before ``sent_before_s`` will never get one.
+        """These have their verdict; of those sent before ``sent_before_s`` it is forgotten.
 
         What an update made true is the private state from now on; what one that does not count
-        would have made true is forgotten.
+        would have made true is forgotten. A verdict that is forgotten was in favour: a confirmed
+        update is folded in the end, and to add the same again could count twice.
         """
+        old = self._execute("SELECT update_id FROM awaited WHERE sent_s < ?", (sent_before_s,))
+        known = {**dict.fromkeys((each for (each,) in old.fetchall()), True), **folded}
         with self.transaction():
-            for update_id in folded:
-                if folded[update_id]:
+            for update_id, counts in known.items():
+                if counts:
                     self._execute(
                         "INSERT OR REPLACE INTO private "
                         "SELECT user, name, value FROM tentative WHERE update_id = ?",
                         (update_id,),
                     )
                 self._execute("DELETE FROM awaited WHERE update_id = ?", (update_id,))
-            self._execute("DELETE FROM awaited WHERE sent_s < ?", (sent_before_s,))
             self._forget_tentative()
 
     def outgoing(self) -> int:

@@ -56,6 +56,12 @@ class Trained:
     loss: float
     additions: Mapping[str, TensorDelta] = field(default_factory=dict)
 
+    def diverged(self) -> bool:
+        """Whether something became infinite or no number: none of it is worth keeping then."""
+        additions = [each.values for each in self.additions.values()]
+        states = [*self.model.values(), *self.private.values(), *additions]
+        return not all(np.isfinite(each).all() for each in states)
+
     def delta(self, layout: Layout, base: State) -> dict[str, TensorDelta]:
         """All that changes: trained minus base, and the additions."""
         return {**difference(layout, base, self.model), **self.additions}

@@ -8,7 +8,9 @@ import pytest
 from latecomer.recipe import Recipe
 from latecomer.recommenders import gram
 from latecomer.recommenders.settings import GramModel
+from latecomer.store.port import LEDGER_WINDOW_S
 from latecomer.tensors import Array
+from latecomer_aggregator import rounds
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_worker.agent import VERDICTS_EVERY_S
 from latecomer_worker.site import Site
@@ -161,20 +163,59 @@ def test_what_was_refused_is_added_again(tmp_path: Path) -> None:
     assert not device.trainer()._private[gram.COUNTED].any()
 
 
-def test_what_the_outbox_gave_up_is_added_again(
+def test_the_outbox_never_gives_up_what_adds_to_a_sum(
     scene: Federation, coordinator: Coordinator, tmp_path: Path
 ) -> None:
+    """It may have arrived, unconfirmed: whoever added it again would count it twice."""
     parts = sites(1)
     (device,) = devices(scene, tmp_path, parts)
     scene.server.stop()
     device.step()
-    assert device.state.tentative()
-    device.state.drop_outgoing(created_before_s=scene.clock.now_s() + 1, keep_bytes=0)
-    assert not device.state.tentative()
+    dropped = device.state.drop_outgoing(created_before_s=scene.clock.now_s() + 1, keep_bytes=0)
+    assert (dropped, device.state.outgoing()) == ([], 1)
     scene.server.start()
-    scene.clock.advance(DAY_S)
-    assert device.step()
+    scene.clock.advance(30 * DAY_S)
+    device.step()
     step(coordinator, 3)
+    assert scene.number() == 1
+    assert_exact(scene, parts)
+
+
+def test_what_was_confirmed_counts_though_its_verdict_is_forgotten(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    """A device that was off for longer than the ledger remembers, or whose calendar was wrong."""
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    for _ in range(3):
+        scene.clock.advance(LEDGER_WINDOW_S)
+        device.step()
+    step(coordinator, 6)
+    assert not device.state.tentative()
+    assert scene.number() == 1
+    assert_exact(scene, parts)
+
+
+def test_a_late_announcement_of_a_former_epoch_counts_nothing_twice(
+    scene: Federation, tmp_path: Path
+) -> None:
+    former = scene.store.head()
+    assert former is not None
+    parts = sites(1)
+    scene.found_items(new_epoch=True)
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    step(coordinator, 4)
+    look_for_verdicts(scene, device)
+    late = rounds.announcement(scene.recipe, former)
+    scene.login("aggregator").publisher().publish(late, mandatory=False)
+    for _ in range(4):
+        look_for_verdicts(scene, device)
+        step(coordinator, 4)
+    assert scene.store.totals().refused == {}
     assert_exact(scene, parts)
 
 

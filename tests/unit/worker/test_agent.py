@@ -9,6 +9,7 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery, Message
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
+from latecomer.recipe import Recipe
 from latecomer.store.port import Head
 from latecomer.store.redis import embedded
 from latecomer.tensors import applied
@@ -24,6 +25,7 @@ from scenes import (
     Device,
     Federation,
     checkerboard,
+    make_recipe,
     make_site,
     make_update,
     step,
@@ -548,3 +550,18 @@ def test_a_device_remembers_what_release_0_1_0_trained_on(
     assert not device.step()
     nudge(scene, scene.coordinator(), 1)
     assert device.step()
+
+
+def test_of_a_training_that_diverged_nothing_is_kept_or_sent(tmp_path: Path) -> None:
+    body = make_recipe().model_dump(mode="json")
+    body["model"] = {"family": "neural_cf", "dimension": 8}
+    body["training"] = {"optimizer": "sgd", "learning_rate": 200.0, "passes": 10}
+    scene = Federation(Recipe.model_validate(body))
+    scene.found_items()
+    device = Device(scene, "w1", tmp_path)
+    before = private_of(device)
+    assert not device.step()
+    assert (device.state.outgoing(), device.state.awaited(limit=1)) == (0, [])
+    device.restart()
+    assert private_of(device) == before
+    assert np.isfinite(device.trainer().private["user.vector"]).all()

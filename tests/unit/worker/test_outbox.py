@@ -7,7 +7,13 @@ from structlog.testing import capture_logs
 from latecomer import wire
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Delivery, Message
 from latecomer.broker.topology import updates_queue
-from latecomer.errors import BrokerUnreachable, PublishRefused, StoreUnreachable, Unroutable
+from latecomer.errors import (
+    BadConfiguration,
+    BrokerUnreachable,
+    PublishRefused,
+    StoreUnreachable,
+    Unroutable,
+)
 from latecomer.store.redis import PIECE_BYTES, RedisStore, embedded
 from latecomer.tensors import digest
 from latecomer_worker.encode import encode
@@ -255,6 +261,14 @@ def test_a_confirmed_update_is_awaited_until_its_verdict_is_known(
     assert state.awaited(limit=10) == ["w1:boot:2"]
     state.settle({}, sent_before_s=scene.clock.now_s())
     assert state.awaited(limit=10) == []
+
+
+def test_a_state_file_belongs_to_one_federation(tmp_path: Path) -> None:
+    first = WorkerState(tmp_path / "w1.sqlite")
+    first.claim("shop")
+    first.claim("shop")
+    with pytest.raises(BadConfiguration, match="belongs to federation 'shop', not to 'mall'"):
+        first.claim("mall")
 
 
 def test_also_the_newest_is_given_up_when_the_ledger_may_have_forgotten_it(
