@@ -165,3 +165,7 @@ class LayoutMismatch(Permanent):
 
 class NotFinite(Permanent):
     """A tensor or a score holds NaN or infinity."""
+
+
+class Unsolvable(Permanent):
+    """Sums of which nothing can be computed: no honest updates add up to them."""

@@ -34,12 +34,14 @@ class Reason(StrEnum):
     UNKNOWN_SCHEMA = "unknown_schema"
     PAYLOAD_MISSING = "payload_missing"
     TOO_LARGE_NORM = "too_large_norm"
+    SUPERSEDED = "superseded"
     UNDECODABLE = "undecodable"
     UNKNOWN_FEDERATION = "unknown_federation"
     FORGED_WORKER = "forged_worker"
     BAD_SHAPE = "bad_shape"
     NOT_FINITE = "not_finite"
     DEAD_LETTERED = "dead_lettered"
+    UNSOLVABLE = "unsolvable"
 
 
 #: No correct worker sends these.
@@ -51,6 +53,7 @@ HOSTILE = frozenset(
         Reason.BAD_SHAPE,
         Reason.NOT_FINITE,
         Reason.DEAD_LETTERED,
+        Reason.UNSOLVABLE,
     }
 )
 

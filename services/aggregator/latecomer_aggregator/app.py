@@ -40,6 +40,7 @@ def build(
     telemetry: AggregatorTelemetry,
     lease_s: float,
     background: Background | None = None,
+    beat: Callable[[], object] = lambda: None,
     declare: bool = True,
     owner: str | None = None,
     seed: int | None = None,
@@ -59,6 +60,7 @@ def build(
         background=background or Foreground(),
         backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random(seed)),
         idle=stop.wait,
+        beat=beat,
         declare=declare,
     )
 
@@ -99,6 +101,7 @@ def run(
         telemetry=telemetry,
         lease_s=settings.lease_s,
         background=BackgroundThread("latecomer-commit"),
+        beat=pulse.beat,
         declare=settings.declare_topology,
     )
     log.info("aggregator.started", federation=settings.federation)

@@ -99,6 +99,10 @@ class Buffer:
         self._workers.add(update.worker)
         self._held[update.update_id] = delivery.receipt
 
+    def receipt(self, update_id: str) -> Receipt:
+        """What a held update will be acked by."""
+        return self._held[update_id]
+
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt:
         """A held update came again: the commit will ack the later delivery; returns the other."""
         return hold_later(self._held, update_id, delivery)

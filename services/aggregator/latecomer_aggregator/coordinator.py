@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from latecomer.broker.port import Broker, Delivery, Publisher
+from latecomer.broker.port import Broker, Publisher
 from latecomer.broker.topology import Topology, federation_topology, updates_queue
 from latecomer.clock import Clock
 from latecomer.errors import (
@@ -22,20 +22,19 @@ from latecomer.errors import (
     StoreUnreachable,
     Transient,
     Unroutable,
+    Unsolvable,
     VersionConflict,
 )
-from latecomer.events import UpdateHeader
 from latecomer.lifecycle import Backoff
-from latecomer.store.port import Fold, Lease, ModelStore, Refusal
+from latecomer.store.port import Lease, ModelStore
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer.tensors import Delta
 from latecomer_aggregator import cadence, commit, optimizer, rounds
-from latecomer_aggregator.admission import Reason, Refused
+from latecomer_aggregator.admission import Reason
 from latecomer_aggregator.background import Background
 from latecomer_aggregator.commit import Attempt, Published
+from latecomer_aggregator.intake import Intake
 from latecomer_aggregator.leadership import Leadership
 from latecomer_aggregator.term import Term
-from latecomer_aggregator.weighting import example_weight
 
 log = structlog.get_logger()
 
@@ -57,6 +56,7 @@ class Coordinator:
     Args:
         background: Where versions are written; nothing else runs beside ``step``.
         idle: Waits for so many seconds, or less if the process is to stop.
+        beat: Called now and then where one step takes long: this process is alive.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Coordinator:
         background: Background,
         backoff: Backoff,
         idle: Callable[[float], object],
+        beat: Callable[[], object] = lambda: None,
         declare: bool = True,
     ) -> None:
         self._federation = federation
@@ -82,14 +83,15 @@ class Coordinator:
         self._writing = background
         self._took_s = 0.0
         self._backoff = backoff
+        self._intake = Intake(store, clock, telemetry)
         self._idle = idle
+        self._beat = beat
+        self._careful = 0
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
         # Asked for when somebody looks: an update costs less than to say so each time.
         telemetry.buffered.set_function(self._waiting)
-        # Bound once: where nobody reads it, a line per update costs nothing then.
-        self._debug = log.bind().debug
 
     def step(self, wait_s: float) -> None:
         """Do the next thing, waiting at most about ``wait_s`` for it to come.
@@ -136,7 +138,7 @@ class Coordinator:
         self._announce(term)
         self._go_on(term, wait_s)
         if term.attempt is None and term.due(self._clock.monotonic_s()):
-            term.computed(self._computed(term))
+            self._compute(term)
         if term.attempt is not None and not self._writing.busy:
             self._writing.begin(partial(self._publish, term.published, term.attempt, lease))
             self._settle(term, 0.0)
@@ -167,7 +169,7 @@ class Coordinator:
                 delivery = term.updates.receive(0.0)
         if not term.inbox:
             return False
-        self._consider(term, term.inbox[0])
+        self._intake.consider(term, term.inbox[0])
         term.inbox.popleft()
         return True
 
@@ -180,7 +182,10 @@ class Coordinator:
             topology=self._topology,
         )
         now_s = self._clock.monotonic_s()
-        self._term = Term(published, recipe, updates, lease=lease, now_s=now_s)
+        self._term = Term(
+            published, recipe, updates, lease=lease, now_s=now_s, careful=self._careful
+        )
+        self._careful = 0
         self._telemetry.leading.set(1)
         self._telemetry.version.set(published.version.number)
         self._telemetry.updates_in_force.set(self._term.updates_in_force(now_s))
@@ -229,94 +234,28 @@ class Coordinator:
         else:
             term.announced, term.announced_s = True, now_s
 
-    def _consider(self, term: Term, delivery: Delivery) -> None:
-        try:
-            sealed = term.admission.open(delivery)
-            term.roster.heard(sealed.header.worker, self._clock.monotonic_s())
-            if self._is_repeat(term, sealed.header, delivery):
-                return
-            term.admission.check_base(sealed.header)
-            if term.buffer.holds_worker(sealed.header.worker):
-                term.park(sealed.header.update_id, delivery)
-                return
-            delta = term.admission.read(sealed, self._store.read_payload)
-        except Refused as refusal:
-            if refusal.reason is Reason.TOO_STALE and term.attempt is not None:
-                # For a version that may never be: a verdict stands for ever.
-                term.postponed.append(delivery)
-                return
-            if not refusal.hostile and refusal.reason is not Reason.UNKNOWN_SCHEMA:
-                # Who speaks another schema has no part in the next version either.
-                term.roster.heard(refusal.worker, self._clock.monotonic_s())
-            self._refuse(term, delivery, refusal)
-        else:
-            self._fold(term, sealed.header, delta, delivery)
+    def _compute(self, term: Term) -> None:
+        """Make the next version, or find the update of which none can be made.
 
-    def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
-        """Held already (the connection was lost, or it was published twice), or in the ledger."""
-        former = term.redelivered(header.update_id, delivery)
-        if former is not None:
-            # A second copy is enough to remember it by; a lost connection's ack does nothing.
-            term.updates.ack(former)
-            return True
-        if self._is_new(term, header.update_id):
-            return False
-        self._duplicate(term, header.update_id, delivery)
-        return True
-
-    def _is_new(self, term: Term, update_id: str) -> bool:
-        """Whether the ledger does not know it: one question for all that wait in the inbox.
-
-        A message's own id is only a hint what to ask for; the update's is what counts.
+        A buffer's deltas are a sum, and cannot be told apart: what it was made of is received again
+        and folded one by one, until the culprit is alone with the error.
         """
-        if update_id not in term.new:
-            asked = {update_id, *(each.message_id for each in term.inbox)}
-            term.new = asked - self._store.applied(asked)
-        return update_id in term.new
+        try:
+            term.computed(self._computed(term))
+        except Unsolvable as error:
+            folds = term.buffer.folds
+            log.warning("version.unsolvable", updates=len(folds), cause=str(error))
+            if len(folds) > 1:
+                self._careful = rounds.prefetch(term.recipe.aggregation)
+                self._stand_down()
+                return
+            self._intake.refuse_folded(term, Reason.UNSOLVABLE, str(error))
+            term.careful = 0
 
-    def _duplicate(self, term: Term, update_id: str, delivery: Delivery) -> None:
-        self._store.count_duplicate()
-        self._telemetry.duplicates.inc()
-        log.info("update.duplicate", update_id=update_id)
-        term.updates.ack(delivery)
-
-    def _refuse(self, term: Term, delivery: Delivery, refusal: Refused) -> None:
-        """Record the verdict once, then let the broker forget the update or bury it."""
-        term.new.discard(refusal.update_id)
-        verdict = Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
-        new = self._store.refuse(term.lease, verdict)
-        if not new and not refusal.hostile:
-            self._duplicate(term, refusal.update_id, delivery)
-            return
-        self._telemetry.refused.labels(refusal.reason).inc()
-        log.info(
-            "update.refused",
-            reason=str(refusal.reason),
-            detail=refusal.detail,
-            update_id=refusal.update_id,
-            worker=refusal.worker,
-        )
-        if refusal.hostile:
-            term.updates.reject(delivery, requeue=False)
-        else:
-            term.updates.ack(delivery)
-
-    def _fold(self, term: Term, update: UpdateHeader, delta: Delta, delivery: Delivery) -> None:
-        tau = term.admission.staleness(update)
-        limits = term.recipe.aggregation
-        weight = term.weigh(tau) * example_weight(update.examples, limits.example_weight)
-        fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
-        if not len(term.buffer):
-            term.first_fold_s = self._clock.monotonic_s()
-        term.buffer.fold(fold, delta, delivery)
-        term.reports[update.worker] = commit.report(update)
-        self._debug(
-            "update.folded",
-            update_id=update.update_id,
-            staleness=tau,
-            weight=round(weight, 4),
-            buffered=len(term.buffer),
-        )
+    def _breathe(self) -> None:
+        """In the middle of something long: keep the lease, and be seen to be alive."""
+        self._leadership.hold()
+        self._beat()
 
     def _computed(self, term: Term) -> Attempt:
         """The server step: what the buffer makes of the head, fixed until it is published."""
@@ -329,7 +268,7 @@ class Coordinator:
             before.model,
             before.optimizer,
             term.buffer.mean(divisor, row_floor=limits.row_floor),
-            term.derive and partial(term.derive, between=self._leadership.hold),
+            term.derive and partial(term.derive, between=self._breathe),
         )
         folds = tuple(term.buffer.folds)
         return commit.prepare(

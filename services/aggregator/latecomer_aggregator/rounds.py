@@ -58,6 +58,15 @@ def prefetch(limits: Aggregation) -> int:
     return 2 * max(limits.most_updates_per_version, 16)
 
 
+def places(limits: Aggregation) -> int:
+    """How many updates of one worker are parked: so few that no three workers fill the prefetch.
+
+    Else one that returns with a full outbox would have a version made of each, and nobody else's
+    would be among them.
+    """
+    return prefetch(limits) // 4
+
+
 def announcement(recipe: Recipe, head: Head) -> Message:
     """The message that opens the next round: the newest version, and how to train on it."""
     return Message(

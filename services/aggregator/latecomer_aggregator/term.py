@@ -31,6 +31,8 @@ class Term:
         attempt: The version after it, computed and not known to be durable yet.
         owed: Of the deliveries that ``attempt`` is made of, by update in the order of their folds:
             their acks wait for it to be durable.
+        careful: So many versions are yet to be made of one update each: there is one among them of
+            which no version can be made.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Term:
         *,
         lease: Lease,
         now_s: float,
+        careful: int = 0,
     ) -> None:
         limits = recipe.aggregation
+        self.careful = careful
         self.lease = lease
         self.declared = False
         self.announced_s = float("-inf")
@@ -82,6 +86,8 @@ class Term:
 
     def updates_in_force(self, now_s: float) -> int:
         """K in force now."""
+        if self.careful:
+            return 1
         live = self.roster.live(now_s)
         return rounds.updates_in_force(
             self.recipe.aggregation, live, self.standing.manifest.cadence
@@ -114,6 +120,11 @@ class Term:
             self.updates.ack(earlier)
         self.parked[update_id] = later
 
+    def surplus(self, worker: str) -> str | None:
+        """Of a worker with more parked updates than places, the oldest."""
+        own = [each for each in self.parked if each.startswith(f"{worker}:")]
+        return own[0] if len(own) > rounds.places(self.recipe.aggregation) else None
+
     def redelivered(self, update_id: str, delivery: Delivery) -> Receipt | None:
         """Hold the later delivery of an update that waits for its commit; the other, if it does."""
         if update_id in self.owed:
@@ -125,6 +136,7 @@ class Term:
     def computed(self, attempt: Attempt) -> None:
         """Fold upon the next version from here on, and let in who waited for it."""
         self.attempt = attempt
+        self.careful = max(0, self.careful - 1)
         self.owed = self.buffer.release()
         self.inbox.extendleft(reversed(self.parked.values()))
         self.parked = {}

@@ -117,7 +117,7 @@ class IntermittentSubscription:
         """See ``Subscription``."""
         self.inner.ack(*deliveries)
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         """See ``Subscription``."""
         self.inner.reject(delivery, requeue=requeue)
 

@@ -241,7 +241,7 @@ class _WatchedSubscription(_Watched):
             for each in deliveries:
                 self._settled(each)
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         with self._crossings.crossing("reject"):
             self._port.reject(delivery, requeue=requeue)
             self._settled(delivery)

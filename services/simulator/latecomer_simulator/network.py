@@ -182,7 +182,7 @@ class _LossySubscription:
     def ack(self, *deliveries: Delivery | Receipt) -> None:
         self._memory.ack(*deliveries)
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         self._memory.reject(delivery, requeue=requeue)
 
     def connected(self) -> bool:

@@ -20,7 +20,7 @@ from latecomer.tensors import Delta, TensorDelta
 from latecomer_aggregator import term
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer
-from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.intake import Intake
 from latecomer_simulator import faults, world
 from latecomer_simulator.invariants import violations
 from latecomer_simulator.replay import NO_DELIVERY
@@ -66,7 +66,7 @@ def _acking_fold(honest: Callable[..., None]) -> Callable[..., None]:
     """The delivery is acked as soon as it is folded, before any version holds it."""
 
     def fold(
-        self: Coordinator, term: term.Term, update: UpdateHeader, delta: Delta, delivery: Delivery
+        self: Intake, term: term.Term, update: UpdateHeader, delta: Delta, delivery: Delivery
     ) -> None:
         honest(self, term, update, delta, delivery)
         term.updates.ack(delivery)
@@ -146,9 +146,9 @@ def _staleness_of_the_next(self: Admission, header: UpdateHeader) -> int:
 
 PLANTS: Mapping[str, Plant] = {
     "ack before commit": Plant(
-        Coordinator,
+        Intake,
         "_fold",
-        _acking_fold(Coordinator._fold),  # noqa: SLF001 - the bug sits inside
+        _acking_fold(Intake._fold),  # noqa: SLF001 - the bug sits inside
         "every_confirmed_update_counts_once",
     ),
     "no ledger": Plant(world, "RedisStore", ForgetfulStore, "no_update_is_in_two_versions"),

@@ -118,7 +118,7 @@ class Subscription(Protocol):
         """The effect of ``deliveries`` is durable; the broker may forget them."""
         ...
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         """Give ``delivery`` back to its queue, or send it to the dead-letter queue."""
         ...
 

@@ -157,7 +157,7 @@ class _Run:
 
     def _newton(self, gradient: Array) -> Array:
         """(C + l2 1)^-1 g_i / (s_i + a), with C and s as they were before the batch."""
-        moment, share = self.model[MOMENT], self.model[SHARE]
+        moment, share = _definite(self.model[MOMENT]), np.maximum(self.model[SHARE], 0)
         ridge = np.float32(self._settings.l2) * np.eye(len(moment), dtype=np.float32)
         step = np.linalg.solve(moment + ridge, gradient.T).T
         return np.asarray(step / (share + np.float32(self._settings.unobserved)), np.float32)
@@ -186,6 +186,18 @@ class _Solver:
         matrix = self._all + own.T @ weighted
         matrix[np.diag_indices(len(matrix))] += ridge
         return np.asarray(np.linalg.solve(matrix, weighted.sum(axis=0)), np.float32)
+
+
+def _definite(moment: Array) -> Array:
+    """The nearest (D, D) that can be a moment of users' vectors, whatever was sent for one.
+
+    Of a symmetric matrix, the one without its negative eigenvalues (Higham 1988, "Computing a
+    nearest symmetric positive semidefinite matrix").
+    """
+    values, vectors = np.linalg.eigh((moment + moment.T) / 2)
+    if values[0] >= 0:
+        return moment
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T, np.float32)
 
 
 def _bags(contexts: Contexts) -> Iterator[tuple[Ids, Array]]:

@@ -1,10 +1,10 @@
 """Item-item weights in closed form from statistics that add up: EASE, federated exactly.
 
 With X the (users, items) matrix of who has what, G = X'X counts for every two items the users who
-have both. G is a sum over users, so each worker adds its own users' counts once, and what came
-since whenever they have more; in whatever order that arrives, the sum is the same. The aggregator
-solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data",
-equation 8:
+have both. G is a sum over users, so each worker adds its own users' counts once, and whenever what
+they have is another the difference; in whatever order that arrives, the sum is the same. The
+aggregator solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse
+Data", equation 8:
 
     P = (G + D)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
 
@@ -17,17 +17,17 @@ same items is added, as ``spectral`` says. Counts are whole numbers, exact in fl
 users, so the result equals the centralised one bit for bit.
 
 Numpy only: the aggregator solves. U users, I items, C = I (I + 1) / 2 pairs, K sources per item,
-F factors, B users of a batch.
+F factors, B users of a batch, W words of a set of items.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.errors import BadConfiguration
+from latecomer.errors import BadConfiguration, Unsolvable
 from latecomer.interactions.baskets import Baskets
 from latecomer.interactions.splits import History
 from latecomer.recommenders import spectral
@@ -37,13 +37,14 @@ from latecomer.tensors import Array, Kind, Layout, State, TensorDelta, TensorSpe
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Words = npt.NDArray[np.uint16]
 
 PAIRS = "item.pairs"
 SOURCES = "item.sources"
 WEIGHTS = "item.weights"
 ENTRANCES = "item.entrances"
 EXITS = "item.exits"
-COUNTED = "user.counted"
+COUNTED = "user.items_counted"
 
 #: Beyond, the aggregator would need more than half a gigabyte to solve, and longer than a minute.
 #: Item numbers are exact in float32 by far.
@@ -51,6 +52,11 @@ MAX_ITEMS = 8192
 
 #: Rows eliminated at a time: enough for fast products, little enough to be back in a second.
 BLOCK = 256
+
+#: A set of items is kept as words of so many bits, which a float32 holds exactly; of so many words
+#: whatever the catalogue, 2 kB per user.
+BITS = 16
+WORDS = MAX_ITEMS // BITS
 
 
 class Gram:
@@ -88,8 +94,8 @@ class Gram:
         return self.layout(items).zeros()
 
     def initial_private(self, users: int) -> dict[str, Array]:
-        """How many of each user's interactions are counted already, (U, 1)."""
-        return {COUNTED: np.zeros((users, 1), np.float32)}
+        """Which of each user's items are counted already, (U, W)."""
+        return {COUNTED: np.zeros((users, WORDS), np.float32)}
 
     def train(
         self,
@@ -101,28 +107,28 @@ class Gram:
         rng: np.random.Generator,
         should_stop: Callable[[], bool],
     ) -> Trained:
-        """Count what is new: a user's pairs now, less the pairs that were counted before.
+        """Count what changed: a user's pairs now, less the pairs that were counted before.
 
-        A history grows at its end, so what was counted is its beginning.
+        Most have more; who had an item taken back, or one put before others, has another set.
         """
         del rng
         checked(GramTraining, plan)
         items = len(model[SOURCES])
-        counted = private[COUNTED][:, 0].astype(np.int64)  # (U,)
-        news = np.flatnonzero(history.lengths > counted)
+        before = private[COUNTED].astype(np.uint16)  # (U, W)
+        now = _words(history)
         pairs = np.zeros(_cells(items), np.float32)  # (C,)
-        now = private[COUNTED].copy()
-        for user in news:
+        counted, examples = before.copy(), 0
+        for user in np.flatnonzero((now != before).any(axis=1)):
             if should_stop():
                 break
-            his = history.items[history.indptr[user] : history.indptr[user + 1]]
-            pairs[_pairs(his, items)] += 1
-            pairs[_pairs(his[: counted[user]], items)] -= 1
-            now[user] = len(his)
-        examples = int(now.sum() - private[COUNTED].sum())
+            pairs[_pairs(_items(now[user]), items)] += 1
+            pairs[_pairs(_items(before[user]), items)] -= 1
+            counted[user] = now[user]
+            examples += len(_items(now[user] ^ before[user]))
         rows = np.flatnonzero(pairs).astype(np.uint32)
         additions = {PAIRS: TensorDelta(pairs[rows, None], rows)} if examples else {}
-        return Trained({}, {COUNTED: now}, examples, int(bool(examples)), math.nan, additions)
+        own = {COUNTED: counted.astype(np.float32)}
+        return Trained({}, own, examples, int(bool(examples)), math.nan, additions)
 
     def scorer(self, model: State, private: Mapping[str, Array], history: History) -> Scorer:
         """Scores from everything in ``history``."""
@@ -160,6 +166,9 @@ def solved(
         settings: What the ridge is of; the number of sources is that of ``model``'s shapes.
         model: Its pairs are new.
         between: Called once in a while: solving takes longer than a leader may be silent.
+
+    Raises:
+        Unsolvable: The pairs are not those of anybody's items.
     """
     items, sources = model[SOURCES].shape
     weights = _counts(model[PAIRS][:, 0], items)  # (I, I), and in its place what it becomes
@@ -168,9 +177,7 @@ def solved(
     _invert(weights, between)
     weights /= -np.diag(weights)[:, None].copy()  # by symmetry, row j for target j
     np.fill_diagonal(weights, 0.0)
-    # Of equally large weights, whichever the partition puts first: it depends on the values alone.
-    largest = np.argpartition(-np.abs(weights), min(sources, items - 1), axis=1)[:, :sources]
-    kept = np.sort(largest, axis=1)  # (I, K)
+    kept = _largest(weights, sources)  # (I, K)
     return {
         SOURCES: kept.astype(np.float32),
         WEIGHTS: np.take_along_axis(weights, kept, axis=1).astype(np.float32),
@@ -217,19 +224,47 @@ def _invert(matrix: Floats, between: Callable[[], object]) -> None:
     Gauss-Jordan elimination, which needs no pivoting where the matrix is positive definite (Golub
     and Van Loan 2013, section 4.2): for the rows and columns b of a block and all others o,
     A_bb <- A_bb^-1; A_bo <- A_bb A_bo; A_oo <- A_oo - A_ob A_bo; A_ob <- -A_ob A_bb.
+
+    Raises:
+        Unsolvable: It is not positive definite; what is left of one always is.
     """
-    items = len(matrix)
-    for start in range(0, items, BLOCK):
-        b = slice(start, min(start + BLOCK, items))
-        pivot = np.linalg.inv(matrix[b, b])
+    for b in _blocks(len(matrix)):
+        pivot = _inverse(matrix[b, b])
         column = matrix[:, b].copy()
         column[b] = 0
         row = pivot @ matrix[b]
-        matrix -= column @ row
+        for some in _blocks(len(matrix)):  # the whole product would be another (I, I)
+            matrix[some] -= column[some] @ row
         matrix[:, b] = -column @ pivot
         matrix[b] = row
         matrix[b, b] = pivot
         between()
+
+
+def _inverse(block: Floats) -> Floats:
+    try:
+        np.linalg.cholesky(block)
+        return np.asarray(np.linalg.inv(block))
+    except np.linalg.LinAlgError as error:
+        raise Unsolvable("nobody's items make such pairs: not positive definite") from error
+
+
+def _largest(weights: Floats, sources: int) -> Ids:
+    """(I, K) columns of every row's largest, increasing.
+
+    Of equally large weights, whichever the partition puts first: it depends on the values alone.
+    """
+    items = len(weights)
+    kept = np.empty((items, sources), np.int64)
+    for some in _blocks(items):
+        order = np.argpartition(-np.abs(weights[some]), min(sources, items - 1), axis=1)
+        kept[some] = np.sort(order[:, :sources], axis=1)
+    return kept
+
+
+def _blocks(items: int) -> Iterator[slice]:
+    for start in range(0, items, BLOCK):
+        yield slice(start, min(start + BLOCK, items))
 
 
 def _cells(items: int) -> int:
@@ -237,12 +272,25 @@ def _cells(items: int) -> int:
     return items * (items + 1) // 2
 
 
+def _words(history: History) -> Words:
+    """(U, W) each user's set of items."""
+    words = np.zeros((len(history.lengths), WORDS), np.uint16)
+    user = np.repeat(np.arange(len(history.lengths)), history.lengths)
+    bits = np.left_shift(1, history.items % BITS).astype(np.uint16)
+    np.bitwise_or.at(words, (user, history.items // BITS), bits)
+    return words
+
+
+def _items(words: Words) -> Ids:
+    """The items of one set (W,), increasing."""
+    return np.flatnonzero(np.unpackbits(words.astype("<u2").view(np.uint8), bitorder="little"))
+
+
 def _pairs(his: Ids, items: int) -> Ids:
-    """Cells of all pairs i <= j of one user's n items, (n (n + 1) / 2,), each once.
+    """Cells of all pairs i <= j of one user's n items, which increase: (n (n + 1) / 2,), each once.
 
     Row by row of the upper triangle: pair (i, j) is cell i I - i (i - 1) / 2 + j - i.
     """
-    own = np.sort(his)
-    first, second = np.triu_indices(len(own))
-    i, j = own[first], own[second]
+    first, second = np.triu_indices(len(his))
+    i, j = his[first], his[second]
     return np.asarray(i * items - i * (i - 1) // 2 + j - i)

@@ -313,6 +313,7 @@ def test_only_what_no_correct_worker_sends_is_hostile() -> None:
         Reason.UNKNOWN_SCHEMA,
         Reason.PAYLOAD_MISSING,
         Reason.TOO_LARGE_NORM,
+        Reason.SUPERSEDED,
     }
 
 

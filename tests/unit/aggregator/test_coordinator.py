@@ -439,6 +439,27 @@ def test_a_parked_update_survives_a_lost_connection(scene: Federation) -> None:
     assert scene.unacked() == scene.waiting() == 0
 
 
+def test_who_comes_back_with_a_full_outbox_makes_no_versions_alone() -> None:
+    """Of his updates one counts, eight wait, and the older ones make room for everybody else."""
+    scene = Federation(updates_per_version=10, live_s=1e6)
+    scene.found()
+    coordinator = scene.coordinator()
+    step(coordinator)
+    scene.send(*(make_update("back", number) for number in range(1, 41)))
+    scene.send(*(make_update(f"w{number}") for number in range(1, 10)))
+    step(coordinator, 60)
+    assert scene.number() == 1
+    assert {each.partition(":")[0] for each in folded(scene)} == {
+        "back",
+        *(f"w{number}" for number in range(1, 10)),
+    }
+    assert scene.store.totals().refused == {"superseded": 31}
+    verdicts = scene.store.verdicts(["back:boot:1", "back:boot:2", "back:boot:32", "back:boot:33"])
+    assert [each for each, verdict in verdicts.items() if verdict.folded] == ["back:boot:1"]
+    assert verdicts["back:boot:32"].reason == "superseded"
+    assert "back:boot:33" not in verdicts
+
+
 def test_a_crash_before_the_commit_loses_nothing(scene: Federation) -> None:
     store = scene.open_store()
     store.before_commit = killed

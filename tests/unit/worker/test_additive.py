@@ -1,5 +1,7 @@
 """A family that adds up statistics: whatever happens on the way, every user's pairs count once."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders import gram
 from latecomer.recommenders.settings import GramModel
 from latecomer.store.port import LEDGER_WINDOW_S
-from latecomer.tensors import Array
+from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import rounds
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_worker.agent import VERDICTS_EVERY_S
@@ -22,6 +24,7 @@ from scenes import (
     checkerboard,
     make_recipe,
     make_site,
+    make_update,
     step,
 )
 
@@ -249,3 +252,29 @@ def test_a_new_epoch_does_not_wait_for_a_verdict_of_the_former(
     scene.found_items(new_epoch=True)
     scene.clock.advance(DAY_S)
     assert device.step()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_who_makes_the_sums_unsolvable_is_found_and_nobody_else_is_refused(
+    tmp_path: Path, place: int
+) -> None:
+    scene = Federation(additive(updates_per_version=3, max_update_norm=1e4))
+    head = scene.found_items()
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    spoilt = TensorDelta(np.full((1, 1), -100.0, np.float32), np.array([0], np.uint32))
+    layout = scene.manifest().layout.digest
+    update = make_update("evil", base=head.version, layout=layout, delta={gram.PAIRS: spoilt})
+    parts = sites(2)
+    honest = devices(scene, tmp_path, parts)
+    senders: list[Callable[[], object]] = [device.step for device in honest]
+    senders.insert(place, partial(scene.send, update))
+    for send in senders:
+        send()
+    for _ in range(4):
+        step(coordinator, 8)
+        scene.clock.advance(30.0)
+    assert scene.store.totals().refused == {"unsolvable": 1}
+    assert scene.dead() == 1
+    assert scene.unacked() == scene.waiting() == 0
+    assert_exact(scene, parts)

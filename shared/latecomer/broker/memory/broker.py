@@ -66,7 +66,7 @@ class MemorySubscription:
             if any(each is not None for each in settled):
                 self._server.settled(self._queue)
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         """Give ``delivery`` back or to the dead; of a lost connection, do nothing."""
         with self._changed:
             item = self._settle(delivery)

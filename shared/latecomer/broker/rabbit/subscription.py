@@ -86,7 +86,7 @@ class RabbitSubscription:
         """Forget ``deliveries``; of a lost connection, do nothing."""
         self._link.post(partial(self._forget, deliveries))
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         """Give ``delivery`` back or to the dead; of a lost connection, do nothing."""
         self._link.post(partial(self._give_up, delivery, requeue=requeue))
 
@@ -142,7 +142,7 @@ class RabbitSubscription:
         for tag in sorted(tags.difference(run)):
             channel.basic_ack(tag)
 
-    def _give_up(self, delivery: Delivery, *, requeue: bool) -> None:
+    def _give_up(self, delivery: Delivery | Receipt, *, requeue: bool) -> None:
         if (channel := self._answering()) is None:
             return
         for tag in self._settled([delivery]):

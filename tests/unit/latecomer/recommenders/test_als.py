@@ -154,3 +154,11 @@ def test_a_few_passes_come_close_to_where_many_end(stationary: dict[str, Array])
     few = train(checkerboard(), model, passes=8).model
     assert not math.isclose(train(checkerboard(), model).loss, least, rel_tol=0.5)
     assert train(checkerboard(), few).loss == pytest.approx(least, rel=0.02)
+
+
+def test_a_moment_that_nobody_can_have_is_trained_past() -> None:
+    """With minus l2 on its diagonal there would be no step to solve for, on any worker."""
+    model = Als(SETTINGS).initial(ITEMS, seed=1)
+    model[MOMENT][:] = -SETTINGS.l2 * np.eye(4)
+    model[SHARE][:] = -SETTINGS.unobserved
+    assert not train(checkerboard(), model).diverged()

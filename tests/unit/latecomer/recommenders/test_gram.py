@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latecomer.errors import BadConfiguration
+from latecomer.errors import BadConfiguration, Unsolvable
 from latecomer.interactions.splits import History
 from latecomer.recommenders import gram
 from latecomer.recommenders.gram import COUNTED, PAIRS, SOURCES, WEIGHTS, Gram
@@ -23,14 +23,11 @@ Baskets = Sequence[Sequence[Sequence[int]]]
 THREE: Baskets = [[[0], [1]], [[1, 0]], [[1], [2]]]
 
 
-def count(known: History, items: int, counted: Sequence[int] | None = None) -> Trained:
+def count(known: History, items: int, before: Trained | None = None) -> Trained:
     family = Gram(GramModel())
-    private = family.initial_private(len(known.lengths))
-    if counted is not None:
-        private[COUNTED][:, 0] = counted
     return family.train(
         family.initial(items, seed=0),
-        private,
+        before.private if before else family.initial_private(len(known.lengths)),
         known,
         plan={},
         rng=np.random.default_rng(0),
@@ -64,7 +61,7 @@ def solve(settings: GramModel, counts: npt.NDArray[np.float64]) -> npt.NDArray[n
 def test_pairs_are_counted_once_per_user_and_every_item_with_itself() -> None:
     trained = count(history(*THREE), 3)
     assert matrix(pairs(trained, 3), 3).tolist() == [[2, 2, 0], [2, 3, 1], [0, 1, 1]]
-    assert trained.private[COUNTED].tolist() == [[2], [2], [2]]
+    assert trained.private[COUNTED][:, 0].tolist() == [0b011, 0b011, 0b110]
     assert trained.examples == 6
 
 
@@ -132,25 +129,41 @@ def test_an_old_basket_weighs_less() -> None:
 
 
 @given(
-    grown=st.lists(st.permutations(range(6)), min_size=1, max_size=4),
-    at=st.data(),
+    then=st.lists(st.sets(st.integers(0, 39)), min_size=3, max_size=3),
+    now=st.lists(st.sets(st.integers(0, 39)), min_size=3, max_size=3),
 )
-def test_what_came_since_added_to_what_was_counted_is_what_there_is(
-    grown: list[list[int]], at: st.DataObject
+def test_what_changed_since_added_to_what_was_counted_is_what_there_is(
+    then: list[set[int]], now: list[set[int]]
 ) -> None:
-    kept = [at.draw(st.integers(0, len(items))) for items in grown]
-    whole = history(*[[[item] for item in items] for items in grown])
-    before = history(
-        *[[[item] for item in items[:n]] for items, n in zip(grown, kept, strict=True)]
-    )
-    first, since = count(before, 6), count(whole, 6, counted=kept)
-    assert since.examples == sum(map(len, grown)) - sum(kept)
-    assert np.array_equal(pairs(first, 6) + pairs(since, 6), pairs(count(whole, 6), 6))
+    """Also where items were put before what was counted, or were taken back."""
+    former = history(*[[[item] for item in each] for each in then])
+    latter = history(*[[[item] for item in each] for each in now])
+    first = count(former, 40)
+    since = count(latter, 40, before=first)
+    assert since.examples == sum(len(a ^ b) for a, b in zip(then, now, strict=True))
+    assert np.array_equal(pairs(first, 40) + pairs(since, 40), pairs(count(latter, 40), 40))
 
 
 def test_who_has_nothing_new_adds_nothing() -> None:
-    trained = count(history(*THREE), 3, counted=[2, 2, 2])
+    known = history(*THREE)
+    trained = count(known, 3, before=count(known, 3))
     assert (trained.examples, trained.additions) == (0, {})
+
+
+def test_the_last_item_of_the_largest_catalogue_is_remembered() -> None:
+    last = gram.MAX_ITEMS - 1
+    words = gram._words(history([[0], [last]]))
+    assert gram._items(words[0]).tolist() == [0, last]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[[-1.0, 0.0], [0.0, 1.0]], [[1.0, 5.0], [5.0, 1.0]], [[-3.0, 0.0], [0.0, 1.0]]],
+    ids=["singular", "more together than alone", "negative"],
+)
+def test_pairs_that_nobodys_items_make_cannot_be_solved(counts: list[list[float]]) -> None:
+    with pytest.raises(Unsolvable, match="positive definite"):
+        solve(GramModel(l2=1.0), np.array(counts))
 
 
 def test_a_catalogue_that_takes_too_long_to_solve_is_refused_with_a_way_out() -> None:
