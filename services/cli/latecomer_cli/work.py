@@ -120,7 +120,7 @@ class Work:
             sums=sums,
             delta=coded.delta,
         )
-        return _described(update, encode.codec_of(snapshot))
+        return _described(update, snapshot)
 
     def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
         """The head's version, and the best items for a user.
@@ -189,11 +189,15 @@ def show_dry_run(output: Output, body: dict[str, Any]) -> None:
         ((each["tensor"], each["rows"], each["shape"], each["bytes"]) for each in body["tensors"]),
     )
     output.say("not sent: interactions, user ids, private vectors of users")
+    if body["counts"]:
+        output.say("but if only one user has something new, counts of pairs tell all of his items")
 
 
-def _described(update: UpdateSubmitted, codec: wire.Codec) -> dict[str, Any]:
+def _described(update: UpdateSubmitted, snapshot: Snapshot) -> dict[str, Any]:
+    codec = encode.codec_of(snapshot)
     return {
         "header": update.model_dump(by_alias=True, mode="json"),
+        "counts": snapshot.manifest.layout.additive,
         "tensors": [
             {
                 "tensor": name,
