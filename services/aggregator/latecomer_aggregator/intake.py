@@ -130,10 +130,8 @@ class Intake:
         limits = term.recipe.aggregation
         weight = term.weigh(tau) * example_weight(update.examples, limits.example_weight)
         fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
-        if not len(term.buffer):
-            term.first_fold_s = self._clock.monotonic_s()
-        term.buffer.fold(fold, delta, delivery)
-        term.reports[update.worker] = commit.report(update)
+        now_s = self._clock.monotonic_s()
+        term.fold(fold, delta, delivery, report=commit.report(update), now_s=now_s)
         self._debug(
             "update.folded",
             update_id=update.update_id,

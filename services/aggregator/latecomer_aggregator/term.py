@@ -5,7 +5,8 @@ from collections import deque
 from latecomer.broker.port import Delivery, Receipt, Subscription
 from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
-from latecomer.store.port import Lease
+from latecomer.store.port import Fold, Lease
+from latecomer.tensors import Delta
 from latecomer_aggregator import optimizer, rounds, staleness
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer, hold_later
@@ -18,12 +19,19 @@ class Term:
     Attributes:
         lease: That the term began with. Under another one, be it of the same number after the
             store was flushed, somebody else may have led in between.
-        announced_s: When a round was announced last.
+        recipe: What the federation agreed on; what follows from it is bound once: ``optimizer``,
+            ``derive``, ``weigh``.
+        updates: The deliveries of this term; closing it gives back what is not acked.
+        roster: Who is alive.
+        admission: The rules for what is folded upon ``standing``.
+        announced: Whether the head was; then ``announced_s`` is when, else it is tried again from
+            ``announce_from_s`` on.
         declared: Whether exchanges and queues were declared since the last failure.
         inbox: Deliveries that wait to be considered: received, parked before the last version was
             computed, or postponed until it was durable.
         new: Ids that the ledger did not know when it was last asked. Only who holds the lease
             writes to it, so that they are new until this term commits or refuses.
+        buffer: What the next version is made of so far, since ``first_fold_s``.
         parked: Newer updates of workers that have their one place in the buffer already.
         postponed: Of what they are worth nothing can be said before ``attempt`` is durable.
         reports: Per worker in the buffer, what the fleet table will show.
@@ -46,7 +54,6 @@ class Term:
         careful: int = 0,
     ) -> None:
         limits = recipe.aggregation
-        self.careful = careful
         self.lease = lease
         self.declared = False
         self.announced_s = float("-inf")
@@ -68,6 +75,7 @@ class Term:
         self.announce_from_s = float("-inf")
         self.attempt: Attempt | None = None
         self.owed: dict[str, Receipt] = {}
+        self.careful = careful
         self.admission = self._admission()
 
     @property
@@ -111,6 +119,15 @@ class Term:
         """
         held = len(self.buffer) + len(self.parked) + len(self.owed)
         return held >= rounds.prefetch(self.recipe.aggregation)
+
+    def fold(
+        self, fold: Fold, delta: Delta, delivery: Delivery, *, report: str, now_s: float
+    ) -> None:
+        """Take an update into the buffer; T runs from the first one on."""
+        if not len(self.buffer):
+            self.first_fold_s = now_s
+        self.buffer.fold(fold, delta, delivery)
+        self.reports[fold.worker] = report
 
     def park(self, update_id: str, delivery: Delivery) -> None:
         """Let an update wait for the next version; of two copies, the later delivery."""
