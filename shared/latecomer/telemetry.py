@@ -3,14 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
 #: Staleness is small most of the time; the tail is what an alert looks at.
 STALENESS_BUCKETS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+
+#: Whoever connects and says nothing for so long is hung up on; Prometheus asks at once.
+SILENCE_S = 5.0
 
 
 class AggregatorTelemetry:
@@ -70,20 +75,38 @@ class Pulse:
         return time.monotonic() - self._last_s < self._limit_s
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, so that a silent one keeps nobody waiting, nor the process."""
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = SILENCE_S
+
+    def handle(self) -> None:
+        """Who says nothing, or leaves amid the answer, is not news."""
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
+
     def log_message(self, *_: Any) -> None:
         """Health checks every few seconds are not news."""
 
 
 class Endpoint:
-    """``/metrics`` and ``/healthz`` on a port, until closed; port 0 picks a free one."""
+    """``/metrics`` and ``/healthz`` on a port, until closed; port 0 picks a free one.
+
+    Whoever asks is answered, whatever other connections do.
+    """
 
     def __init__(
         self, port: int, registry: CollectorRegistry, healthy: Callable[[], bool], *, host: str = ""
     ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._healthy = healthy
-        self._server = make_server(host, port, self._answer, handler_class=_Quiet)
+        self._server = make_server(
+            host, port, self._answer, server_class=_Server, handler_class=_Quiet
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry")
         self._thread.daemon = True
         self._thread.start()
@@ -94,7 +117,7 @@ class Endpoint:
         return self._server.server_port
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; connections that are open are waited for by nobody."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,3 +1,5 @@
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +8,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 from prometheus_client import CollectorRegistry
 
-from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
+from latecomer.telemetry import SILENCE_S, AggregatorTelemetry, Endpoint, Pulse
 
 #: Asks the port itself, whatever proxy the environment names.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -19,6 +21,11 @@ def listening(registry: CollectorRegistry, *, healthy: bool = True) -> Iterator[
         yield endpoint
     finally:
         endpoint.close()
+
+
+def connected(endpoint: Endpoint) -> socket.socket:
+    """A port scan, or a load balancer's check: it connects and says nothing."""
+    return socket.create_connection(("127.0.0.1", endpoint.port), timeout=10)
 
 
 def get(endpoint: Endpoint, path: str) -> tuple[int, str]:
@@ -77,6 +84,29 @@ def test_a_closed_endpoint_no_longer_answers() -> None:
         pass
     with pytest.raises(URLError, match="refused"):
         get(endpoint, "/healthz")
+
+
+def test_who_connects_and_says_nothing_keeps_nobody_from_an_answer() -> None:
+    with listening(CollectorRegistry()) as endpoint, connected(endpoint), connected(endpoint):
+        assert get(endpoint, "/healthz") == (200, "ok\n")
+
+
+def test_closing_does_not_wait_for_who_says_nothing() -> None:
+    with listening(CollectorRegistry()) as endpoint, connected(endpoint):
+        assert get(endpoint, "/healthz") == (200, "ok\n")
+        closing = threading.Thread(target=endpoint.close, daemon=True)
+        closing.start()
+        closing.join(SILENCE_S / 2)
+        assert not closing.is_alive()
+
+
+def test_who_says_nothing_for_long_is_hung_up_on_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("latecomer.telemetry._Quiet.timeout", 0.01)
+    with listening(CollectorRegistry()) as endpoint, connected(endpoint) as silent:
+        assert silent.recv(1) == b""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_loop_is_alive_for_as_long_as_it_beats() -> None:
