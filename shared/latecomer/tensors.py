@@ -241,11 +241,6 @@ def _check_rows(
         )
 
 
-def finite(delta: Delta) -> bool:
-    """Whether every value is a number."""
-    return math.isfinite(norm(delta))
-
-
 def norm(delta: Delta) -> float:
     """L2 norm over all values; it is finite exactly if every value is.
 
