@@ -59,6 +59,9 @@ RegionSums = Annotated[
 #: Strict: in a message True is not 1, and "3" is not 3.
 Whole = Annotated[int, Field(strict=True)]
 
+#: A counter on the wire: exact in a double as well, whoever reads it.
+Number = Annotated[Whole, Field(ge=0, lt=2**53)]
+
 
 class Version(NamedTuple):
     """``(epoch, number)``: numbers go up by one inside an epoch.
@@ -67,8 +70,8 @@ class Version(NamedTuple):
     new one, so that updates from a former life are recognised instead of guessed at.
     """
 
-    epoch: Whole
-    number: Whole
+    epoch: Number
+    number: Number
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.number}"
@@ -118,7 +121,7 @@ class UpdateHeader(_Event):
     base: Version
     layout: Digest
     examples: Whole = Field(gt=0, lt=2**53)
-    steps: Whole = Field(ge=0, lt=2**53)
+    steps: Number
     sums: RegionSums = Field(default_factory=dict)
 
 

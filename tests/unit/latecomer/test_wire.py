@@ -120,7 +120,8 @@ def wholes(draw: st.DrawFn) -> TensorDelta:
 deltas = st.dictionaries(names, st.one_of(wholes(), tables()), max_size=4)
 worker_names = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 counts = st.integers(0, 2**63)
-versions = st.builds(Version, counts, counts)
+numbers = st.integers(0, 2**53 - 1)
+versions = st.builds(Version, numbers, numbers)
 sums = st.dictionaries(
     st.text(max_size=8).filter(lambda region: region != "all"),
     st.dictionaries(st.text(max_size=8), st.floats(-1e15, 1e15), max_size=4).map(
@@ -467,6 +468,10 @@ def test_keys_that_a_newer_release_adds_are_ignored() -> None:
         ("base", [3]),
         ("base", [3, 17, 1]),
         ("base", [True, False]),
+        ("base", [3, -1]),
+        ("base", [-3, 17]),
+        ("base", [3, 2**53]),
+        ("base", [2**53, 17]),
         ("base", ["3", "17"]),
         ("layout", "abc"),
         ("examples", 0),
@@ -500,6 +505,8 @@ def test_a_header_with_an_impossible_value_is_refused(field: str, value: object)
     [
         ("cohort", "a.b"),
         ("version", [True, False]),
+        ("version", [3, -1]),
+        ("version", [3, 2**53]),
         ("manifest", "xyz"),
         ("max_staleness", -1),
         ("max_staleness", True),
