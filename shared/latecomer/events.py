@@ -38,6 +38,8 @@ ALL_REGIONS = "all"
 def _of_users(sums: Mapping[str, float]) -> Mapping[str, float]:
     if "users" not in sums:
         raise ValueError("sums name `users`")
+    if sums["users"] < 0:
+        raise ValueError("`users` are at least 0")
     return sums
 
 

@@ -220,7 +220,8 @@ def mean_of_sums(sites: Iterable[Sums]) -> dict[str, dict[str, float]]:
         for region, sums in site.items():
             if region == ALL:
                 raise BadData(f"a region is called {ALL!r}, which stands for all of them")
-            if not sums["users"]:
+            # Fewer than none were reported to former releases, and may cancel out others.
+            if sums["users"] <= 0:
                 continue
             reports.setdefault(region, []).append(sums)
             reports.setdefault(ALL, []).append(sums)

@@ -31,6 +31,19 @@ def test_who_reports_other_metrics_than_most_is_left_out() -> None:
     assert quality(fleet).keys() == {"north", "south", "all"}
 
 
+def test_who_reports_fewer_users_than_none_is_left_out() -> None:
+    fleet = [
+        record("a", {"north": {"users": 5, "ndcg@10": 2.5}}),
+        record("odd", {"north": {"users": -5, "ndcg@10": 1.0}}),
+    ]
+    assert quality(fleet)["all"] == {"users": 5.0, "ndcg@10": 0.5}
+
+
+def test_without_users_there_is_no_quality() -> None:
+    nobody = {"north": {"users": 0, "ndcg@10": 0.0}}
+    assert quality([record("a", nobody), record("b", nobody)]) == {}
+
+
 def test_without_reports_there_is_no_quality() -> None:
     assert quality([]) == {}
 

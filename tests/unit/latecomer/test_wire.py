@@ -485,6 +485,7 @@ def test_keys_that_a_newer_release_adds_are_ignored() -> None:
         ("sums", {"everywhere": {"users": math.inf}}),
         ("sums", {"everywhere": {"ndcg@10": 0.5}}),
         ("sums", {"everywhere": {"users": 1e16}}),
+        ("sums", {"everywhere": {"users": -5.0}}),
         ("sums", {"all": {"users": 1.0}}),
         ("sums", {str(n): {"users": 1.0} for n in range(17)}),
         ("sums", {"everywhere": {"users": 1.0} | {str(n): 0.0 for n in range(16)}}),
