@@ -1,5 +1,7 @@
 """The laws of ``latecomer.broker.port``, on every broker there is."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -18,7 +20,7 @@ from broker_scene import (
     take_ids,
     unique,
 )
-from latecomer.broker.port import MAX_MESSAGE_BYTES, Message
+from latecomer.broker.port import MAX_MESSAGE_BYTES, Message, Publisher, Subscription
 from latecomer.broker.topology import (
     Binding,
     Exchange,
@@ -246,6 +248,24 @@ def test_closing_gives_the_unacked_back_in_order_and_keeps_the_acks(scene: Scene
     inherited = [take(heir) for _ in range(4)]
     assert [each.message_id for each in inherited] == ["m0", "m2", "m3", "m4"]
     assert [each.redelivered for each in inherited[:2]] == [True, True]
+
+
+def closed(opened: Publisher | Subscription) -> weakref.ref[Publisher | Subscription]:
+    opened.close()
+    return weakref.ref(opened)
+
+
+def test_what_was_closed_is_not_kept(scene: Scene) -> None:
+    broker = scene.broker()
+    topology = queue_topology()
+    broker.declare(topology)
+
+    publisher = closed(broker.publisher())
+    subscription = closed(broker.subscribe(queue_of(topology), prefetch=1))
+
+    gc.collect()
+    assert publisher() is None
+    assert subscription() is None
 
 
 def test_who_closed_publishes_no_more(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """A device's network: latency, bandwidth, bytes counted, and sometimes nothing at all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -94,12 +95,14 @@ class LinkedBroker(MemoryBroker):
 
     def publisher(self) -> MemoryPublisher:
         """A publisher under this login."""
-        return _LinkedPublisher(self._link, self._home)
+        return _LinkedPublisher(self._link, self._home, on_close=self._forget)
 
 
 class _LinkedPublisher(MemoryPublisher):
-    def __init__(self, link: Link, server: MemoryServer) -> None:
-        super().__init__(server, link.worker)
+    def __init__(
+        self, link: Link, server: MemoryServer, *, on_close: Callable[[MemoryPublisher], None]
+    ) -> None:
+        super().__init__(server, link.worker, on_close=on_close)
         self._link = link
 
     def publish(self, message: Message, *, mandatory: bool = True) -> None:

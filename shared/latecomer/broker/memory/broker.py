@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 
 from latecomer.broker.memory.queues import Stored
@@ -12,11 +13,14 @@ from latecomer.errors import BrokerUnreachable, Permanent
 
 
 class MemoryPublisher:
-    """Publishes under its broker's login."""
+    """Publishes under its broker's login, who is told once it is closed."""
 
-    def __init__(self, server: MemoryServer, user: str) -> None:
+    def __init__(
+        self, server: MemoryServer, user: str, *, on_close: Callable[["MemoryPublisher"], None]
+    ) -> None:
         self._server = server
         self._user = user
+        self._on_close = on_close
         self._closed = False
 
     def publish(self, message: Message, *, mandatory: bool = True) -> None:
@@ -28,18 +32,26 @@ class MemoryPublisher:
     def close(self) -> None:
         """Refuse to publish from now on."""
         self._closed = True
+        self._on_close(self)
 
 
 class MemorySubscription:
-    """Consumes one queue; the server's lock guards its state."""
+    """Consumes one queue; the server's lock guards its state. Who made it is told of its close."""
 
     def __init__(
-        self, server: MemoryServer, queue: str, prefetch: int, topology: Topology | None
+        self,
+        server: MemoryServer,
+        queue: str,
+        prefetch: int,
+        topology: Topology | None,
+        *,
+        on_close: Callable[["MemorySubscription"], None],
     ) -> None:
         self._server = server
         self._queue = queue
         self._prefetch = prefetch
         self._topology = topology
+        self._on_close = on_close
         self._changed = threading.Condition(server.lock)
         self._attached = False
         self._refusal: Permanent | None = None
@@ -88,6 +100,7 @@ class MemorySubscription:
             self._closed = True
             self._server.leave(self)
             self._changed.notify_all()
+        self._on_close(self)
 
     # What the server calls, under its lock.
 
@@ -155,7 +168,7 @@ class MemoryBroker:
     def __init__(self, server: MemoryServer, user: str) -> None:
         self._server = server
         self._user = user
-        self._open: list[MemoryPublisher | MemorySubscription] = []
+        self._open: dict[MemoryPublisher | MemorySubscription, None] = {}
 
     def declare(self, topology: Topology) -> None:
         """Make everything in ``topology`` exist."""
@@ -163,16 +176,18 @@ class MemoryBroker:
 
     def publisher(self) -> MemoryPublisher:
         """A publisher under this login."""
-        publisher = MemoryPublisher(self._server, self._user)
-        self._open.append(publisher)
+        publisher = MemoryPublisher(self._server, self._user, on_close=self._forget)
+        self._open[publisher] = None
         return publisher
 
     def subscribe(
         self, queue: str, *, prefetch: int, topology: Topology | None = None
     ) -> MemorySubscription:
         """Consume ``queue``."""
-        subscription = MemorySubscription(self._server, queue, prefetch, topology)
-        self._open.append(subscription)
+        subscription = MemorySubscription(
+            self._server, queue, prefetch, topology, on_close=self._forget
+        )
+        self._open[subscription] = None
         return subscription
 
     def depth(self, queue: str) -> QueueDepth | None:
@@ -185,5 +200,9 @@ class MemoryBroker:
 
     def close(self) -> None:
         """Close every publisher and subscription made here."""
-        while self._open:
-            self._open.pop().close()
+        for each in reversed(list(self._open)):
+            each.close()
+
+    def _forget(self, closed: MemoryPublisher | MemorySubscription) -> None:
+        """Each term of an aggregator makes new ones: what is closed must not be kept."""
+        self._open.pop(closed, None)

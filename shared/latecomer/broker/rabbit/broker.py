@@ -77,7 +77,7 @@ class RabbitBroker:
         self._confirm_timeout_s = confirm_timeout_s
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
-        self._open: list[RabbitPublisher | RabbitSubscription] = []
+        self._open: dict[RabbitPublisher | RabbitSubscription, None] = {}
 
     def declare(self, topology: Topology) -> None:
         """Make everything in ``topology`` exist."""
@@ -86,9 +86,12 @@ class RabbitBroker:
     def publisher(self) -> RabbitPublisher:
         """A publisher that begins to connect at once and is usable at once."""
         publisher = RabbitPublisher(
-            self._lasting_link, user_id=self._user_id, confirm_timeout_s=self._confirm_timeout_s
+            self._lasting_link,
+            user_id=self._user_id,
+            confirm_timeout_s=self._confirm_timeout_s,
+            on_close=self._forget,
         )
-        self._open.append(publisher)
+        self._open[publisher] = None
         return publisher
 
     def subscribe(
@@ -96,9 +99,13 @@ class RabbitBroker:
     ) -> RabbitSubscription:
         """A subscription that begins to connect at once, and again whenever it is lost."""
         subscription = RabbitSubscription(
-            self._lasting_link, queue, prefetch=prefetch, topology=topology or Topology()
+            self._lasting_link,
+            queue,
+            prefetch=prefetch,
+            topology=topology or Topology(),
+            on_close=self._forget,
         )
-        self._open.append(subscription)
+        self._open[subscription] = None
         return subscription
 
     def depth(self, queue: str) -> QueueDepth | None:
@@ -121,8 +128,12 @@ class RabbitBroker:
 
     def close(self) -> None:
         """Close every publisher and subscription made here."""
-        while self._open:
-            self._open.pop().close()
+        for each in reversed(list(self._open)):
+            each.close()
+
+    def _forget(self, closed: RabbitPublisher | RabbitSubscription) -> None:
+        """Each term of an aggregator makes new ones: what is closed must not be kept."""
+        self._open.pop(closed, None)
 
     def _lasting_link(self, role: Role) -> Link:
         return Link(self._parameters, role, self._backoff, self._rng)

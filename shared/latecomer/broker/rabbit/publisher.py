@@ -1,7 +1,7 @@
 """Publishing to RabbitMQ: confirms, returns and alarms, bookkept on the link's thread."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,10 +45,16 @@ class RabbitPublisher:
     """Publishes with confirms on a connection of its own; callers may share it between threads."""
 
     def __init__(
-        self, make_link: LinkFactory, *, user_id: str | None, confirm_timeout_s: float
+        self,
+        make_link: LinkFactory,
+        *,
+        user_id: str | None,
+        confirm_timeout_s: float,
+        on_close: Callable[["RabbitPublisher"], None],
     ) -> None:
         self._user_id = user_id
         self._confirm_timeout_s = confirm_timeout_s
+        self._on_close = on_close
         self._channel: Channel | None = None
         self._blocked = False
         self._sequence = 0
@@ -79,6 +85,7 @@ class RabbitPublisher:
     def close(self) -> None:
         """Close the connection; whoever still waits for a confirm gets BrokerUnreachable."""
         self._link.close()
+        self._on_close(self)
 
     # From here on everything runs on the link's own thread.
 

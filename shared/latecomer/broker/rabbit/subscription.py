@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -65,11 +65,18 @@ class RabbitSubscription:
     """Consumes one queue on a connection of its own."""
 
     def __init__(
-        self, make_link: LinkFactory, queue: str, *, prefetch: int, topology: Topology | None
+        self,
+        make_link: LinkFactory,
+        queue: str,
+        *,
+        prefetch: int,
+        topology: Topology | None,
+        on_close: Callable[["RabbitSubscription"], None],
     ) -> None:
         self._queue = queue
         self._prefetch = prefetch
         self._topology = topology or Topology()
+        self._on_close = on_close
         self._inbox = _Inbox()
         self._channel: Channel | None = None
         self._connected = False
@@ -98,6 +105,7 @@ class RabbitSubscription:
         """Send the acks that are on their way, then let the rest return to the queue."""
         self._inbox.close()
         self._link.close()
+        self._on_close(self)
 
     # From here on everything runs on the link's own thread.
 
