@@ -30,7 +30,7 @@ from latecomer_aggregator.background import Background, Foreground
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import federation
-from latecomer_worker.agent import Agent
+from latecomer_worker.agent import Agent, Step
 from latecomer_worker.fetch import ChunkCache, Snapshot
 from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.rounds import Rounds
@@ -381,7 +381,8 @@ class Device:
         )
 
     def step(self) -> bool:
-        return self.agent.step(0)
+        """Whether an update was made."""
+        return self.agent.step(0) is Step.LEARNED
 
     def trainer(self) -> Trainer:
         """A trainer with the private state that is on disk."""

@@ -8,6 +8,7 @@ the verdict before adding more: only then is it known what was added.
 """
 
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,18 @@ class Trainer(Protocol):
 OpenSite = Callable[[Snapshot], Trainer]
 
 
+class Step(Enum):
+    """What a step came to.
+
+    ``WAITED``: no round was new, or it could not be taken part in yet. ``LOOKED``: there was
+    nothing to learn from a round. ``LEARNED``: an update was made, and is sent or waits to be.
+    """
+
+    WAITED = auto()
+    LOOKED = auto()
+    LEARNED = auto()
+
+
 class Agent:
     """One worker of one federation. ``step`` takes part in at most one round and returns.
 
@@ -112,33 +125,33 @@ class Agent:
         self._asked_s = float("-inf")
         self._sequence = 0
 
-    def step(self, wait_s: float) -> bool:
-        """Take part in a round if there is a new one; True if an update was made.
+    def step(self, wait_s: float) -> Step:
+        """Take part in a round if there is a new one; tells what it came to.
 
         A server that is away is waited for, with pauses that grow to a ceiling; what was trained
         stays in the outbox.
         """
         try:
-            took_part = self._step(wait_s)
+            came_to = self._step(wait_s)
             self._backoff.reset()
         except Transient as error:
             self._rounds.missed()
             pause_s = self._backoff.next_s()
             log.warning("worker.waits", cause=str(error), pause_s=round(pause_s, 2))
             self._idle(pause_s)
-            return False
-        return took_part
+            return Step.WAITED
+        return came_to
 
     def send(self) -> None:
         """Offer what waits to the broker, and nothing else."""
         self._outbox.offer()
 
-    def _step(self, wait_s: float) -> bool:
+    def _step(self, wait_s: float) -> Step:
         self._outbox.offer()
         self._ask_for_verdicts()
         started = self._rounds.next(wait_s)
         if started is None or self._is_undecided(started.version):
-            return False
+            return Step.WAITED
         self._idle(self._rng.uniform(0.0, started.spread_s))
         snapshot = fetch(self._store, started.version, started.manifest, self._cache)
         trainer = self._trainer_for(snapshot)
@@ -147,16 +160,16 @@ class Agent:
             snapshot.model, plan=started.plan, rng=self._rng, should_stop=self._should_stop
         )
         if self._should_stop():
-            return False
+            return Step.WAITED
         diverged = trained.diverged()
         if diverged:
             log.error("training.diverged", version=str(snapshot.version), hint=SMALLER_STEPS)
         if diverged or not trained.examples:
             self._remember(snapshot, sums)
-            return False
+            return Step.LOOKED
         self._save(trainer, snapshot, trained, sums)
         self._outbox.offer()
-        return True
+        return Step.LEARNED
 
     def _is_undecided(self, version: Version) -> bool:
         """Whether what there is to add depends on a verdict, which another epoch never gives."""

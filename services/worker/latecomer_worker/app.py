@@ -14,7 +14,7 @@ from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
 from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
-from latecomer_worker.agent import Agent, OpenSite
+from latecomer_worker.agent import Agent, OpenSite, Step
 from latecomer_worker.fetch import ChunkCache
 from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.rounds import Rounds
@@ -121,7 +121,7 @@ def run(
     open_broker: Callable[..., Broker] = connect.broker,
     open_store: Callable[..., ModelStore] = connect.store,
 ) -> None:
-    """Take part in rounds until ``stop`` is set, or in one only.
+    """Take part in rounds until ``stop`` is set, or in one only, even if there is nothing to learn.
 
     Raises:
         BadConfiguration, BadData, BrokerDenied, StoreDenied: Waiting would not help.
@@ -147,7 +147,7 @@ def run(
     log.info("worker.started", worker=worker, outbox=state.outgoing())
     try:
         while not stop.is_set():
-            if agent.step(STEP_S) and once:
+            if agent.step(STEP_S) is not Step.WAITED and once:
                 _send_all(agent, state, stop)
                 break
     finally:
