@@ -15,8 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from latecomer.tensors import Delta
 
+MAX_NAME_CHARS = 40
+
 #: Names that appear in routing keys, queue names and permission patterns: no dots, no surprises.
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
+NAME_PATTERN = rf"^[a-z0-9](?:[a-z0-9-]{{0,{MAX_NAME_CHARS - 2}}}[a-z0-9])?$"
 
 #: ``<worker>:<boot>:<seq>``.
 UPDATE_ID_PATTERN = r"^[a-z0-9-]{1,40}:[0-9a-z]{1,40}:[0-9]{1,38}$"

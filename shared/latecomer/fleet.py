@@ -6,9 +6,9 @@ In production a fleet is who enrolled; ``Demo`` and ``Simulation`` say how one m
 from collections import Counter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from latecomer.events import Name
+from latecomer.events import MAX_NAME_CHARS, Name
 from latecomer.interactions.selection import Selection
 
 
@@ -33,6 +33,18 @@ class FleetWorker(Selection):
     label: str | None = None
     slots: int = Field(0, ge=0, le=1000)
     pace: Literal["fast", "slow", "offline", "misbehaving"] = "fast"
+
+    @field_validator("slots")
+    @classmethod
+    def _leaves_names(cls, slots: int, info: ValidationInfo) -> int:
+        """Every slot's name is a name as well."""
+        longest = len(f"{info.data.get('name', '')}-{slots}")
+        if slots and longest > MAX_NAME_CHARS:
+            raise ValueError(
+                f"the name of the last slot has {longest} characters, "
+                f"and a worker's has at most {MAX_NAME_CHARS}"
+            )
+        return slots
 
 
 class Fleet(Section):

@@ -366,6 +366,15 @@ def test_slots_are_workers_of_their_own() -> None:
     assert recipe(small()).fleet.names() == ["north", "phone-1", "phone-2", "phone-3", "south"]
 
 
+def test_a_name_that_leaves_no_room_for_its_slots_is_refused() -> None:
+    entry = {"name": "a" * 38, "slots": 9}
+    assert len(recipe(changed(("fleet", "workers", 1), entry)).fleet.names()[-2]) == 40
+    assert problem(changed(("fleet", "workers", 1), entry | {"slots": 10})).endswith(
+        "fleet.workers.1.slots: Value error, the name of the last slot has 41 characters, "
+        "and a worker's has at most 40, got 10"
+    )
+
+
 def test_a_slot_holds_its_own_part_of_the_entrys_data() -> None:
     found = recipe(small()).fleet.find("phone-2")
     assert found is not None
