@@ -133,7 +133,10 @@ def init(
     ] = False,
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Publish version 0 of a recipe, and declare queues for its workers. Repeating is harmless."""
+    """Publish version 0 of a recipe, and declare queues for its workers.
+
+    Repeating is harmless: a federation keeps its model, and what the recipe says otherwise is told.
+    """
     from latecomer_cli import federation, sites  # noqa: PLC0415 - torch, as above
 
     output, chosen = Output(format_), load_recipe(recipe)
@@ -153,15 +156,21 @@ def init(
             "federation": chosen.federation,
             "version": str(founding.head.version),
             "existed": founding.existed,
+            "differs": founding.differs,
             "parameters": founding.parameters,
-            "items": len(catalogue),
+            "items": founding.items,
             "workers": chosen.fleet.names(),
         }
     )
     output.say(
-        f"{chosen.federation} {verb} version {founding.head.version}: {len(catalogue)} items, "
+        f"{chosen.federation} {verb} version {founding.head.version}: {founding.items} items, "
         f"{founding.parameters:,} parameters, {len(chosen.fleet.names())} workers enrolled"
     )
+    if founding.differs:
+        output.say(
+            f"not applied: the recipe's {', '.join(founding.differs)}, since "
+            f"{chosen.federation} was founded with another; --new-epoch starts again with this one"
+        )
     output.next(f"latecomer aggregator --federation {chosen.federation}")
 
 

@@ -11,19 +11,34 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Agreed
 from latecomer.store.port import Head, ModelStore
+from latecomer.tensors import digest
 from latecomer_aggregator import commit, optimizer
+from latecomer_cli import sites
 
 #: Long enough to publish version 0, short enough not to keep a leader waiting if we die.
 LEASE_S = 10.0
 
+#: What everybody reads in his own file, whatever was published with version 0.
+OWN = frozenset({"title", "data", "fleet", "demo", "simulation"})
+
 
 @dataclass(frozen=True)
 class Founding:
-    """What ``found`` did: the head, and whether it was there before."""
+    """What ``found`` did, and what the federation has from now on.
+
+    Attributes:
+        head: Its version.
+        existed: Whether that was there before; then nothing was written.
+        parameters: Of its model.
+        items: Of its catalogue.
+        differs: Sections of the recipe, and ``catalogue``, that it has otherwise than was asked.
+    """
 
     head: Head
     existed: bool
     parameters: int
+    items: int
+    differs: tuple[str, ...] = ()
 
 
 def enrol(broker: Broker, recipe: Recipe) -> None:
@@ -46,11 +61,11 @@ def found(
     Raises:
         Fenced: An aggregator leads: a new epoch would pull the model from under it.
     """
-    model_family = family(recipe.model)
-    layout = model_family.layout(len(catalogue))
     head = store.head()
     if head is not None and not new_epoch:
-        return Founding(head, existed=True, parameters=layout.size)
+        return _found_before(store, head, recipe, catalogue)
+    model_family = family(recipe.model)
+    layout = model_family.layout(len(catalogue))
     lease = store.acquire(f"init-{uuid.uuid4().hex[:8]}", LEASE_S)
     if lease is None:
         raise Fenced(
@@ -73,4 +88,25 @@ def found(
         )
     finally:
         store.release(lease)
-    return Founding(head, existed=False, parameters=layout.size)
+    return Founding(head, existed=False, parameters=layout.size, items=len(catalogue))
+
+
+def _found_before(store: ModelStore, head: Head, recipe: Recipe, catalogue: Agreed) -> Founding:
+    """What there is, beside what is asked for."""
+    manifest = store.manifest(head.version)
+    blobs = store.read([manifest.recipe, manifest.catalogue])
+    agreed = Recipe.from_bytes(blobs[manifest.recipe])
+    differs = [
+        name
+        for name in Recipe.model_fields
+        if name not in OWN and getattr(agreed, name) != getattr(recipe, name)
+    ]
+    if manifest.catalogue != digest(catalogue.to_bytes()):
+        differs.append("catalogue")
+    return Founding(
+        head,
+        existed=True,
+        parameters=manifest.layout.size,
+        items=len(sites.parsed_catalogue(agreed, blobs[manifest.catalogue])),
+        differs=tuple(differs),
+    )
