@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 from pydantic_core import to_json
 
-from latecomer.errors import NotInitialised
+from latecomer import wire
+from latecomer.codecs import LEVELS
+from latecomer.errors import BadConfiguration, MessageTooLarge, NotInitialised
 from latecomer.events import UpdateHeader, Version
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
@@ -131,9 +133,11 @@ def publish_initial(
     """Publish version ``(epoch, 0)``; an epoch that exists already is replaced by a later one only.
 
     Raises:
+        BadConfiguration: No worker could send what it learns of such a model.
         Fenced, VersionConflict, StoreUnreachable: As ``ModelStore.commit``.
     """
     layout.check(model)
+    _check_updates_fit(recipe, layout)
     cut = chunks.cut(layout, model)
     slots = chunks.cut(optimizer_layout, optimizer_layout.zeros())
     halves = _halves(layout, model) if recipe.compression.download == "float16" else NONE
@@ -171,6 +175,17 @@ def report(header: UpdateHeader) -> str:
     facts = {"base": header.base, "examples": header.examples, "sums": header.sums}
     # json.dumps would make an encoder for every update, which takes longer than encoding.
     return to_json(facts).decode()
+
+
+def _check_updates_fit(recipe: Recipe, layout: Layout) -> None:
+    own = recipe.compression
+    try:
+        wire.check_layout(layout, coded=own.values in LEVELS or own.budget_bytes is not None)
+    except MessageTooLarge as error:
+        raise BadConfiguration(
+            f"the model of {recipe.federation} has more tensors than an update can carry: {error}",
+            hint="take fewer blocks or layers; codes and a budget need scales for each tensor",
+        ) from error
 
 
 def _halves(layout: Layout, model: State) -> Chunked:

@@ -12,13 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latecomer.errors import Undecodable
 from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
-from latecomer.tensors import Delta, digest
+from latecomer.tensors import Delta, Layout, digest
 from latecomer.validation import first_problem
 from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
 from latecomer.wire.payload import (
     MAX_PAYLOAD_BYTES,
     Codec,
     TensorEntry,
+    check_length,
+    longest_table,
     pack_tensors,
     read_table,
     unpack_tensors,
@@ -29,6 +31,9 @@ MAX_INLINE_BYTES = 4 * 1024 * 1024
 
 #: RabbitMQ >= 4.0 refuses 16 MiB and more; nothing larger than this is an update, whoever sent it.
 MAX_BODY_BYTES = 12 * 1024 * 1024
+
+#: What a header takes beside its table: ids, digests, and the sums of one region.
+BESIDE_TABLE_BYTES = 1024
 
 #: msgpack's tag of a bin32.
 BIN32 = 0xC6
@@ -119,6 +124,21 @@ def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpd
     if inline:
         return EncodedUpdate(header + _bin32(payload), None)
     return EncodedUpdate(header, payload)
+
+
+def check_layout(layout: Layout, *, coded: bool) -> None:
+    """Pass if an update that changes every value of ``layout`` has a header that readers accept.
+
+    Args:
+        layout: The model's.
+        coded: Whether values may be codes, which come with scales.
+
+    Raises:
+        MessageTooLarge: It has too many tensors.
+    """
+    table = longest_table(layout, coded=coded)
+    check_length(table)
+    pack({"tensors": table, "beside": bytes(BESIDE_TABLE_BYTES)})
 
 
 def payload_bytes(delta: Delta, codec: Codec) -> int:

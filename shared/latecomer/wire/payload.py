@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from latecomer.codecs import CodedDelta, dequantised, fits
 from latecomer.errors import MessageTooLarge, Undecodable
-from latecomer.tensors import Delta, TensorDelta
+from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec
 from latecomer.validation import first_problem
 from latecomer.wire import frames
 from latecomer.wire.header import ALIGNMENT_BYTES, MAX_TENSORS
@@ -104,11 +104,36 @@ def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
         chunks += [bytes(gap), data]
         table.append(TensorEntry(name, part, raw.dtype.str, raw.shape, offset, len(data), chosen))
         offset += len(data)
-    if len(table) > MAX_TENSORS:
-        raise MessageTooLarge(f"{len(table)} entries in the tensor table exceed {MAX_TENSORS}")
+    check_length(table)
     if offset > MAX_PAYLOAD_BYTES:
         raise MessageTooLarge(f"a payload of {offset} bytes exceeds {MAX_PAYLOAD_BYTES}")
     return table, b"".join(chunks)
+
+
+def longest_table(layout: Layout, *, coded: bool) -> list[TensorEntry]:
+    """The table of an update that changes every value of ``layout``; no other has more entries.
+
+    Args:
+        layout: The model's.
+        coded: Whether values may be codes, which come with scales.
+    """
+    table, offset = [], 0
+    for spec in layout:
+        for part, dtype, shape in _whole(spec, coded=coded):
+            size = ITEM_BYTES[dtype] * math.prod(shape)
+            table.append(TensorEntry(spec.name, part, dtype, shape, offset, size, "zstd"))
+            offset += size + -size % ALIGNMENT_BYTES
+    return table
+
+
+def check_length(table: list[TensorEntry]) -> None:
+    """Pass if any reader accepts so many entries.
+
+    Raises:
+        MessageTooLarge: None does.
+    """
+    if len(table) > MAX_TENSORS:
+        raise MessageTooLarge(f"{len(table)} entries in the tensor table exceed {MAX_TENSORS}")
 
 
 def read_table(raw: object, payload_bytes: int) -> tuple[TensorEntry, ...]:
@@ -145,6 +170,17 @@ def unpack_tensors(
     for entry in table:
         parts.setdefault(entry.name, {})[entry.part] = _array(entry, payload)
     return {name: _delta(name, found) for name, found in parts.items()}
+
+
+def _whole(spec: TensorSpec, *, coded: bool) -> Iterator[tuple[Part, str, tuple[int, ...]]]:
+    """Part, dtype and shape of what an update may carry of a tensor."""
+    if spec.kind is Kind.DERIVED:
+        return
+    if spec.kind is not Kind.DENSE and len(spec.shape) == 2:  # noqa: PLR2004 - (rows, width)
+        yield "rows", "<u4", spec.shape[:1]
+    if coded and spec.kind is not Kind.SUM:
+        yield "scales", "<f2", (spec.size,)
+    yield "values", "<f4", spec.shape
 
 
 def _parts(delta: Delta) -> Iterator[tuple[str, Part, npt.NDArray[Any], str]]:

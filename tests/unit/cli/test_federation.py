@@ -8,7 +8,7 @@ import pytest
 
 from deployment import write_scene
 from latecomer import connect
-from latecomer.errors import ExitCode
+from latecomer.errors import BadConfiguration, ExitCode
 from latecomer.interactions.schema import Catalogue
 from latecomer.recipe import Recipe
 from latecomer_cli import app, federation
@@ -56,6 +56,27 @@ def test_a_new_epoch_has_what_was_asked_for(scene: Federation) -> None:
     found = federation.found(scene.store, recipe, ITEM_CATALOGUE, scene.clock, new_epoch=True)
     assert (found.existed, found.differs) == (False, ())
     assert again(scene).differs == ("aggregation",)
+
+
+def of_blocks(blocks: int, values: str) -> Recipe:
+    body = make_recipe().model_dump(mode="json")
+    model = {"family": "sequential", "dimension": 8, "blocks": blocks, "length": 8}
+    body |= {"model": model, "training": {}, "compression": {"values": values}}
+    return Recipe.model_validate(body)
+
+
+@pytest.mark.parametrize(("blocks", "values"), [(16, "float32"), (16, "float16"), (9, "int8")])
+def test_a_model_whose_updates_can_be_sent_is_founded(blocks: int, values: str) -> None:
+    scene = Federation(of_blocks(blocks, values))
+    assert scene.found_items() == scene.store.head()
+
+
+def test_a_model_whose_updates_no_worker_could_send_is_refused() -> None:
+    scene = Federation(of_blocks(10, "int8"))
+    with pytest.raises(BadConfiguration, match="130 entries in the tensor table exceed 128") as no:
+        scene.found_items()
+    assert no.value.hint.startswith("take fewer blocks or layers")
+    assert scene.store.head() is None
 
 
 def test_init_says_what_was_not_applied(

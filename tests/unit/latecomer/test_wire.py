@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from latecomer.errors import MessageTooLarge, Undecodable
 from latecomer.events import RoundStarted, UpdateSubmitted, Version
-from latecomer.tensors import Delta, TensorDelta, digest
+from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer.wire import (
     ALIGNMENT_BYTES,
     BIN32_BYTES,
@@ -24,6 +24,7 @@ from latecomer.wire import (
     MAX_PAYLOAD_BYTES,
     MAX_TENSORS,
     Codec,
+    check_layout,
     decode_round,
     encode_round,
     encode_update,
@@ -386,6 +387,42 @@ def test_more_tensors_than_a_reader_accepts_are_not_written() -> None:
     assert len(decoded(encode_update(an_update(full, sums={})).body).delta) == MAX_TENSORS
     with pytest.raises(MessageTooLarge, match="129"):
         encode_update(an_update({**full, "one more": one}, sums={}))
+
+
+def layout_of(count: int, *, kind: Kind = Kind.DENSE, name: str = "") -> Layout:
+    return Layout(tuple(TensorSpec(f"{name}{n}", kind, (2, 2)) for n in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "coded", "most"),
+    [
+        (Kind.DENSE, False, MAX_TENSORS),
+        (Kind.DENSE, True, MAX_TENSORS // 2),
+        (Kind.ROWS, False, MAX_TENSORS // 2),
+        (Kind.ROWS, True, MAX_TENSORS // 3),
+        (Kind.SUM, True, MAX_TENSORS // 2),
+    ],
+)
+def test_a_layout_is_as_long_as_its_longest_table(kind: Kind, coded: bool, most: int) -> None:
+    check_layout(layout_of(most, kind=kind), coded=coded)
+    with pytest.raises(MessageTooLarge, match="entries in the tensor table exceed 128"):
+        check_layout(layout_of(most + 1, kind=kind), coded=coded)
+
+
+def test_what_no_update_carries_takes_no_room_in_a_table() -> None:
+    check_layout(layout_of(10 * MAX_TENSORS, kind=Kind.DERIVED), coded=True)
+
+
+def test_long_names_leave_room_for_fewer_tensors() -> None:
+    with pytest.raises(MessageTooLarge, match="a header of"):
+        check_layout(layout_of(100, name="x" * 60), coded=False)
+
+
+def test_a_layout_that_passes_can_be_sent_with_all_that_it_has() -> None:
+    layout = layout_of(90, name="a.tensor.of.some.length.")
+    check_layout(layout, coded=False)
+    everything = {spec.name: TensorDelta(np.ones(spec.shape, np.float32)) for spec in layout}
+    assert len(decoded(encode_update(an_update(everything)).body).delta) == 90
 
 
 def nested(levels: int) -> object:
