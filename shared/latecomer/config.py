@@ -28,7 +28,8 @@ class Settings(BaseSettings):
         state_dir: Where a worker keeps its outbox, private vectors and chunk cache.
         metrics_port: Serves ``/metrics`` and ``/healthz``; 0 for neither.
         retention_s: How long a superseded version can still be fetched; at least the longest time
-            that a worker may take from an announcement to the end of its download.
+            that a worker may take from an announcement to the end of its download. The store must
+            hold all versions of that time.
         lease_s: A leader that is silent for this long loses the right to commit.
         outbox_max_bytes: A worker keeps at most this much for a broker that is away; the oldest
             updates go first.
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     heartbeat_s: int = Field(8, ge=1, le=600)
-    retention_s: float = Field(7200.0, gt=0)
+    retention_s: float = Field(1200.0, gt=0)
     lease_s: float = Field(8.0, ge=1.0, le=120.0)
     outbox_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024)
     outbox_max_age_s: float = Field(7 * 24 * 3600.0, gt=0, le=13 * 24 * 3600.0)
@@ -90,12 +91,11 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def without_password(url: str) -> str:
-    """``url`` as it may be shown and logged."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    """``url`` as it may be shown and logged, also where it is not a URL."""
+    scheme, mark, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}{mark}{user}:***@{place}" if at and colon else url
 
 
 def _with_login(url: str, user: str, password: SecretStr) -> str:

@@ -55,10 +55,28 @@ def test_opening_a_store_does_not_connect_yet() -> None:
     _store_at(f"redis://127.0.0.1:{free_port()}").close()
 
 
-def test_what_is_no_url_is_refused_without_showing_its_password() -> None:
+@pytest.mark.parametrize(
+    "url", ["http://anna:secret@localhost", "redis://anna:s/ecret@x:1", "redis://anna:s#ecret@x:1"]
+)
+def test_what_is_no_url_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(BadConfiguration, match="is not a store's URL") as refused:
-        connect("http://anna:secret@localhost", client_name="tests")
-    assert "secret" not in str(refused.value)
+        connect(url, client_name="tests")
+    assert "ecret" not in f"{refused.value} {refused.value.hint}"
+
+
+@pytest.fixture
+def full(real_stores: Stores) -> Iterator[Stores]:
+    """A server that takes no more."""
+    _need_ours(real_stores)
+    real_stores.raw.config_set("maxmemory", "1")
+    yield real_stores
+    real_stores.raw.config_set("maxmemory", "0")
+
+
+def test_a_store_that_is_full_says_so(full: Stores) -> None:
+    with pytest.raises(StoreUnreachable, match="is full") as refused:
+        full.open().stage({"0" * 32: b"chunk"})
+    assert "maxmemory" in refused.value.hint
 
 
 @pytest.fixture

@@ -65,12 +65,14 @@ class Stack:
             name: free_port() for name in ("BROKER", "MANAGEMENT", "STORE", "PROMETHEUS")
         }
     )
+    devices: int = 0
 
     def environment(self) -> dict[str, str]:
         """What makes the project one of its own; `latecomer` is that of this environment."""
         ports = {f"LATECOMER_{name}_PORT": str(port) for name, port in self.ports.items()}
         path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-        return os.environ | ports | {"COMPOSE_PROJECT_NAME": self.project, "PATH": path}
+        own = {"COMPOSE_PROJECT_NAME": self.project, "LATECOMER_DEVICES": str(self.devices)}
+        return os.environ | ports | own | {"PATH": path}
 
     def run(self, *command: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command in the repository as the README's reader would; output in one."""
@@ -280,15 +282,19 @@ def test_down_and_up_resumes_at_the_same_version(stack: Stack) -> None:
     )
 
 
-def test_more_devices_join_by_scale(stack: Stack) -> None:
-    stack.up("--scale", "device=2")
+def test_more_devices_join_and_stay_whatever_else_is_brought_up(stack: Stack) -> None:
+    stack.devices = 2
+    stack.up()
     took_s = stack.await_status(
         lambda found: {each["worker"] for each in found["workers"]} >= {"device-1", "device-2"},
         within_s=PROGRESS_S,
         what="two devices",
     )
-    say(f"--scale device=2: both in the fleet after {took_s:.1f} s")
-    stack.up("--scale", "device=0")
+    say(f"two devices: both in the fleet after {took_s:.1f} s")
+    stack.up()
+    assert len(stack.compose("ps", "-q", "device").split()) == stack.devices
+    stack.devices = 0
+    stack.up()
 
 
 def test_a_worker_cannot_declare_a_queue(beijings_broker: Broker) -> None:

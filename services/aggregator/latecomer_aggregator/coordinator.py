@@ -18,6 +18,7 @@ from latecomer.errors import (
     BrokerUnreachable,
     Fenced,
     LatecomerError,
+    NotInitialised,
     PublishRefused,
     StoreUnreachable,
     Transient,
@@ -48,6 +49,10 @@ ANNOUNCE_AGAIN_S = 1.0
 #: While deliveries wait, versions are announced this often: the next one is already on its way, and
 #: workers keep only the newest announcement.
 ANNOUNCE_EVERY_S = 0.1
+
+
+#: Somebody waits for a federation that nobody founded, or whose name is misspelt.
+COMPLAIN_EVERY_S = 60.0
 
 
 class Coordinator:
@@ -87,6 +92,7 @@ class Coordinator:
         self._idle = idle
         self._beat = beat
         self._careful = 0
+        self._complain_from_s = float("-inf")
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
@@ -124,7 +130,7 @@ class Coordinator:
         self._writing.close()
 
     def _step(self, wait_s: float) -> None:
-        lease = self._leadership.hold() if self._term or self._store.head() else None
+        lease = self._leadership.hold() if self._has_model() else None
         if lease is None:
             self._stand_down()
             self._idle(min(wait_s, self._leadership.pause_s))
@@ -142,6 +148,16 @@ class Coordinator:
         if term.attempt is not None and not self._writing.busy:
             self._writing.begin(partial(self._publish, term.published, term.attempt, lease))
             self._settle(term, 0.0)
+
+    def _has_model(self) -> bool:
+        """Whether there is anything to lead; now and then it is said that there is not."""
+        if self._term is not None or self._store.head() is not None:
+            return True
+        if self._clock.monotonic_s() >= self._complain_from_s:
+            missing = NotInitialised(self._federation)
+            log.warning("aggregator.waits", cause=str(missing), hint=missing.hint)
+            self._complain_from_s = self._clock.monotonic_s() + COMPLAIN_EVERY_S
+        return False
 
     def _go_on(self, term: Term, wait_s: float) -> None:
         """Fold the next delivery; beside a version that is being written, only what is here.

@@ -8,7 +8,7 @@ import structlog
 from latecomer import wire
 from latecomer.broker.port import Subscription
 from latecomer.clock import Clock
-from latecomer.errors import StoreUnreachable, Undecodable
+from latecomer.errors import NotInitialised, StoreUnreachable, Undecodable
 from latecomer.events import RoundStarted, Version
 from latecomer.recipe import Recipe, round_of
 from latecomer.store.port import Head, Manifest, ModelStore
@@ -67,9 +67,7 @@ class Rounds:
             if again is None:
                 raise
             return again
-        if newest is not None and self._is_news(newest.version):
-            return newest
-        return self._again(self._patience_s())
+        return newest or self._again(self._patience_s())
 
     def missed(self) -> None:
         """A round came to nothing, and its announcement was acked: what it told is at the head."""
@@ -95,12 +93,12 @@ class Rounds:
         self._state.remember("last_round", last)
 
     def _newest(self, wait_s: float) -> RoundStarted | None:
-        """The newest announcement, or what the head says if none came for a while."""
+        """The newest announcement that is news, or what the head says if none came for a while."""
         newest: RoundStarted | None = None
         for started in self._announced(wait_s):
             if self._is_foreign(started.version):
                 self.missed()
-            else:
+            elif self._is_news(started.version):
                 newest = max(newest or started, started, key=lambda each: each.version)
         return newest or self._at_head()
 
@@ -129,15 +127,20 @@ class Rounds:
             return None
         head = self._store.head()
         self._looked_s = self._clock.monotonic_s()
-        if head is None or not self._is_news(head.version):
+        if head is None:
+            missing = NotInitialised(self._federation)
+            log.warning("worker.waits", cause=str(missing), hint=missing.hint)
+            return None
+        # Also an older one than ours: the store was put back to what a backup of it held.
+        if head.version == self.last_version():
             return None
         recipe = self._store.manifest(head.version).recipe
         return round_of(Recipe.from_bytes(self._store.read([recipe])[recipe]), head)
 
     def _is_news(self, version: Version) -> bool:
-        """Whether nothing was learned from this version yet; another epoch always is."""
+        """Whether it comes after all that this worker took part in."""
         last = self.last_version()
-        return last is None or version.epoch != last.epoch or version.number > last.number
+        return last is None or version.number > last.number
 
     def _again(self, after_s: float) -> RoundStarted | None:
         """The round of the version that is on disk, if nothing was trained for so long."""

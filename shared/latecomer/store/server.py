@@ -52,7 +52,11 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
             health_check_interval=30,
         )
     except ValueError as error:
-        raise BadConfiguration(f"{without_password(url)} is not a store's URL: {error}") from error
+        # What the parser says may quote the password.
+        raise BadConfiguration(
+            f"{without_password(url)} is not a store's URL",
+            hint="write redis://host:port/0; in a password, / # @ and : are %2F %23 %40 and %3A",
+        ) from error.with_traceback(None)
 
 
 def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:
@@ -229,6 +233,11 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
             raise StoreDenied(
                 f"the store at {where} refuses this login: {error}",
                 hint="check LATECOMER_STORE_USER and its password",
+            ) from error
+        case exceptions.OutOfMemoryError():
+            raise StoreUnreachable(
+                f"the store at {where} is full: it holds as much as its maxmemory",
+                hint="more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators",
             ) from error
         case _:
             raise StoreUnreachable(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from latecomer.broker import topology
 from latecomer.broker.port import Message
@@ -17,7 +18,12 @@ from latecomer.wire.header import pack_padded
 from latecomer.wire.payload import pack_tensors
 from latecomer_aggregator import optimizer
 from latecomer_aggregator.buffer import Buffer
-from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, ANNOUNCE_EVERY_S, Coordinator
+from latecomer_aggregator.coordinator import (
+    ANNOUNCE_AGAIN_S,
+    ANNOUNCE_EVERY_S,
+    COMPLAIN_EVERY_S,
+    Coordinator,
+)
 from latecomer_aggregator.rounds import prefetch
 from scenes import (
     EPOCH,
@@ -981,3 +987,14 @@ def test_the_lease_outlives_a_pause_between_renewals(scene: Federation) -> None:
     holder = scene.store.holder()
     assert holder is not None
     assert holder.owner == "a"
+
+
+def test_who_waits_for_a_model_that_nobody_founded_says_so_once_a_minute() -> None:
+    scene = Federation()
+    coordinator = scene.coordinator()
+    with capture_logs() as logs:
+        step(coordinator, 3)
+        scene.clock.advance(COMPLAIN_EVERY_S)
+        step(coordinator, 3)
+    waits = [each for each in logs if each["event"] == "aggregator.waits"]
+    assert [each["cause"] for each in waits] == ["Federation 'shop' has no model yet"] * 2

@@ -103,6 +103,8 @@ def test_passwords_are_not_shown() -> None:
         ("redis://u:secret@[::1]:6379/1", "redis://u:***@[::1]:6379/1"),
         ("amqp://u:s:e@cret@rabbit/v?heartbeat=3", "amqp://u:***@rabbit/v?heartbeat=3"),
         ("amqp://u:secret@rabbit:port/v", "amqp://u:***@rabbit:port/v"),
+        ("amqp://u:s3cr/et@rabbit/v", "amqp://u:***@rabbit/v"),
+        ("redis://u:s3cr#et@redis:6379/0", "redis://u:***@redis:6379/0"),
         (f"amqp://u:{QUOTED}@rabbit", "amqp://u:***@rabbit"),
     ],
 )

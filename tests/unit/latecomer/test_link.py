@@ -8,7 +8,7 @@ import pytest
 
 from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of
 from latecomer.broker.rabbit.link import Backoff, Link
-from latecomer.errors import LatecomerError
+from latecomer.errors import BadConfiguration, LatecomerError
 
 #: Nothing listens on the discard port of a test machine.
 NOBODY = "amqp://guest:guest@127.0.0.1:9/%2F"
@@ -78,3 +78,10 @@ def test_what_is_posted_by_what_was_posted_runs_too(link: Link) -> None:
     assert done.wait(30)
     link.close()
     assert ran == ["first", "second"]
+
+
+@pytest.mark.parametrize("url", ["amqp://u:s3cr/et@rabbit/v", "amqp://rabbit:port/v"])
+def test_what_is_no_url_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(BadConfiguration, match="is not a broker's URL") as refused:
+        parameters_of(url, client_name="test", heartbeat_s=8, blocked_timeout_s=60)
+    assert "cr" not in str(refused.value)

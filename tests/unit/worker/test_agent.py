@@ -1,5 +1,6 @@
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -375,6 +376,32 @@ def test_another_epoch_forgets_private_state_and_starts_anew(
     assert device.step()
     assert started_with == [untrained]
     assert last_version(device) == head.version
+
+
+def test_a_store_that_was_put_back_to_an_earlier_version_is_believed(
+    scene: Federation, device: Device
+) -> None:
+    client, key = embedded(scene.redis), f"lc:{{{FEDERATION}}}:head"
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    assert device.step()
+    backup: dict[Any, Any] = client.hgetall(key)
+    step(coordinator, 2)
+    assert device.step()
+    assert last_version(device).number == 1
+    client.hset(key, mapping=backup)
+    scene.clock.advance(POLL_HEAD_S)
+    assert device.step()
+    assert last_version(device).number == 0
+
+
+def test_who_waits_for_a_model_that_nobody_founded_says_so(tmp_path: Path) -> None:
+    scene = Federation()
+    device = Device(scene, "w1", tmp_path)
+    with capture_logs() as logs:
+        assert not device.step()
+    (waits,) = [each for each in logs if each["event"] == "worker.waits"]
+    assert waits["hint"] == "publish version 0 first: latecomer init RECIPE"
 
 
 def test_a_device_that_comes_back_in_another_epoch_starts_from_no_private_state(

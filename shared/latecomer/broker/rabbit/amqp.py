@@ -20,6 +20,7 @@ from pika.spec import BasicProperties
 
 from latecomer.broker.port import Delivery, Message
 from latecomer.broker.topology import Topology
+from latecomer.config import without_password
 from latecomer.errors import (
     BadConfiguration,
     BrokerDenied,
@@ -106,8 +107,18 @@ def _translate_reply(code: int, text: str) -> LatecomerError:
 def parameters_of(
     url: str, *, client_name: str, heartbeat_s: int, blocked_timeout_s: float
 ) -> URLParameters:
-    """Connection parameters of an ``amqp://`` or ``amqps://`` address."""
-    parameters = URLParameters(url)
+    """Connection parameters of an ``amqp://`` or ``amqps://`` address.
+
+    Raises:
+        BadConfiguration: It is none; what the parser says of it may quote the password.
+    """
+    try:
+        parameters = URLParameters(url)
+    except ValueError as error:
+        raise BadConfiguration(
+            f"{without_password(url)} is not a broker's URL",
+            hint="write amqp://host:port/vhost; in a password, / # @ and : are %2F %23 %40 and %3A",
+        ) from error.with_traceback(None)
     parameters.heartbeat = heartbeat_s
     parameters.socket_timeout = parameters.stack_timeout = OPEN_DEADLINE_S
     parameters.blocked_connection_timeout = blocked_timeout_s
