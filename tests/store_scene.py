@@ -55,14 +55,16 @@ class Stores:
         self._clients.append(connect(url, client_name="tests") if url else embedded(self._fake))
         return self._clients[-1]
 
-    def open(self, *, retention_s: float = RETENTION_S) -> RedisStore:
+    def open(
+        self, *, retention_s: float = RETENTION_S, ledger_window_s: float = LEDGER_WINDOW_S
+    ) -> RedisStore:
         """A store of this federation, as another process would open it."""
         return RedisStore(
             self.client(),
             federation=self.federation,
             clock=self.clock,
             retention_s=retention_s,
-            ledger_window_s=LEDGER_WINDOW_S,
+            ledger_window_s=ledger_window_s,
         )
 
     def left_s(self, key: str) -> float | None:
@@ -104,12 +106,14 @@ def fold(update_id: str, *, staleness: int = 0) -> Fold:
 
 
 def refuse(
-    store: RedisStore, update_id: str, reason: str = "stale", detail: str = "17 > 16"
+    store: RedisStore,
+    update_id: str,
+    reason: str = "stale",
+    detail: str = "17 > 16",
 ) -> bool:
     """As the leader does; the worker is what comes before the colon."""
-    return store.refuse(
-        lead(store), Refusal(update_id, update_id.partition(":")[0], reason, detail)
-    )
+    worker = update_id.partition(":")[0]
+    return store.refuse(lead(store), Refusal(update_id, worker, reason, detail))
 
 
 def commit_of(

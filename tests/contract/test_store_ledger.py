@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from latecomer.clock import ManualClock
 from latecomer.errors import ChunkMissing, VersionConflict
 from latecomer.events import Version
-from latecomer.store.port import Totals, Verdict, WorkerRecord
+from latecomer.store import port
+from latecomer.store.port import LEDGER_STEP_S, Totals, Verdict, WorkerRecord
 from latecomer.tensors import digest
 from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refuse
 
@@ -118,6 +120,62 @@ def test_refused_updates_are_remembered_for_the_ledgers_window(stores: Stores) -
     refuse(store, "anna:b:3")
     assert store.verdicts(["anna:b:1"]) == {}
     assert store.totals().refused == {"stale": 3}
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_calendar_that_is_put_right_forgets_nothing(stores: Stores, days: int) -> None:
+    stores.clock = ManualClock()
+    before = stores.open(ledger_window_s=port.LEDGER_WINDOW_S)
+    lease = lead(before)
+    publish(before, lease, 0, b"v0..", folds=(fold("anna:b:1"),))
+    refuse(before, "bert:b:1")
+    stores.clock = ManualClock(stores.clock.now_s() + days * 24 * 3600)
+    after = stores.open(ledger_window_s=port.LEDGER_WINDOW_S)
+    publish(after, lease, 1, b"v1..", folds=(fold("anna:b:2"),))
+    refuse(after, "bert:b:2")
+    publish(after, lease, 2, b"v2..")
+    every = {"anna:b:1", "anna:b:2", "bert:b:1", "bert:b:2"}
+    assert after.applied(every) == every
+
+
+def test_time_goes_on_for_the_ledger_when_a_calendar_was_put_back(stores: Stores) -> None:
+    before = stores.open()
+    lease = lead(before)
+    publish(before, lease, 0, b"v0..", folds=(fold("anna:b:1"),))
+    stores.clock = ManualClock(5_000.0)
+    store = stores.open()
+    publish(store, lease, 1, b"v1..")
+    stores.clock.advance(LEDGER_WINDOW_S)
+    publish(store, lease, 2, b"v2..")
+    assert store.applied(["anna:b:1"]) == {"anna:b:1"}
+    stores.clock.advance(1)
+    publish(store, lease, 3, b"v3..")
+    assert store.applied(["anna:b:1"]) == frozenset()
+
+
+def test_a_pause_is_one_step_of_the_ledgers_time(stores: Stores) -> None:
+    store = stores.open(ledger_window_s=2 * LEDGER_STEP_S)
+    lease = lead(store)
+    publish(store, lease, 0, b"v0..", folds=(fold("anna:b:1"),))
+    for number in (1, 2):
+        stores.clock.advance(100 * LEDGER_STEP_S)
+        publish(store, lease, number, b"v..." * number)
+    assert store.applied(["anna:b:1"]) == {"anna:b:1"}
+    stores.clock.advance(1)
+    publish(store, lease, 3, b"v3..")
+    assert store.applied(["anna:b:1"]) == frozenset()
+
+
+def test_a_commit_forgets_a_thousand_ids_more_than_it_enters(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    stores.raw.zadd(stores.keys.applied, {f"w{number}:b:1": number for number in range(2500)})
+    publish(store, lease, 0, b"v0..", folds=(fold("anna:b:1"), fold("bert:b:1")))
+    assert stores.raw.zcard(stores.keys.applied) == 2500 + 2 - 1002
+    assert store.applied(["w1001:b:1", "w1002:b:1"]) == {"w1002:b:1"}
+    publish(store, lease, 1, b"v1..")
+    publish(store, lease, 2, b"v2..")
+    assert stores.raw.zcard(stores.keys.applied) == 2
 
 
 def test_nothing_was_counted_in_an_empty_store(stores: Stores) -> None:

@@ -15,7 +15,7 @@ import redis
 from latecomer.clock import ManualClock
 from latecomer.errors import StoreDenied
 from latecomer.events import Version
-from latecomer.store.port import Refusal, Verdict
+from latecomer.store.port import LEDGER_WINDOW_S, Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
 from server import LocalRedis
 from store_scene import Stores, commit_of, fold, lead, named, publish, refuse
@@ -47,10 +47,13 @@ class Logins:
         folds = (fold("anna:b:1"),)
         self.commit = publish(self.admin, self.lease, 0, b"v0..", folds=folds)
 
-    def store(self, role: str) -> RedisStore:
+    def store(self, role: str, *, ledger_window_s: float = LEDGER_WINDOW_S) -> RedisStore:
         """A store as ``role`` opens it."""
         store = RedisStore(
-            self.client(role), federation=self.stores.federation, clock=self.stores.clock
+            self.client(role),
+            federation=self.stores.federation,
+            clock=self.stores.clock,
+            ledger_window_s=ledger_window_s,
         )
         self._opened.append(store)
         return store
@@ -94,12 +97,16 @@ def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
     assert store.holder() is None
 
 
-def test_the_aggregator_forgets_old_refusals(logins: Logins) -> None:
-    store = logins.store("aggregator")
+def test_the_aggregator_forgets_old_verdicts(logins: Logins) -> None:
+    store = logins.store("aggregator", ledger_window_s=60.0)
     refuse(store, "anna:b:2")
-    logins.stores.clock.advance(30 * 24 * 3600)
+    logins.stores.clock.advance(61)
     refuse(store, "anna:b:3")
-    assert store.verdicts(["anna:b:2"]) == {}
+    publish(store, logins.lease, 1, b"v1..", folds=(fold("anna:b:4"),))
+    assert store.applied(f"anna:b:{number}" for number in (1, 2, 3, 4)) == {
+        "anna:b:3",
+        "anna:b:4",
+    }
 
 
 def test_the_aggregator_stages_again_and_survives_forgotten_scripts(logins: Logins) -> None:

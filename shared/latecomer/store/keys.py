@@ -13,9 +13,10 @@ class Keys:
         head: Hash: epoch, version, manifest (its digest), commit_id, fence, at_ms.
         lease: Hash: owner, fence; expires when the holder stops renewing it.
         fence: Counter of holders; never expires, because a fence never goes back.
-        applied: Sorted set: ids of folded updates by time in ms.
+        ledger: Hash: at_ms (the ledger's own time), seen_ms; see ``scripts/ledger.lua``.
+        applied: Sorted set: ids of folded updates by the ledger's time in ms.
         refused: Hash: id of a refused update to the reason.
-        refused_at: Sorted set: ids of refused updates by time in ms, to forget the oldest.
+        refused_at: Sorted set: ids of refused updates by the ledger's time, to forget the oldest.
         totals: Hash: accepted, duplicates, ``refused:<reason>``.
         staleness: Hash: staleness to how many folded updates had it.
         fleet: Hash: ``<worker>:<field>``, see ``tables``.
@@ -26,6 +27,7 @@ class Keys:
         self.head = f"{self._prefix}:head"
         self.lease = f"{self._prefix}:lease"
         self.fence = f"{self._prefix}:fence"
+        self.ledger = f"{self._prefix}:ledger"
         self.applied = f"{self._prefix}:applied"
         self.refused = f"{self._prefix}:refused"
         self.refused_at = f"{self._prefix}:refused_at"

@@ -10,6 +10,9 @@ The laws, which one contract suite checks on every server:
 * The head never goes back, and inside an epoch its number goes up by exactly one.
 * Repeating a commit (same ``commit_id``) after a lost reply changes nothing and succeeds.
 * Chunks are named by their content; whoever reads one gets those bytes or an error.
+* Verdicts are remembered for the ledger's window by a time of its own, which goes with the calendar
+  of whoever leads, never back, and never by more than ``LEDGER_STEP_S`` between two verdicts. One
+  verdict forgets a bounded number of others.
 """
 
 import json
@@ -23,6 +26,10 @@ from latecomer.tensors import Layout, digest
 
 #: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
 LEDGER_WINDOW_S = 14 * 24 * 3600.0
+
+#: What the ledger believes at most to have gone by between two verdicts: a calendar that jumps
+#: costs no more of the window. Where verdicts are rarer, there are few to remember.
+LEDGER_STEP_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ script. Nothing that counts is raised outside of one, because commands may be re
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
 from latecomer.clock import Clock
@@ -15,6 +14,7 @@ from latecomer.events import Version
 from latecomer.store import tables
 from latecomer.store.keys import Keys
 from latecomer.store.port import (
+    LEDGER_STEP_S,
     LEDGER_WINDOW_S,
     Commit,
     Head,
@@ -49,7 +49,7 @@ class RedisStore:
     Args:
         client: From ``connect`` or ``embedded``; closed with the store.
         retention_s: How long superseded versions can still be fetched.
-        ledger_window_s: How long verdicts are remembered.
+        ledger_window_s: How long verdicts are remembered, by the ledger's own time.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class RedisStore:
         self._clock = clock
         self._retention_ms = int(retention_s * 1000)
         self._window_ms = int(ledger_window_s * 1000)
+        self._step_ms = int(LEDGER_STEP_S * 1000)
 
     def head(self) -> Head | None:
         """See ``ModelStore``."""
@@ -111,20 +112,17 @@ class RedisStore:
         whoever computed it had not asked the ledger.
         """
         _check_succession(commit)
-        now_ms = self._now_ms()
         manifest = commit.manifest.to_bytes()
         kept = sorted(commit.manifest.chunks())
         body = _commit_body(commit, len(kept))
-        body |= {
-            "now_ms": str(now_ms),
-            "retention_ms": str(self._retention_ms),
-            "forget_before_ms": str(now_ms - self._window_ms),
-        }
+        now_ms, step_ms, window_ms = map(str, self._times())
+        body |= {"now_ms": now_ms, "step_ms": step_ms, "window_ms": window_ms}
+        body["retention_ms"] = str(self._retention_ms)
         keys = self._keys
         outcome, *detail = self._server.run_durably(
             "commit",
             [keys.head, keys.lease, keys.applied, keys.refused, keys.totals, keys.staleness]
-            + [keys.fleet, keys.manifest(commit.manifest.version)]
+            + [keys.fleet, keys.ledger, keys.manifest(commit.manifest.version)]
             + [keys.chunk(name) for name in kept]
             + [keys.superseded(name) for name in sorted(commit.superseded)],
             [json.dumps(body), manifest],
@@ -137,11 +135,19 @@ class RedisStore:
 
     def refuse(self, lease: Lease, refusal: Refusal) -> bool:
         """See ``ModelStore``."""
-        keys, now_ms = self._keys, self._now_ms()
+        keys = self._keys
         outcome, *holder = self._server.run(
             "refuse",
-            [keys.lease, keys.applied, keys.refused, keys.refused_at, keys.totals, keys.fleet],
-            [lease.owner, lease.fence, *astuple(refusal), now_ms, now_ms - self._window_ms],
+            [
+                keys.lease,
+                keys.applied,
+                keys.refused,
+                keys.refused_at,
+                keys.totals,
+                keys.fleet,
+                keys.ledger,
+            ],
+            [lease.owner, lease.fence, *_words(refusal), *self._times()],
         )
         if text(outcome) == "fenced":
             raise _fenced(lease, text(holder[0]))
@@ -263,6 +269,10 @@ class RedisStore:
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
 
+    def _times(self) -> tuple[int, int, int]:
+        """What the ledger's time is made of."""
+        return self._now_ms(), self._step_ms, self._window_ms
+
 
 def _check_succession(commit: Commit) -> None:
     """Inside an epoch versions go up by one; a later epoch starts at 0."""
@@ -294,6 +304,10 @@ def _commit_body(commit: Commit, chunks: int) -> dict[str, Any]:
         ],
         "reports": dict(commit.reports),
     }
+
+
+def _words(refusal: Refusal) -> tuple[str, str, str, str]:
+    return refusal.update_id, refusal.worker, refusal.reason, refusal.detail
 
 
 def _raise_unless_done(outcome: str, detail: list[str], commit: Commit) -> None:

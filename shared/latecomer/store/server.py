@@ -31,7 +31,14 @@ FSYNC_TIMEOUT_MS = 5000
 #: The server does not answer within this: it is away.
 SOCKET_TIMEOUT_S = 10.0
 
-SCRIPTS = ("acquire", "commit", "refuse", "release", "renew")
+#: Each with what stands before it.
+SCRIPTS = {
+    "acquire": (),
+    "commit": ("ledger",),
+    "refuse": ("ledger",),
+    "release": (),
+    "renew": (),
+}
 
 
 def connect(url: str, *, client_name: str) -> redis.Redis:
@@ -247,4 +254,6 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
 
 
 def _source(name: str) -> str:
-    return (files("latecomer.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    folder = files("latecomer.store") / "scripts"
+    parts = (*SCRIPTS[name], name)
+    return "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)

@@ -1,7 +1,7 @@
 -- Makes one version visible: everything below, or nothing.
 --
--- KEYS  head lease applied refused totals staleness fleet, the new manifest, then `chunks` chunks
---       that the new version needs, then what it supersedes.
+-- KEYS  head lease applied refused totals staleness fleet ledger, the new manifest, then `chunks`
+--       chunks that the new version needs, then what it supersedes.
 -- ARGV  1: the commit as JSON, every number in it as text. 2: the manifest's bytes; they are small,
 --       and written here because a zombie that staged them under the version's own key could
 --       overwrite the manifest that won.
@@ -10,10 +10,12 @@
 -- All checks come before the first write: Redis does not undo a script that stops midway.
 
 local head, lease, applied, refused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local totals, staleness, fleet, manifest = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local totals, staleness, fleet, ledger, manifest = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local commit = cjson.decode(ARGV[1])
-local first_chunk = 9
+local first_chunk = 10
 local last_chunk = first_chunk + tonumber(commit.chunks) - 1
+-- Beside as many as are entered, so that the ledger shrinks also where versions are large.
+local forgotten_at_once = 1000
 
 local now = redis.call('HMGET', head, 'commit_id', 'epoch', 'version', 'fence')
 if now[1] == commit.commit_id then
@@ -80,9 +82,11 @@ end
 redis.call('HSET', head, 'epoch', commit.epoch, 'version', commit.version, 'manifest',
   commit.manifest, 'commit_id', commit.commit_id, 'fence', commit.fence, 'at_ms', commit.at_ms)
 
+local at_ms = ledger_time(ledger, commit.now_ms, commit.step_ms)
+local stamp = string.format('%.0f', at_ms)
 local entries, facts, behind = {}, {}, {}
 for _, fold in ipairs(commit.folds) do
-  table.insert(entries, commit.now_ms)
+  table.insert(entries, stamp)
   table.insert(entries, fold.id)
   behind[fold.staleness] = (behind[fold.staleness] or 0) + 1
   redis.call('HINCRBY', fleet, fold.worker .. ':accepted', 1)
@@ -103,5 +107,6 @@ end
 for staler, updates in pairs(behind) do
   redis.call('HINCRBY', staleness, staler, updates)
 end
-redis.call('ZREMRANGEBYSCORE', applied, '-inf', '(' .. commit.forget_before_ms)
+portions(outside_window(applied, at_ms, commit.window_ms, forgotten_at_once + #ids),
+  function(_, ...) redis.call('ZREM', applied, ...) end)
 return {'ok'}

@@ -1,11 +1,12 @@
 -- Records a refusal once: the first verdict on an update stands, and only a leader gives one.
 --
--- KEYS  lease applied refused refused_at totals fleet
--- ARGV  owner, fence, update id, worker, reason, detail, now in ms, time before which to forget in ms
+-- KEYS  lease applied refused refused_at totals fleet ledger
+-- ARGV  owner, fence, update id, worker, reason, detail, now in ms, the ledger's longest step in ms,
+--       its window in ms
 -- Gives {'ok'}, {'known'} if the update had its verdict, or {'fenced', holder}.
 
-local lease, applied, refused, refused_at, totals, fleet = unpack(KEYS)
-local owner, fence, id, worker, reason, detail, now_ms, forget_before_ms = unpack(ARGV)
+local lease, applied, refused, refused_at, totals, fleet, ledger = unpack(KEYS)
+local owner, fence, id, worker, reason, detail, now_ms, step_ms, window_ms = unpack(ARGV)
 -- Few at a time, so that one refusal after a long pause does not stop the server.
 local forgotten_at_once = 100
 
@@ -18,16 +19,15 @@ if redis.call('ZSCORE', applied, id) or redis.call('HEXISTS', refused, id) == 1 
   return {'known'}
 end
 
+local at_ms = ledger_time(ledger, now_ms, step_ms)
 redis.call('HSET', refused, id, reason)
-redis.call('ZADD', refused_at, now_ms, id)
+redis.call('ZADD', refused_at, string.format('%.0f', at_ms), id)
 redis.call('HINCRBY', totals, 'refused:' .. reason, 1)
 redis.call('HINCRBY', fleet, worker .. ':refused', 1)
 redis.call('HSET', fleet, worker .. ':refusal', reason .. ': ' .. detail,
   worker .. ':seen_ms', now_ms)
 
-local old = redis.call('ZRANGEBYSCORE', refused_at, '-inf', '(' .. forget_before_ms,
-  'LIMIT', 0, forgotten_at_once)
-for _, forgotten in ipairs(old) do
+for _, forgotten in ipairs(outside_window(refused_at, at_ms, window_ms, forgotten_at_once)) do
   redis.call('HDEL', refused, forgotten)
   redis.call('ZREM', refused_at, forgotten)
 end
