@@ -110,10 +110,11 @@ def refuse(
     update_id: str,
     reason: str = "stale",
     detail: str = "17 > 16",
+    payloads: frozenset[tuple[str, str]] = frozenset(),
 ) -> bool:
     """As the leader does; the worker is what comes before the colon."""
     worker = update_id.partition(":")[0]
-    return store.refuse(lead(store), Refusal(update_id, worker, reason, detail))
+    return store.refuse(lead(store), Refusal(update_id, worker, reason, detail, payloads))
 
 
 def commit_of(
@@ -131,11 +132,12 @@ def publish(
     *contents: bytes,
     folds: tuple[Fold, ...] = (),
     superseded: frozenset[str] = frozenset(),
+    payloads: frozenset[tuple[str, str]] = frozenset(),
 ) -> Commit:
     """Stage and commit version 1.``number``."""
     store.stage(named(*contents))
     commit = commit_of(lease, Version(1, number), *contents, folds=folds)
-    commit = replace(commit, superseded=superseded)
+    commit = replace(commit, superseded=superseded, payloads=payloads)
     store.commit(commit)
     return commit
 

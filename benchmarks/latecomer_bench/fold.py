@@ -137,7 +137,7 @@ class Way:
         header = sealed.header
         if self.buffer.holds(header.update_id) or header.update_id in self.ledger:
             return
-        self._admission.check_base(header)
+        self._admission.check_base(sealed)
         if self.buffer.holds_worker(header.worker):
             return
         self._fold(header, self._admission.read(sealed, self._staged_payload), delivery)

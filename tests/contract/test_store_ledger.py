@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from latecomer.clock import ManualClock
-from latecomer.errors import ChunkMissing, VersionConflict
+from latecomer.errors import ChunkMissing, Fenced, VersionConflict
 from latecomer.events import Version
 from latecomer.store import port
-from latecomer.store.port import LEDGER_STEP_S, Totals, Verdict, WorkerRecord
+from latecomer.store.port import LEDGER_STEP_S, Lease, Refusal, Totals, Verdict, WorkerRecord
 from latecomer.tensors import digest
 from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refuse
 
@@ -254,3 +254,81 @@ def test_a_payload_that_is_not_what_its_digest_says_is_an_error(stores: Stores) 
     stores.raw.set(stores.keys.payload("anna", name), b"another update")
     with pytest.raises(ChunkMissing, match="damaged"):
         store.read_payload("anna", name, 14)
+
+
+def staged(stores: Stores, worker: str, payload: bytes = b"a large update") -> tuple[str, str]:
+    """A payload as its worker left it."""
+    return worker, stores.open().stage_payload(worker, payload)
+
+
+def waiting(stores: Stores, *payloads: tuple[str, str]) -> list[str]:
+    """Whose payloads are there."""
+    return [each[0] for each in payloads if stores.raw.exists(stores.keys.payload(*each))]
+
+
+def test_payloads_are_gone_with_the_version_that_is_made_of_them(stores: Stores) -> None:
+    anna, bert = staged(stores, "anna"), staged(stores, "bert")
+    store = stores.open()
+    folds = (fold("anna:b:1"),)
+    publish(store, lead(store), 0, b"v0..", folds=folds, payloads=frozenset({anna}))
+    assert waiting(stores, anna, bert) == ["bert"]
+
+
+def test_payloads_wait_for_a_version_that_cannot_be_committed(stores: Stores) -> None:
+    anna = staged(stores, "anna")
+    store = stores.open()
+    lease, folds = lead(store), (fold("anna:b:1"),)
+    publish(store, lease, 0, b"v0..", folds=folds)
+    with pytest.raises(VersionConflict):
+        publish(store, lease, 1, b"v1..", folds=folds, payloads=frozenset({anna}))
+    assert waiting(stores, anna) == ["anna"]
+
+
+def test_chunks_and_payloads_and_what_is_superseded_are_told_apart(stores: Stores) -> None:
+    anna, bert = staged(stores, "anna"), staged(stores, "bert")
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, b"old.", b"kept")
+    gone = frozenset({digest(b"old."), "1.0"})
+    folds = (fold("anna:b:1"), fold("bert:b:1"))
+    payloads = frozenset({anna, bert})
+    publish(store, lease, 1, b"kept", b"new.", folds=folds, superseded=gone, payloads=payloads)
+    assert waiting(stores, anna, bert) == []
+    assert stores.left_s(stores.keys.chunk(digest(b"kept"))) is None
+    assert stores.left_s(stores.keys.chunk(digest(b"new."))) is None
+    assert stores.left_s(stores.keys.chunk(digest(b"old."))) is not None
+    assert stores.left_s(stores.keys.manifest("1.0")) is not None
+
+
+def test_a_payload_that_is_gone_is_no_error(stores: Stores) -> None:
+    store = stores.open()
+    gone = frozenset({("anna", "0" * 32)})
+    publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"),), payloads=gone)
+    assert refuse(store, "anna:b:2", payloads=gone)
+
+
+def test_a_commit_that_is_repeated_deletes_nothing_more(stores: Stores) -> None:
+    anna = staged(stores, "anna")
+    store = stores.open()
+    folds = (fold("anna:b:1"),)
+    commit = publish(store, lead(store), 0, b"v0..", folds=folds, payloads=frozenset({anna}))
+    staged(stores, "anna")
+    store.commit(commit)
+    assert waiting(stores, anna) == ["anna"]
+
+
+def test_a_payload_is_gone_with_the_verdict_against_its_update(stores: Stores) -> None:
+    anna, bert = staged(stores, "anna"), staged(stores, "bert")
+    assert refuse(stores.open(), "anna:b:1", payloads=frozenset({anna}))
+    assert waiting(stores, anna, bert) == ["bert"]
+
+
+def test_who_does_not_lead_deletes_no_payload(stores: Stores) -> None:
+    anna = staged(stores, "anna")
+    store = stores.open()
+    lead(store)
+    with pytest.raises(Fenced):
+        store.refuse(
+            Lease("zombie", 0), Refusal("anna:b:1", "anna", "stale", "", frozenset({anna}))
+        )
+    assert waiting(stores, anna) == ["anna"]

@@ -84,14 +84,20 @@ def rendered() -> str:
     return template.substitute(hashes)
 
 
+def staged(logins: Logins) -> frozenset[tuple[str, str]]:
+    """What a worker left, as verdicts name it."""
+    return frozenset({("anna", logins.store("worker").stage_payload("anna", PAYLOAD))})
+
+
 def test_the_aggregator_leads_commits_and_refuses(logins: Logins) -> None:
     store = logins.store("aggregator")
     logins.admin.release(logins.lease)
     lease = lead(store)
     assert store.renew(lease, 60)
     superseded = frozenset({"1.0", *named(b"v0..")})
-    publish(store, lease, 1, b"v1..", folds=(fold("anna:b:2"),), superseded=superseded)
-    assert refuse(store, "anna:b:3")
+    folds, payloads = (fold("anna:b:2"),), staged(logins)
+    publish(store, lease, 1, b"v1..", folds=folds, superseded=superseded, payloads=payloads)
+    assert refuse(store, "anna:b:3", payloads=staged(logins))
     store.count_duplicate()
     store.release(lease)
     assert store.holder() is None

@@ -17,6 +17,7 @@ from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
 from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, Version
 from latecomer.recipe import Aggregation
+from latecomer.store.port import Refusal
 from latecomer.tensors import Delta, Layout, check_delta, digest, norm
 
 ReadPayload = Callable[[str, str, int], bytes]
@@ -60,17 +61,27 @@ HOSTILE = frozenset(
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """The verdict against an update; ``update_id`` is the body's digest where it has none."""
+    """The verdict against an update; ``update_id`` is the body's digest where it has none.
+
+    ``payloads`` are what it left in the store, if it is from who it says: who forges an update must
+    not delete another one's.
+    """
 
     reason: Reason
     detail: str
     update_id: str
     worker: str
+    payloads: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def hostile(self) -> bool:
         """Whether it belongs into the dead-letter queue."""
         return self.reason in HOSTILE
+
+    @property
+    def verdict(self) -> Refusal:
+        """As the ledger keeps it."""
+        return Refusal(self.update_id, self.worker, self.reason, self.detail, self.payloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +117,28 @@ class Admission:
         self._check_sender(sealed.header, delivery)
         return sealed
 
-    def check_base(self, header: UpdateHeader) -> None:
+    def check_base(self, sealed: wire.SealedUpdate) -> None:
         """Pass if what it was trained from is of this lineage, and recent enough.
 
         Raises:
             Refused: With the reason.
         """
+        header = sealed.header
         base, head = header.base, self.head
         if base.epoch != head.epoch:
             detail = f"base {base} is of another epoch than head {head}; fetch the head"
-            raise _refused(header, Reason.WRONG_EPOCH, detail)
+            raise _refused(sealed, Reason.WRONG_EPOCH, detail)
         if base.number > head.number:
-            raise _refused(header, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
+            raise _refused(sealed, Reason.FUTURE_VERSION, f"base {base} is after head {head}")
         if self.staleness(header) > self.limits.staleness_limit and not self.layout.additive:
             detail = (
                 f"staleness {self.staleness(header)} exceeds the limit of "
                 f"{self.limits.staleness_limit} versions; fetch {head} and train again"
             )
-            raise _refused(header, Reason.TOO_STALE, detail)
+            raise _refused(sealed, Reason.TOO_STALE, detail)
         if header.layout != self.layout.digest:
             detail = f"layout {header.layout} is not the model's {self.layout.digest}"
-            raise _refused(header, Reason.LAYOUT_MISMATCH, detail)
+            raise _refused(sealed, Reason.LAYOUT_MISMATCH, detail)
 
     def read(self, sealed: wire.SealedUpdate, read_payload: ReadPayload) -> Delta:
         """Read and check the tensors; ``read_payload`` fetches them where they are in the store.
@@ -145,12 +157,12 @@ class Admission:
             delta = wire.read_delta(sealed, payload, limit_bytes=limit_bytes)
             check_delta(self.layout, delta)
         except Undecodable as error:
-            raise _refused(header, Reason.UNDECODABLE, str(error)) from error
+            raise _refused(sealed, Reason.UNDECODABLE, str(error)) from error
         except ChunkMissing as error:
-            raise _refused(header, Reason.PAYLOAD_MISSING, str(error)) from error
+            raise _refused(sealed, Reason.PAYLOAD_MISSING, str(error)) from error
         except LayoutMismatch as error:
-            raise _refused(header, Reason.BAD_SHAPE, str(error)) from error
-        self._check_values(header, delta)
+            raise _refused(sealed, Reason.BAD_SHAPE, str(error)) from error
+        self._check_values(sealed, delta)
         return delta
 
     def _check_size(self, sealed: wire.SealedUpdate) -> None:
@@ -194,17 +206,18 @@ class Admission:
             return True
         return login is not None and (worker == login or worker.startswith(f"{login}-"))
 
-    def _check_values(self, header: UpdateHeader, delta: Delta) -> None:
+    def _check_values(self, sealed: wire.SealedUpdate, delta: Delta) -> None:
         limit, length = self.limits.max_update_norm, norm(delta)
         if not math.isfinite(length):
-            raise _refused(header, Reason.NOT_FINITE, "a value is NaN or infinite")
+            raise _refused(sealed, Reason.NOT_FINITE, "a value is NaN or infinite")
         if length > limit:
             detail = f"L2 norm {length:.4g} exceeds the limit of {limit:.4g}"
-            raise _refused(header, Reason.TOO_LARGE_NORM, detail)
+            raise _refused(sealed, Reason.TOO_LARGE_NORM, detail)
 
 
-def _refused(header: UpdateHeader, reason: Reason, detail: str) -> Refused:
-    return Refused(reason, detail, header.update_id, header.worker)
+def _refused(sealed: wire.SealedUpdate, reason: Reason, detail: str) -> Refused:
+    header = sealed.header
+    return Refused(reason, detail, header.update_id, header.worker, sealed.staged)
 
 
 def _refused_bytes(delivery: Delivery, reason: Reason, detail: str) -> Refused:

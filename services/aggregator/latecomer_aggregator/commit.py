@@ -58,11 +58,12 @@ def load(store: ModelStore, federation: str) -> tuple[Published, Recipe]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A version that was computed: what it will be, and the chunks that it needs."""
+    """A version that was computed: what it will be, the chunks that it needs, what it used up."""
 
     published: Published
     blobs: Mapping[str, memoryview]
     reports: Mapping[str, str]
+    payloads: frozenset[tuple[str, str]]
 
 
 def prepare(
@@ -75,6 +76,7 @@ def prepare(
     *,
     at_s: float,
     cadence: Cadence | None = None,
+    payloads: frozenset[tuple[str, str]] = frozenset(),
 ) -> Attempt:
     """The next version, cut into chunks. From here on nothing about it changes."""
     before = current.manifest
@@ -94,7 +96,7 @@ def prepare(
         cadence=cadence,
     )
     blobs = {**cut_model.blobs, **cut_optimizer.blobs, **halves.blobs}
-    return Attempt(Published(manifest, model, optimizer), blobs, dict(reports))
+    return Attempt(Published(manifest, model, optimizer), blobs, dict(reports), payloads)
 
 
 def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attempt) -> None:
@@ -114,6 +116,7 @@ def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attemp
             manifest=manifest,
             superseded=_superseded(current.manifest, manifest),
             reports=attempt.reports,
+            payloads=attempt.payloads,
         )
     )
 

@@ -296,6 +296,7 @@ class Coordinator:
             term.reports,
             at_s=self._clock.now_s(),
             cadence=cadence.after(before.manifest.cadence, folds, limits),
+            payloads=term.payloads,
         )
 
     def _publish(self, before: Published, attempt: Attempt, lease: Lease) -> None:

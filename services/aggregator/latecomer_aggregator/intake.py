@@ -9,7 +9,7 @@ import structlog
 from latecomer.broker.port import Delivery, Receipt
 from latecomer.clock import Clock
 from latecomer.events import UpdateHeader
-from latecomer.store.port import Fold, ModelStore, Refusal
+from latecomer.store.port import Fold, ModelStore
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Delta
 from latecomer_aggregator import commit, rounds
@@ -41,7 +41,7 @@ class Intake:
             term.roster.heard(sealed.header.worker, self._clock.monotonic_s())
             if self._is_repeat(term, sealed.header, delivery):
                 return
-            term.admission.check_base(sealed.header)
+            term.admission.check_base(sealed)
             if term.buffer.holds_worker(sealed.header.worker):
                 self._park(term, sealed.header, delivery)
                 return
@@ -57,14 +57,14 @@ class Intake:
             self._refuse(term, delivery, refusal)
         else:
             self._fold(term, sealed.header, delta, delivery)
+            term.payloads |= sealed.staged
 
     def refuse_folded(self, term: Term, reason: Reason, detail: str) -> None:
         """Of a buffer of one update: refuse it after all."""
         (fold,) = term.buffer.folds
-        refusal = Refused(reason, detail, fold.update_id, fold.worker)
+        refusal = Refused(reason, detail, fold.update_id, fold.worker, term.payloads)
         self._refuse(term, term.buffer.receipt(fold.update_id), refusal)
-        term.buffer.release()
-        term.reports.clear()
+        term.emptied()
 
     def _is_repeat(self, term: Term, header: UpdateHeader, delivery: Delivery) -> bool:
         """Held already (the connection was lost, or it was published twice), or in the ledger."""
@@ -93,8 +93,9 @@ class Intake:
         term.park(header.update_id, delivery)
         oldest = term.surplus(header.worker)
         if oldest is not None:
+            staged = term.admission.open(term.parked[oldest]).staged
             detail = f"{rounds.places(term.recipe.aggregation)} newer ones of its worker wait"
-            refusal = Refused(Reason.SUPERSEDED, detail, oldest, header.worker)
+            refusal = Refused(Reason.SUPERSEDED, detail, oldest, header.worker, staged)
             self._refuse(term, term.parked[oldest], refusal)
             del term.parked[oldest]
 
@@ -107,8 +108,7 @@ class Intake:
     def _refuse(self, term: Term, delivery: Delivery | Receipt, refusal: Refused) -> None:
         """Record the verdict once, then let the broker forget the update or bury it."""
         term.new.discard(refusal.update_id)
-        verdict = Refusal(refusal.update_id, refusal.worker, refusal.reason, refusal.detail)
-        new = self._store.refuse(term.lease, verdict)
+        new = self._store.refuse(term.lease, refusal.verdict)
         if not new and not refusal.hostile:
             self._duplicate(term, refusal.update_id, delivery)
             return

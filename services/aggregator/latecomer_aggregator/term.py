@@ -35,6 +35,7 @@ class Term:
         parked: Newer updates of workers that have their one place in the buffer already.
         postponed: Of what they are worth nothing can be said before ``attempt`` is durable.
         reports: Per worker in the buffer, what the fleet table will show.
+        payloads: What is in the buffer and was read from the store, to be deleted with its commit.
         published: The head; nobody is told of anything newer.
         attempt: The version after it, computed and not known to be durable yet.
         owed: Of the deliveries that ``attempt`` is made of, by update in the order of their folds:
@@ -68,6 +69,7 @@ class Term:
         self.parked: dict[str, Delivery] = {}
         self.postponed: list[Delivery] = []
         self.reports: dict[str, str] = {}
+        self.payloads: frozenset[tuple[str, str]] = frozenset()
         self.buffer = Buffer(published.manifest.layout)
         self.first_fold_s = now_s
         self.published = published
@@ -154,11 +156,16 @@ class Term:
         """Fold upon the next version from here on, and let in who waited for it."""
         self.attempt = attempt
         self.careful = max(0, self.careful - 1)
-        self.owed = self.buffer.release()
+        self.owed = self.emptied()
         self.inbox.extendleft(reversed(self.parked.values()))
         self.parked = {}
-        self.reports = {}
         self.admission = self._admission()
+
+    def emptied(self) -> dict[str, Receipt]:
+        """Begin a new buffer; by update in the order of folds, what the former one's is acked by."""
+        self.reports = {}
+        self.payloads = frozenset()
+        return self.buffer.release()
 
     def advance(self) -> None:
         """The version is durable: it is the head, and what it is made of is acked."""

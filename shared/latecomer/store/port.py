@@ -10,6 +10,8 @@ The laws, which one contract suite checks on every server:
 * The head never goes back, and inside an epoch its number goes up by exactly one.
 * Repeating a commit (same ``commit_id``) after a lost reply changes nothing and succeeds.
 * Chunks are named by their content; whoever reads one gets those bytes or an error.
+* A staged payload is gone with the verdict on its update, in the same step: nobody asks for the
+  payload of an update that the ledger knows. No two updates may share one, see ``wire``.
 * Verdicts are remembered for the ledger's window by a time of its own, which goes with the calendar
   of whoever leads, never back, and never by more than ``LEDGER_STEP_S`` between two verdicts. One
   verdict forgets a bounded number of others.
@@ -186,6 +188,8 @@ class Commit:
         superseded: Chunks and manifests that only older versions need; they expire after the
             retention time, so that downloads under way can finish.
         reports: Per worker, what the fleet table shows beside the counts: JSON.
+        payloads: Staged payloads that it is made of, as worker and digest: nobody needs them any
+            more. One that is gone is no error.
     """
 
     commit_id: str
@@ -194,16 +198,21 @@ class Commit:
     manifest: Manifest
     superseded: frozenset[str] = frozenset()
     reports: Mapping[str, str] = field(default_factory=dict)
+    payloads: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An update that will not be folded, and why. ``reason`` is short and stable."""
+    """An update that will not be folded, and why. ``reason`` is short and stable.
+
+    ``payloads`` are what it staged, as ``Commit`` names them: only of a sender that was recognised.
+    """
 
     update_id: str
     worker: str
     reason: str
     detail: str
+    payloads: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +289,8 @@ class ModelStore(Protocol):
         """Make a version visible, then wait until the server made it durable.
 
         One atomic step: fence and head checked, head moved, chunks and manifest kept, superseded
-        ones set to expire, ids entered in the ledger, counters raised. A repeated ``commit_id``
-        succeeds without effect.
+        ones set to expire, ids entered in the ledger, counters raised, payloads deleted. A repeated
+        ``commit_id`` succeeds without effect.
 
         Raises:
             Fenced: The lease is not this commit's any more.
@@ -295,7 +304,7 @@ class ModelStore(Protocol):
         ...
 
     def refuse(self, lease: Lease, refusal: Refusal) -> bool:
-        """Record a refusal once; False if this update already had its verdict.
+        """Record a refusal once, and delete what it staged; False if it already had its verdict.
 
         Raises:
             Fenced: The lease is over: who judges by an old head must not condemn an update.
@@ -337,7 +346,8 @@ class ModelStore(Protocol):
     def stage_payload(self, worker: str, payload: bytes | memoryview) -> str:
         """Leave an update's payload that is too large for a message; returns its digest.
 
-        A broken upload goes on where it stopped: what is there already is not sent again.
+        A broken upload goes on where it stopped: what is there already is not sent again. What gets
+        no verdict, or is staged again after it, expires.
         """
         ...
 

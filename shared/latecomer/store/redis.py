@@ -124,6 +124,7 @@ class RedisStore:
             [keys.head, keys.lease, keys.applied, keys.refused, keys.totals, keys.staleness]
             + [keys.fleet, keys.ledger, keys.manifest(commit.manifest.version)]
             + [keys.chunk(name) for name in kept]
+            + [keys.payload(*each) for each in sorted(commit.payloads)]
             + [keys.superseded(name) for name in sorted(commit.superseded)],
             [json.dumps(body), manifest],
         )
@@ -138,15 +139,9 @@ class RedisStore:
         keys = self._keys
         outcome, *holder = self._server.run(
             "refuse",
-            [
-                keys.lease,
-                keys.applied,
-                keys.refused,
-                keys.refused_at,
-                keys.totals,
-                keys.fleet,
-                keys.ledger,
-            ],
+            [keys.lease, keys.applied, keys.refused, keys.refused_at, keys.totals]
+            + [keys.fleet, keys.ledger]
+            + [keys.payload(*each) for each in sorted(refusal.payloads)],
             [lease.owner, lease.fence, *_words(refusal), *self._times()],
         )
         if text(outcome) == "fenced":
@@ -298,6 +293,7 @@ def _commit_body(commit: Commit, chunks: int) -> dict[str, Any]:
         "manifest": commit.manifest.digest,
         "at_ms": str(_ms(commit.manifest.at_s)),
         "chunks": str(chunks),
+        "payloads": str(len(commit.payloads)),
         "folds": [
             {"id": fold.update_id, "worker": fold.worker, "staleness": str(fold.staleness)}
             for fold in commit.manifest.folds

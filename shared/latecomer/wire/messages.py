@@ -84,6 +84,13 @@ class SealedUpdate:
     payload: Payload
     inline: memoryview | None
 
+    @property
+    def staged(self) -> frozenset[tuple[str, str]]:
+        """The payload that waits in the store, as worker and digest; none that is inline."""
+        if self.inline is not None:
+            return frozenset()
+        return frozenset({(self.header.worker, self.payload.digest)})
+
 
 def encode_round(event: RoundStarted) -> bytes:
     """One msgpack map."""
@@ -113,6 +120,8 @@ def encode_update(event: UpdateSubmitted, *, codec: Codec = "raw") -> EncodedUpd
     """
     table, payload = pack_tensors(event.delta, codec)
     inline = len(payload) <= MAX_INLINE_BYTES
+    if not inline:
+        payload += _mark(event.update_id)
     header = pack_padded(
         {
             "type": "update",
@@ -200,6 +209,15 @@ def _place(payload: bytes, *, inline: bool) -> dict[str, Any]:
     if inline:
         return {"at": "inline", **named, "xxh3": checksum(payload)}
     return {"at": "store", **named}
+
+
+def _mark(update_id: str) -> bytes:
+    """Makes a payload in the store its update's own, though no tensor lies there.
+
+    A worker that lost its file trains the same again: of two updates with the same name in the
+    store, the first one's verdict would delete what the second one needs.
+    """
+    return bytes.fromhex(digest(update_id.encode()))
 
 
 def _bin32(payload: bytes) -> bytes:

@@ -28,6 +28,9 @@ MAX_ELEMENTS = 2**40
 #: What a payload may be at all, inline or in the store.
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
+#: Room that is left behind the tensors; ``messages`` marks there whose a payload is.
+MARK_BYTES = 16
+
 CODES = "|i1"
 
 Part = Literal["values", "rows", "scales"]
@@ -105,7 +108,7 @@ def pack_tensors(delta: Delta, codec: Codec) -> tuple[list[TensorEntry], bytes]:
         table.append(TensorEntry(name, part, raw.dtype.str, raw.shape, offset, len(data), chosen))
         offset += len(data)
     check_length(table)
-    if offset > MAX_PAYLOAD_BYTES:
+    if offset + MARK_BYTES > MAX_PAYLOAD_BYTES:
         raise MessageTooLarge(f"a payload of {offset} bytes exceeds {MAX_PAYLOAD_BYTES}")
     return table, b"".join(chunks)
 

@@ -29,7 +29,7 @@ def nothing_staged(worker: str, name: str, size_bytes: int) -> bytes:
 def admitted(delivery: Delivery, **limits: Any) -> UpdateSubmitted:
     rules = admission(**limits)
     sealed = rules.open(delivery)
-    rules.check_base(sealed.header)
+    rules.check_base(sealed)
     delta = rules.read(sealed, nothing_staged)
     return UpdateSubmitted(**sealed.header.model_dump(by_alias=True), delta=delta)
 

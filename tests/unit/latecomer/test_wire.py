@@ -243,6 +243,27 @@ def test_a_payload_above_the_inline_limit_is_detached_and_read_back() -> None:
     assert_same(read_update(sealed, payload, limit_bytes=8 << 20), an_update(delta))
 
 
+def test_no_two_updates_share_a_payload_in_the_store() -> None:
+    """A worker that lost its file trains the same under another id."""
+    delta = {"wide": TensorDelta(np.ones(MAX_INLINE_BYTES // 4 + 1, np.float32))}
+    first = encode_update(an_update(delta)).detached
+    again = encode_update(an_update(delta)).detached
+    other = encode_update(an_update(delta).model_copy(update={"update_id": "w1:b2:1"})).detached
+    assert first is not None
+    assert other is not None
+    assert first == again
+    assert first[:-16] == other[:-16]
+    assert first[-16:] != other[-16:]
+
+
+def test_what_waits_in_the_store_is_named_with_its_worker() -> None:
+    wide = {"wide": TensorDelta(np.ones(MAX_INLINE_BYTES // 4 + 1, np.float32))}
+    encoded = encode_update(an_update(wide))
+    sealed = open_update(encoded.body)
+    assert sealed.staged == {(sealed.header.worker, digest(encoded.detached or b""))}
+    assert open_update(encode_update(an_update()).body).staged == frozenset()
+
+
 def test_a_payload_of_exactly_the_inline_limit_travels_inside() -> None:
     delta = {"wide": TensorDelta(np.ones(MAX_INLINE_BYTES // 4, np.float32))}
     encoded = encode_update(an_update(delta))

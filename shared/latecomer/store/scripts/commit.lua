@@ -1,7 +1,8 @@
 -- Makes one version visible: everything below, or nothing.
 --
 -- KEYS  head lease applied refused totals staleness fleet ledger, the new manifest, then `chunks`
---       chunks that the new version needs, then what it supersedes.
+--       chunks that the new version needs, then `payloads` staged payloads that it is made of, then
+--       what it supersedes.
 -- ARGV  1: the commit as JSON, every number in it as text. 2: the manifest's bytes; they are small,
 --       and written here because a zombie that staged them under the version's own key could
 --       overwrite the manifest that won.
@@ -14,6 +15,7 @@ local totals, staleness, fleet, ledger, manifest = KEYS[5], KEYS[6], KEYS[7], KE
 local commit = cjson.decode(ARGV[1])
 local first_chunk = 10
 local last_chunk = first_chunk + tonumber(commit.chunks) - 1
+local last_payload = last_chunk + tonumber(commit.payloads)
 -- Beside as many as are entered, so that the ledger shrinks also where versions are large.
 local forgotten_at_once = 1000
 
@@ -71,7 +73,7 @@ for i = first_chunk, last_chunk do
 end
 
 redis.call('SET', manifest, ARGV[2])
-for i = last_chunk + 1, #KEYS do
+for i = last_payload + 1, #KEYS do
   redis.call('PEXPIRE', KEYS[i], commit.retention_ms)
 end
 -- After the expiries, so that a chunk in both lists stays.
@@ -109,4 +111,8 @@ for staler, updates in pairs(behind) do
 end
 portions(outside_window(applied, at_ms, commit.window_ms, forgotten_at_once + #ids),
   function(_, ...) redis.call('ZREM', applied, ...) end)
+-- In the same step: whatever a crash takes back of the version brings its payloads back.
+for i = last_chunk + 1, last_payload do
+  redis.call('DEL', KEYS[i])
+end
 return {'ok'}

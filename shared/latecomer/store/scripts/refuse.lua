@@ -1,11 +1,12 @@
 -- Records a refusal once: the first verdict on an update stands, and only a leader gives one.
 --
--- KEYS  lease applied refused refused_at totals fleet ledger
+-- KEYS  lease applied refused refused_at totals fleet ledger, then the update's staged payloads.
 -- ARGV  owner, fence, update id, worker, reason, detail, now in ms, the ledger's longest step in ms,
 --       its window in ms
 -- Gives {'ok'}, {'known'} if the update had its verdict, or {'fenced', holder}.
 
 local lease, applied, refused, refused_at, totals, fleet, ledger = unpack(KEYS)
+local first_payload = 8
 local owner, fence, id, worker, reason, detail, now_ms, step_ms, window_ms = unpack(ARGV)
 -- Few at a time, so that one refusal after a long pause does not stop the server.
 local forgotten_at_once = 100
@@ -30,5 +31,8 @@ redis.call('HSET', fleet, worker .. ':refusal', reason .. ': ' .. detail,
 for _, forgotten in ipairs(outside_window(refused_at, at_ms, window_ms, forgotten_at_once)) do
   redis.call('HDEL', refused, forgotten)
   redis.call('ZREM', refused_at, forgotten)
+end
+for i = first_payload, #KEYS do
+  redis.call('DEL', KEYS[i])
 end
 return {'ok'}
