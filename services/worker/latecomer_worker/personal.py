@@ -66,7 +66,9 @@ class Personal:
         """(T,) the metric of each user with something to validate on."""
         protocol, split = self._recipe.protocol, self._site.split
         score = self.scorer(model, private, "validation", weight=weight)
-        found = protocol.evaluate(score, split.known("validation"), split.validation)
+        found = protocol.evaluate(
+            score, split.known("validation"), split.validation, given=self._site.given
+        )
         return found.per_user()[protocol.metric]
 
 

@@ -1,5 +1,6 @@
 """A site that knows better than the federation is served by what it knows, and only there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ def test_a_site_that_the_federation_knows_as_well_as_itself_stays_with_it(
     np.testing.assert_array_equal(
         PersonalTrainer(recipe, site, state, ITEMS).scores(model, 0), plain.scores(model, 0)
     )
+
+
+def test_where_negatives_are_given_the_weight_is_chosen_among_them(
+    recipe: Recipe, site: Site
+) -> None:
+    among = recipe.evaluation.model_copy(update={"candidates": "given"})
+    chosen = recipe.model_copy(update={"evaluation": among})
+    model, private = nothing_learned(recipe), family(recipe.model).initial_private(40)
+    # Every item of the other colour competes, and only the site's own model knows of colours.
+    others = np.array([np.arange(ITEMS)[np.arange(ITEMS) % 2 != user % 2] for user in range(40)])
+    assert Personal(chosen, replace(site, given=others), ITEMS).weight(model, private) > 0
 
 
 def test_a_version_is_reported_as_it_is_without_the_sites_own_model(
