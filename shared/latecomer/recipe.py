@@ -32,13 +32,7 @@ from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
-from latecomer.recommenders.settings import (
-    MODELS,
-    PREDICTORS,
-    TRAINING,
-    Model,
-    Training,
-)
+from latecomer.recommenders.settings import MODELS, PREDICTORS, TRAINING, Model, Training
 from latecomer.store.port import Head
 from latecomer.validation import problems
 from latecomer.wire import Codec
@@ -94,7 +88,6 @@ class Adagrad(Section):
 Optimizer = Sgd | AdamW | Adagrad
 
 OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
-
 
 #: The models that a table chooses from by a key of its own, by the table's name.
 BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
@@ -311,6 +304,14 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _personal_weights_have_validation(self) -> "Recipe":
+        if self.personal.weights and self.evaluation.train_on_validation:
+            raise ValueError(
+                "personal.weights are chosen on validation, and train_on_validation leaves none"
+            )
+        return self
+
     def leaking(self) -> "Recipe":
         """The same under PFedRec's protocol; what it has to reach under ours says nothing then.
 
@@ -329,8 +330,7 @@ class Recipe(Section):
             "reach": {},
             "full_reach": {},
         }
-        own = self.evaluation.model_copy(update=update)
-        return self.model_copy(update={"evaluation": own})
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=update)})
 
     def ranked_in_full(self) -> "Recipe":
         """The same, but held-out items compete with the whole catalogue."""

@@ -321,6 +321,13 @@ def test_what_is_popular_at_a_site_needs_items() -> None:
     assert "a popularity needs items, and outcomes are predicted here" in problem(body)
 
 
+def test_a_site_cannot_choose_a_weight_on_items_that_it_trains_on() -> None:
+    body = small(personal={"weights": [0.5]})
+    assert recipe(body).personal.weights == (0.5,)
+    said = problem(body | {"evaluation": {"train_on_validation": True}})
+    assert "personal.weights are chosen on validation, and train_on_validation leaves none" in said
+
+
 def test_a_missing_section_is_named() -> None:
     body = small()
     del body["data"]
