@@ -45,9 +45,10 @@ class Owners(BaseModel):
     """Columns that say whose an example is; each may be absent.
 
     Attributes:
-        user: Id of the example; without, its place in the source.
+        user: Id of the example; without, its place in the source, ``row-<place>``.
         region: What it is reported under.
-        group: Examples of one group are held out together: the stays of one patient.
+        group: Examples of one group are held out together: the stays of one patient. Of whom it is
+            missing is a group of his own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,7 +87,9 @@ class ExampleSource:
 
         A row without an outcome is dropped and counted as ``missing_outcome``, with another outcome
         than the declared ones as ``unknown_outcome``. A value that is not among a field's declared
-        ones counts as missing there, under the field's name; the row is kept.
+        ones counts as missing there, under the field's name; the row is kept. So is a row without
+        the id that a column of ``owners`` is to say; it counts as ``missing_user`` or
+        ``missing_group``.
 
         Raises:
             BadData: It has no usable row.
@@ -99,7 +102,7 @@ class ExampleSource:
         inputs = [_encoded(each, table, usable, report) for each in agreed.fields]
         report.kept = int(usable.sum())
         examples = Examples(np.concatenate(inputs, axis=1), labels[usable])
-        return self._cohort(table, examples, usable), report
+        return self._cohort(table, examples, usable, report), report
 
     def _labels(self, table: Table, report: Report) -> list[int]:
         labels = []
@@ -111,24 +114,44 @@ class ExampleSource:
             labels.append(-1 if label is None else label)
         return labels
 
-    def _cohort(self, table: Table, examples: Examples, usable: npt.NDArray[np.bool_]) -> Cohort:
-        rows = np.flatnonzero(usable).tolist()
+    def _cohort(
+        self, table: Table, examples: Examples, usable: npt.NDArray[np.bool_], report: Report
+    ) -> Cohort:
+        own = self.owners
+        users = _ids(own.user, table, usable, report, "missing_user")
+        regions = _column(own.region, table, usable) if own.region else [""] * len(users)
+        groups = _ids(own.group, table, usable, report, "missing_group") if own.group else users
+        return Cohort(users, tuple(regions), groups, examples)
 
-        def column(name: str | None) -> tuple[str, ...] | None:
-            texts = None if name is None else _texts(table.values[name])
-            return None if texts is None else tuple(texts[row] for row in rows)
 
-        users = column(self.owners.user) or tuple(f"row-{row + 1}" for row in rows)
-        regions = column(self.owners.region) or ("",) * len(rows)
-        return Cohort(users, regions, column(self.owners.group) or users, examples)
+def _ids(
+    name: str | None, table: Table, usable: npt.NDArray[np.bool_], report: Report, missing: str
+) -> tuple[str, ...]:
+    """What a column calls each row; one that it does not name is called by its place in the file.
+
+    No two of those are one person: they would all be held out together, or under one id.
+    """
+    rows = np.flatnonzero(usable).tolist()
+    places = [f"row-{row + 1}" for row in rows]
+    if name is None:
+        return tuple(places)
+    ids = _column(name, table, usable)
+    for row, each in zip(rows, ids, strict=True):
+        if each in MISSING:
+            report.blank(missing, table.lines[row], each)
+    return tuple(
+        place if each in MISSING else each for place, each in zip(places, ids, strict=True)
+    )
+
+
+def _column(name: str, table: Table, usable: npt.NDArray[np.bool_]) -> list[str]:
+    return [each for each, kept in zip(_texts(table.values[name]), usable, strict=True) if kept]
 
 
 def _encoded(
     field: Field, table: Table, usable: npt.NDArray[np.bool_], report: Report
 ) -> npt.NDArray[np.float32]:
-    values = [
-        each for each, kept in zip(_texts(table.values[field.name]), usable, strict=True) if kept
-    ]
+    values = _column(field.name, table, usable)
     inputs, unknown = field.encode(values)
     lines = np.array(table.lines)[usable]
     for row in np.flatnonzero(unknown):

@@ -78,6 +78,22 @@ def test_examples_without_ids_are_called_by_their_row(tmp_path: Path) -> None:
     assert cohort.regions == ("", "", "")
 
 
+def test_who_has_no_id_is_a_person_of_his_own_and_counted(tmp_path: Path) -> None:
+    nameless = SMALL.replace("a;north;p1", ";north;").replace("c;south;p2", "c;south;?")
+    cohort, report = load(written(tmp_path, nameless))
+    assert cohort.users == ("row-1", "b", "c")
+    assert cohort.groups == ("row-1", "p1", "row-3")
+    said = report.as_dict()  # type: ignore[attr-defined]
+    assert said["kept"] == 3
+    assert said["taken_as_missing"] == {
+        "age": 1,
+        "sex": 1,
+        "missing_user": 1,
+        "missing_group": 2,
+    }
+    assert said["examples"]["missing_group"] == ["line 2: ''", "line 4: '?'"]
+
+
 def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL.replace(";sex;", ";gender;"))
     with pytest.raises(BadData, match=r"no column 'sex'.*it has id, ward, patient, age, gender"):
