@@ -1,8 +1,9 @@
 """A recipe's section on data: interactions of users with items, or examples with outcomes."""
 
+from collections import Counter
 from typing import Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from latecomer.datasets.registry import DATASETS, EXAMPLE_SETS
 from latecomer.fleet import Section
@@ -90,6 +91,18 @@ class ExampleData(Section):
                 f"{self.format} has no {', '.join(unknown)}; it has {', '.join(known.columns)}"
             )
         return self
+
+    @field_validator("fields")
+    @classmethod
+    def _are_columns_once_and_no_outcome(
+        cls, fields: tuple[examples.Field, ...], info: ValidationInfo
+    ) -> tuple[examples.Field, ...]:
+        names = [each.name for each in fields]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"{', '.join(twice)} is listed twice")
+        if "outcome" in info.data and (outcome := info.data["outcome"].column) in names:
+            raise ValueError(f"{outcome} is the outcome, and nothing is predicted from itself")
+        return fields
 
     @property
     def agreed(self) -> examples.Fields:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from latecomer.errors import BadData
 from latecomer.interactions import tables
@@ -33,6 +33,12 @@ class Outcome(BaseModel):
     column: str
     positive: tuple[str, ...]
     negative: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> "Outcome":
+        if both := sorted(set(self.positive) & set(self.negative)):
+            raise ValueError(f"{', '.join(map(repr, both))} cannot be both positive and negative")
+        return self
 
     def label(self, value: str) -> int | None:
         """1, 0, or None where a value is neither."""

@@ -300,6 +300,27 @@ def test_a_field_that_published_examples_do_not_have_is_named_with_those_they_ha
     assert "complete-journey-campaigns has no kind; it has exposure, household" in said
 
 
+def ill(outcome: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """A recipe of a file of examples, with an outcome that is in the column ``ill``."""
+    data = {"format": "examples", "source": "patients.csv", "outcome": {"column": "ill", **outcome}}
+    ranges = [{"name": name, "low": 0, "high": 100} for name in fields]
+    return campaigns("") | {"data": data | {"fields": ranges}}
+
+
+def test_an_outcome_is_predicted_from_each_other_column_once() -> None:
+    yes = {"positive": ["yes"]}
+    assert recipe(ill(yes, "age", "pulse")).data.format == "examples"
+    leak = problem(ill(yes, "age", "ill"))
+    assert "data.fields: Value error, ill is the outcome, and nothing is" in leak
+    assert "fields: Value error, age is listed twice" in problem(ill(yes, "age", "pulse", "age"))
+
+
+def test_no_value_of_an_outcome_counts_as_1_and_as_0() -> None:
+    assert recipe(ill({"positive": ["1", "2"], "negative": ["0"]}, "age")).federation == "ads"
+    said = problem(ill({"positive": ["1", "2"], "negative": ["0", "1"]}, "age"))
+    assert "outcome: Value error, '1' cannot be both positive and negative" in said
+
+
 def test_given_candidates_need_a_format_that_gives_them() -> None:
     body = changed(("data",), {"format": "ml-1m"}) | {"evaluation": {"candidates": "given"}}
     assert recipe(body).evaluation.candidates == "given"
