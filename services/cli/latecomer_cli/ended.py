@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latecomer.errors import LatecomerError
 from latecomer.recommenders.families import family
 from latecomer.tensors import Array
 from latecomer_cli.demo import Scene
@@ -40,13 +41,19 @@ class Ended:
 
 
 def run(scene: Scene) -> Ended:
-    """Train as the recipe says: one device per worker, or one per user."""
+    """Train as the recipe says: one device per worker, or one per user.
+
+    Raises:
+        LatecomerError: No version came of it; there is nothing to judge.
+    """
     recipe = scene.recipe
     devices = {name: _devices(scene, name) for name in scene.honest()}
     sites = {name: site for each in devices.values() for name, site in each.items()}
     outcome = fleet.run(
         recipe, sites, scene.catalogue, seed=recipe.seed, limits=Limits(_trainings(scene, sites))
     )
+    if not outcome.history:
+        raise _nothing_made(outcome)
     folded = Counter(fold.worker for each in outcome.history for fold in each.folds)
     return Ended(
         outcome.model,
@@ -55,6 +62,15 @@ def run(scene: Scene) -> Ended:
         outcome.bytes_up,
         outcome.manifest.version.number,
         outcome.staleness,
+    )
+
+
+def _nothing_made(outcome: fleet.Outcome) -> LatecomerError:
+    refused = [f"{count} refused as {reason}" for reason, count in outcome.refused.items()]
+    return LatecomerError(
+        f"{outcome.recipe.federation} made no version at all, seed {outcome.recipe.seed}: "
+        + ", ".join([f"{outcome.trained} trainings", *refused]),
+        hint="see what there is to train on, and what [aggregation] admits",
     )
 
 

@@ -157,7 +157,8 @@ class SequentialModel(_Settings):
         dimension: Width of the item table and of the transformer; a multiple of ``heads``.
         blocks: Of attention and a feed-forward network each.
         heads: Of attention.
-        length: Places that are looked at: so many of a user's last baskets count.
+        length: Places that are looked at: so many of a user's last baskets count. One alone has
+            nothing after it to learn from.
         initial_scale: Standard deviation of the initial item table.
     """
 
@@ -165,7 +166,7 @@ class SequentialModel(_Settings):
     dimension: int = Field(64, ge=1, le=1024)
     blocks: int = Field(2, ge=1, le=16)
     heads: int = Field(2, ge=1, le=64)
-    length: int = Field(50, ge=1, le=1024)
+    length: int = Field(50, ge=2, le=1024)
     initial_scale: float = Field(0.05, gt=0)
 
     @model_validator(mode="after")

@@ -132,6 +132,18 @@ def test_under_pfedrecs_protocol_it_says_that_it_leaks_and_asks_for_nothing_of_o
     assert not any(each["criterion"] == "hr@5" for each in body["standing"])
 
 
+def test_where_no_update_is_admitted_there_is_nothing_to_judge_and_the_job_failed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admits = "max_update_norm = 0.001\n[evaluation]"
+    text = RECIPE.replace("{reach}", "0.2").replace("{candidates}", "full")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(text.replace("[evaluation]", admits))
+    assert app.run(["evaluate", str(recipe)]) == ExitCode.JOB_FAILED
+    said = "board made no version at all, seed 1: 2 trainings, 2 refused as too_large_norm"
+    assert said in capsys.readouterr().err
+
+
 def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,6 +216,11 @@ def test_what_is_not_said_has_a_default() -> None:
             "aggregation.staleness.rule: must be 'constant', 'polynomial' or 'hinge', got 'linear'",
         ),
         (("model", "dimension"), 0, "model.dimension: must be greater than or equal to 1, got 0"),
+        (
+            ("model",),
+            {"family": "sequential", "length": 1},
+            "model.length: must be greater than or equal to 2, got 1",
+        ),
         (("model",), 3, "model: must be a table, got 3"),
         (("training", "loss"), "mse", "training.loss: must be 'softmax' or 'bpr', got 'mse'"),
         (
