@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     outbox_max_age_s: float = Field(7 * 24 * 3600.0, gt=0, le=13 * 24 * 3600.0)
     alone_every_s: float = Field(24 * 3600.0, gt=0)
 
+    @property
+    def quiet_level(self) -> str:
+        """How much a command logs that prints a result: errors alone, unless a level is set."""
+        return self.log_level if "log_level" in self.model_fields_set else "error"
+
     def broker_login(self) -> str:
         """The broker's URL with user and password in it."""
         return _with_login(self.broker_url, self.broker_user, self.broker_password)

@@ -66,7 +66,7 @@ def demo(
     from latecomer_cli import demo as scene  # noqa: PLC0415 - torch; other commands start without it
 
     output = Output(format_)
-    _settings(log_level="error")
+    _settings(quiet=True)
     chosen = load_recipe(recipe)
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
@@ -74,7 +74,9 @@ def demo(
         f"{chosen.title}\nembedded broker and store (memory://, not durable); "
         f"recipe {recipe}, seed {chosen.seed}"
     )
-    body = scene.run(scene.read(chosen, recipe.parent), output, report)
+    data = scene.read(chosen, recipe.parent)
+    output.read(data.reading)
+    body = scene.run(data, output, report)
     output.result(body)
     output.say(f"\nreport: {report}")
     output.next("docker compose up --build -d --wait, then: make status")
@@ -108,15 +110,20 @@ def evaluate(
     from latecomer_cli import evaluate as evaluation  # noqa: PLC0415 - torch, as above
 
     output = Output(format_)
-    _settings(log_level="error")
+    _settings(quiet=True)
     chosen = load_recipe(recipe)
     if protocol is ProtocolName.PFEDREC_COMPAT:
         chosen = chosen.leaking()
     if full_ranking:
         chosen = chosen.ranked_in_full()
     scene = demo.read(chosen, recipe.parent, data=data)
+    output.read(scene.reading)
     body = evaluation.evaluate(scene, output, seeds=range(1, seeds + 1))
-    body |= {"full_ranking": full_ranking, "leaky": chosen.evaluation.protocol != "clean"}
+    body |= {
+        "data": scene.reading.as_dict(),
+        "full_ranking": full_ranking,
+        "leaky": chosen.evaluation.protocol != "clean",
+    }
     output.result(body)
     evaluation.show(output, body, chosen.protocol.reported)
     short = [each["criterion"] for each in body["standing"] if not each["ok"]]
@@ -308,11 +315,12 @@ def run(arguments: Sequence[str]) -> int:
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
 
 
-def _settings(**overrides: object) -> Settings:
+def _settings(*, quiet: bool = False, **overrides: object) -> Settings:
     settings = load_settings(**overrides)
     # pika logs every lost connection at length; ours says it in a line.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    logs.configure(level=settings.log_level, style=settings.log_format)
+    level = settings.quiet_level if quiet else settings.log_level
+    logs.configure(level=level, style=settings.log_format)
     structlog.contextvars.bind_contextvars(federation=settings.federation)
     return settings
 

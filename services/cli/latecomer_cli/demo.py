@@ -15,7 +15,7 @@ from rich.text import Text
 from latecomer.errors import LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.results import Result
-from latecomer.interactions.schema import Catalogue, Interactions
+from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.splits import Split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
@@ -43,6 +43,7 @@ class Scene:
     recipe: Recipe
     catalogue: Catalogue | Fields
     sites: dict[str, Site]
+    reading: Report
     _data: Interactions | Cohort
 
     def honest(self) -> list[str]:
@@ -60,7 +61,7 @@ class Scene:
         """As it is judged in the end: with a seed, which may hold out other examples."""
         recipe = self.recipe.model_copy(update={"seed": seed})
         validation = not recipe.evaluation.train_on_validation
-        scene = cut(recipe, self.catalogue, self._data, validation=validation)
+        scene = cut(recipe, self.catalogue, self._data, self.reading, validation=validation)
         if recipe.evaluation.protocol is ProtocolName.PFEDREC_COMPAT:
             scene.sites = {name: _leaking(site) for name, site in scene.sites.items()}
         return scene
@@ -140,13 +141,14 @@ def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
         BadData: It cannot be used.
     """
     catalogue = sites.read_catalogue(recipe, folder, source=data)
-    return cut(recipe, catalogue, sites.read_data(recipe, folder, catalogue, source=data))
+    return cut(recipe, catalogue, *sites.read_data(recipe, folder, catalogue, source=data))
 
 
 def cut(
     recipe: Recipe,
     catalogue: Catalogue | Fields,
     data: Interactions | Cohort,
+    reading: Report,
     *,
     validation: bool = True,
 ) -> Scene:
@@ -158,7 +160,7 @@ def cut(
         for entry in recipe.fleet.workers
         if entry.pace != "misbehaving"
     }
-    return Scene(recipe, catalogue, found, data)
+    return Scene(recipe, catalogue, found, reading, data)
 
 
 def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
@@ -187,6 +189,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
             scene.in_order(),
             results,
             embedded.store.totals(),
+            reading=scene.reading,
             versions=head.version.number,
             curve=progress.curve,
             wall_s=time.monotonic() - started_s,

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latecomer.errors import LatecomerError
+from latecomer.interactions.schema import Report
 
 #: Wide enough for the demo's table.
 PIPE_COLUMNS = 120
@@ -52,6 +53,11 @@ class Output:
         """A line for people."""
         if self.for_people:
             self.console.print(text, markup=False)
+
+    def read(self, report: Report) -> None:
+        """What of the data was not used, for people; nothing where all of it was."""
+        if not report.complete:
+            self.say(f"{report.source}: {report.summary()}")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table for people; numbers align right."""

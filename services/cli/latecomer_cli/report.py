@@ -15,6 +15,7 @@ from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
 from latecomer.evaluation.protocol import ALL, mean_of_sums
 from latecomer.evaluation.ranking import Floats
 from latecomer.evaluation.results import EvaluationProtocol, Result
+from latecomer.interactions.schema import Report
 from latecomer.recipe import Recipe
 from latecomer.store.port import Totals
 from latecomer_cli import status
@@ -50,6 +51,7 @@ def build(
     results: Sequence[Results],
     totals: Totals,
     *,
+    reading: Report,
     versions: int,
     curve: Sequence[Mapping[str, float]],
     wall_s: float,
@@ -66,6 +68,7 @@ def build(
         "recipe": recipe.federation,
         "protocol": recipe.protocol.label(),
         "seed": recipe.seed,
+        "data": reading.as_dict(),
         "versions": versions,
         "wall_s": round(wall_s, 2),
         "updates": {

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from latecomer import logs
+from latecomer.config import load_settings
 from latecomer.recipe import load_recipe
 from latecomer_cli.output import Format, Output, watched
 
@@ -52,8 +53,10 @@ def simulate(
     from latecomer_simulator.outcome import Limits  # noqa: PLC0415 - as above
 
     output, chosen = Output(format_), load_recipe(recipe)
-    logs.configure(level="error", style="console")
+    settings = load_settings()
+    logs.configure(level=settings.quiet_level, style=settings.log_format)
     scene = simulation.Scene(chosen, data or recipe.parent, devices)
+    output.read(scene.reading)
     most = updates or chosen.demo.versions * chosen.aggregation.updates_per_version
     drawn = chosen.seed if seed is None else seed
     with watched(output, "trainings") as progress:
@@ -67,7 +70,7 @@ def simulate(
         )
     body = simulation.summary(outcome, drawn)
     simulation.keep(outcome, body, out)
-    output.result(body)
+    output.result(body | {"data": scene.reading.as_dict()})
     output.table(f"{chosen.title}, in virtual time", ("", "value"), body.items())
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
     output.next(f"latecomer simulate {recipe} --mode sync --updates {most} --out {out}-sync")

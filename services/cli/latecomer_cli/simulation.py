@@ -26,7 +26,7 @@ class Scene:
     def __init__(self, recipe: Recipe, folder: Path, devices: int | None) -> None:
         self.recipe = recipe
         self.catalogue = sites.read_catalogue(recipe, folder)
-        data = sites.read_data(recipe, folder, self.catalogue)
+        data, self.reading = sites.read_data(recipe, folder, self.catalogue)
         workers = [each for each in recipe.fleet.workers if each.pace != "misbehaving"]
         chosen = split(workers, data, devices) if devices else workers
         self.sites: dict[str, Site] = {

@@ -71,11 +71,13 @@ def parsed_catalogue(recipe: Recipe, data: bytes) -> Catalogue | Fields:
 
 def read_data(
     recipe: Recipe, folder: Path, catalogue: Catalogue | Fields, *, source: Path | None = None
-) -> Interactions | Cohort:
+) -> tuple[Interactions | Cohort, Report]:
     """The data of a recipe, or of another ``source``: a file with the same columns, or a folder.
 
+    Rows that cannot be used are counted in the report, which is in the log as well.
+
     Raises:
-        BadData: It cannot be used; rows that cannot are counted in the log.
+        BadData: It cannot be used.
     """
     data = recipe.data
     read: tuple[Interactions | Cohort, Report]
@@ -86,7 +88,7 @@ def read_data(
         assert isinstance(catalogue, Catalogue), "interactions refer to a catalogue"
         read = _interactions(data, folder, catalogue, source)
     log.info("data.read", **read[1].as_dict())
-    return read[0]
+    return read
 
 
 def site(

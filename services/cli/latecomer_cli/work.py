@@ -155,7 +155,7 @@ class Work:
         """The federation's recipe says how to learn; ours only where the data is."""
         agreed = Recipe.from_bytes(snapshot.recipe)
         catalogue = sites.parsed_catalogue(agreed, snapshot.catalogue)
-        data = sites.read_data(self.recipe, self.folder, catalogue, source=self.data)
+        data, _ = sites.read_data(self.recipe, self.folder, catalogue, source=self.data)
         # A file of our own is ours entirely; a published data set is still cut into sites.
         whole = self.data is not None and sites.is_own_file(self.recipe)
         own = None if whole else self.entry

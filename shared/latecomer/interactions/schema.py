@@ -146,13 +146,19 @@ class Report:
             "examples": self.examples,
         }
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was read counts as it is."""
+        return not self.reasons and not self.blanked
+
     def summary(self) -> str:
-        """One line: how many rows were kept, and how many not for which reason."""
-        dropped = [
-            f"{count} {reason} ({self.examples[reason][0]})"
-            for reason, count in self.reasons.most_common()
-        ]
-        return ", ".join([f"{self.kept} of {self.read} rows kept", *dropped])
+        """One line: how many rows were kept, how many not for which reason, and what they lack."""
+        rows = ", ".join([f"{self.kept} of {self.read} rows kept", *self._counted(self.reasons)])
+        blanked = ", ".join(self._counted(self.blanked))
+        return f"{rows}; taken as missing: {blanked}" if blanked else rows
+
+    def _counted(self, counts: Counter[str]) -> list[str]:
+        return [f"{count} {why} ({self.examples[why][0]})" for why, count in counts.most_common()]
 
     def __str__(self) -> str:
         """A table for people: a reason on each line, the most frequent first, with examples."""

@@ -45,6 +45,14 @@ def test_an_argument_wins_over_the_environment_unless_it_was_not_given(
     assert load_settings(federation=None).federation == "retail"
 
 
+def test_a_quiet_command_logs_errors_alone_unless_a_level_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().quiet_level == "error"
+    monkeypatch.setenv("LATECOMER_LOG_LEVEL", "info")
+    assert load_settings().quiet_level == "info"
+
+
 def test_a_secret_file_sets_a_password(tmp_path: Path) -> None:
     (tmp_path / "latecomer_broker_password").write_text(f"{PASSWORD}\n")
     settings = load_settings(

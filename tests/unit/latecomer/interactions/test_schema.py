@@ -82,6 +82,24 @@ def test_a_report_is_a_table_for_people_with_the_first_examples(report: Report) 
     ]
 
 
+def test_a_summary_says_what_was_dropped_and_what_was_taken_as_missing(report: Report) -> None:
+    rows = (
+        "995 of 1000 rows kept, 4 unknown_item (line 2: 'mug'), 1 unparsable_time (line 9: 'noon')"
+    )
+    assert report.summary() == rows
+    report.blank("age", 7, "150")
+    assert report.summary() == f"{rows}; taken as missing: 1 age (line 7: '150')"
+
+
+def test_data_is_complete_until_a_row_is_dropped_or_a_value_taken_as_missing() -> None:
+    dropped, blanked = Report("a.csv", read=1), Report("b.csv", read=1)
+    assert dropped.complete
+    dropped.drop("duplicate", 2, "mug")
+    blanked.blank("age", 2, "150")
+    assert not dropped.complete
+    assert not blanked.complete
+
+
 def test_a_report_is_json_for_machines(report: Report) -> None:
     assert json.loads(json.dumps(report.as_dict())) == {
         "source": "purchases.csv",
