@@ -162,7 +162,7 @@ class Term:
         self.admission = self._admission()
 
     def emptied(self) -> dict[str, Receipt]:
-        """Begin a new buffer; by update in the order of folds, what the former one's is acked by."""
+        """Begin a new buffer; by update, in fold order, what acks that of the former."""
         self.reports = {}
         self.payloads = frozenset()
         return self.buffer.release()
