@@ -174,7 +174,7 @@ class _Federation:
                 np.random.default_rng([seed, number, 0]),
                 np.random.default_rng([seed, number, 1]),
             )
-            for number, entry in enumerate(scene.recipe.fleet.workers)
+            for number, entry in enumerate(scene.recipe.fleet.members())
             if entry.name in scene.sites
         }
         self._due: list[tuple[float, str, int, dict[str, Array]]] = []
@@ -216,7 +216,9 @@ class _Federation:
             split = device.site.split
             known = split.known("test")
             score = self._family.scorer(self._model, device.private, known)
-            ranked = protocol.evaluate(score, known, split.test, given=device.site.given)
+            ranked = protocol.evaluate(
+                score, known, device.site.asked("test"), given=device.site.given
+            )
             found = ranked.sums(device.site.regions)
             total += sum(sums[f"ndcg@{settings.k}"] for sums in found.values())
             users += sum(sums["users"] for sums in found.values())

@@ -24,7 +24,7 @@ class FleetWorker(Selection):
     Attributes:
         name: The worker's name; with ``slots``, the prefix of ``<name>-1`` to ``<name>-<slots>``.
         label: Reported as the region of all its customers, instead of the data's own.
-        slots: How many devices may share this entry; their shards are counted over the slots.
+        slots: How many devices may share this entry; they divide its users among them.
         pace: How the demo's device behaves: ``slow`` takes five times as long, ``offline`` is away
             half of the time, ``misbehaving`` sends what no honest worker sends.
     """
@@ -46,41 +46,50 @@ class FleetWorker(Selection):
             )
         return slots
 
+    def members(self) -> list["FleetWorker"]:
+        """The workers that this entry stands for: itself, or one for each of its slots."""
+        slots = range(1, self.slots + 1)
+        return [self.part(slot, self.slots) for slot in slots] if self.slots else [self]
+
+    def part(self, number: int, parts: int) -> "FleetWorker":
+        """``<name>-<number>``, with the ``number``-th of so many ``parts`` of this entry's users.
+
+        A shard k/n is divided into the shards k + n j of n x parts, which lie inside of it.
+        """
+        own, of = (int(each) for each in (self.shard or "1/1").split("/"))
+        shard = f"{own + of * (number - 1)}/{of * parts}"
+        return self.model_copy(update={"name": f"{self.name}-{number}", "shard": shard})
+
 
 class Fleet(Section):
-    """Who takes part in a scene; no two by the same name."""
+    """Who takes part in a scene; no two by the same name, slots included."""
 
     workers: tuple[FleetWorker, ...] = ()
 
     @field_validator("workers")
     @classmethod
     def _no_name_twice(cls, workers: tuple[FleetWorker, ...]) -> tuple[FleetWorker, ...]:
-        for name, count in Counter(each.name for each in workers).items():
+        slots = [each.name for entry in workers if entry.slots for each in entry.members()]
+        for name, count in Counter([*(each.name for each in workers), *slots]).items():
             if count > 1:
                 raise ValueError(f"{count} workers are called {name!r}")
         return workers
 
+    def members(self) -> list[FleetWorker]:
+        """Every worker, in the order of the entries; a slot is a worker of its own."""
+        return [member for each in self.workers for member in each.members()]
+
+    def honest(self) -> list[FleetWorker]:
+        """Every worker but those that misbehave."""
+        return [each for each in self.members() if each.pace != "misbehaving"]
+
     def names(self) -> list[str]:
         """Every worker that a queue is declared for."""
-        return [
-            name
-            for each in self.workers
-            for name in (
-                [f"{each.name}-{slot}" for slot in range(1, each.slots + 1)]
-                if each.slots
-                else [each.name]
-            )
-        ]
+        return [each.name for each in self.members()]
 
     def find(self, name: str) -> FleetWorker | None:
         """The entry of a worker; a slot's shard is its own part of the entry's data."""
-        for each in self.workers:
-            if each.name == name and not each.slots:
-                return each
-            prefix, _, slot = name.rpartition("-")
-            if prefix == each.name and slot in map(str, range(1, each.slots + 1)):
-                return each.model_copy(update={"name": name, "shard": f"{slot}/{each.slots}"})
-        return None
+        return next((each for each in self.members() if each.name == name), None)
 
 
 class Demo(Section):

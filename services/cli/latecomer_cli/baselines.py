@@ -8,7 +8,6 @@ from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import always, popularity, prevalence, same_for_all
 from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
-from latecomer.evaluation.ranking import Ids
 from latecomer.evaluation.results import Result
 from latecomer.interactions.splits import History, Target
 from latecomer.recipe import Recipe
@@ -115,7 +114,7 @@ def _asked(
 ) -> Result:
     """A site's questions, as the recipe asks them."""
     known = site.split.known(target)
-    asked = held_out(site, target)
+    asked = site.asked(target)
     return recipe.protocol.evaluate(score, known, asked, given=site.given, lists=True)
 
 
@@ -126,8 +125,3 @@ def _scaled(recipe: Recipe, sites: int) -> Recipe:
         return recipe
     training = recipe.training.model_copy(update={"examples_per_pass": most * sites})
     return recipe.model_copy(update={"training": training})
-
-
-def held_out(site: Site, target: Target) -> Ids:
-    """(U,) the items to predict."""
-    return site.split.validation if target == "validation" else site.split.test

@@ -48,8 +48,7 @@ class Scene:
 
     def honest(self) -> list[str]:
         """Workers that take part, in the recipe's order."""
-        workers = self.recipe.fleet.workers
-        return [each.name for each in workers if each.pace != "misbehaving"]
+        return list(self.sites)
 
     def popularity(self) -> float:
         """The pooled popularity on validation: the bar of the live view."""
@@ -68,7 +67,7 @@ class Scene:
 
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
-        return [self.sites[name] for name in self.honest()]
+        return list(self.sites.values())
 
 
 def _leaking(site: Site) -> Site:
@@ -116,7 +115,7 @@ class Progress:
         """The fleet, and both lines beneath."""
         workers = {each["worker"]: each for each in self._last["workers"]}
         rows = []
-        for entry in recipe.fleet.workers:
+        for entry in recipe.fleet.members():
             seen = workers.get(entry.name)
             rows.append(
                 (
@@ -153,13 +152,8 @@ def cut(
     validation: bool = True,
 ) -> Scene:
     """Everybody's data as the sites of a recipe's honest workers."""
-    found = {
-        entry.name: sites.site(
-            data, entry, catalogue, label=entry.label, seed=recipe.seed, validation=validation
-        )
-        for entry in recipe.fleet.workers
-        if entry.pace != "misbehaving"
-    }
+    workers = sites.present(data, recipe)
+    found = sites.of_workers(data, workers, catalogue, seed=recipe.seed, validation=validation)
     return Scene(recipe, catalogue, found, reading, data)
 
 

@@ -56,7 +56,9 @@ class Device:
 
 
 class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
-    """Threads of one aggregator and all of a recipe's workers; ``with`` starts and stops them.
+    """Threads of one aggregator and a recipe's workers; ``with`` starts and stops them.
+
+    Honest workers take part if they have a site: a slot may have nobody.
 
     Attributes:
         clock: The machine's.
@@ -87,10 +89,10 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         federation.enrol(self._login("operator"), self._recipe)
         federation.found(self.store, self._recipe, self._catalogue, self.clock)
         self._start(AGGREGATOR, self._aggregate)
-        for number, entry in enumerate(self._recipe.fleet.workers):
+        for number, entry in enumerate(self._recipe.fleet.members()):
             if entry.pace == "misbehaving":
                 self._start(entry.name, self._misbehave, entry)
-            else:
+            elif entry.name in self._sites:
                 self._start_device(entry, folder, seed=self._seed * 1000 + number)
         return self
 

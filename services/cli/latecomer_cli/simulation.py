@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from latecomer.errors import BadConfiguration, BadData
+from latecomer.errors import BadConfiguration
 from latecomer.fleet import FleetWorker
-from latecomer.interactions.selection import Divisible, Selection, select
+from latecomer.interactions.selection import Divisible, Selection, anybody, select
 from latecomer.recipe import Recipe
 from latecomer_cli import sites
 from latecomer_simulator import fleet, record, report, traces
@@ -27,19 +27,17 @@ class Scene:
         self.recipe = recipe
         self.catalogue = sites.read_catalogue(recipe, folder)
         data, self.reading = sites.read_data(recipe, folder, self.catalogue)
-        workers = [each for each in recipe.fleet.workers if each.pace != "misbehaving"]
+        workers = sites.present(data, recipe)
         chosen = split(workers, data, devices) if devices else workers
-        self.sites: dict[str, Site] = {
-            each.name: sites.site(data, each, self.catalogue, label=each.label, seed=recipe.seed)
-            for each in chosen
-        }
+        self.sites: dict[str, Site] = sites.of_workers(
+            data, chosen, self.catalogue, seed=recipe.seed
+        )
 
 
 def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[FleetWorker]:
     """About ``devices`` workers of one shard each, in proportion to the users of their entry.
 
-    A shard k/n is divided into the shards k + n j of n x parts, which lie inside of it. Parts that
-    no user falls into are left out.
+    Parts that no user falls into are left out.
 
     Raises:
         BadConfiguration: There are more workers than devices, or more devices than users.
@@ -61,19 +59,10 @@ def _parts(entry: FleetWorker, parts: int, data: Divisible) -> Iterator[FleetWor
         yield entry
         return
     own = select(data, entry)
-    part, of = (int(each) for each in (entry.shard or "1/1").split("/"))
-    for number in range(parts):
-        shard = f"{part + of * number}/{of * parts}"
-        if _anybody(own, shard):
-            yield entry.model_copy(update={"name": f"{entry.name}-{number + 1}", "shard": shard})
-
-
-def _anybody(own: Divisible, shard: str) -> bool:
-    try:
-        select(own, Selection(shard=shard))
-    except BadData:
-        return False
-    return True
+    for number in range(1, parts + 1):
+        part = entry.part(number, parts)
+        if anybody(own, Selection(shard=part.shard)):
+            yield part
 
 
 def run(

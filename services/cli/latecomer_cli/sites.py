@@ -2,15 +2,18 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import registry
+from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue, Interactions, Report
-from latecomer.interactions.selection import Selection, select
+from latecomer.interactions.selection import Selection, anybody, select, selected
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, temporal_split
 from latecomer.outcomes.examples import Cohort
@@ -111,6 +114,48 @@ def site(
         validation: Whether anything is held out to choose by; else it is trained on.
     """
     own = select(data, selection or Selection())
+    return _site(own, catalogue, label=label, seed=seed, validation=validation)
+
+
+def present(data: Interactions | Cohort, recipe: Recipe) -> list[FleetWorker]:
+    """Who takes part in a scene: its honest workers, without slots that no user falls into."""
+    honest = recipe.fleet.honest()
+    return [each for each in honest if not each.slots or anybody(data, each)]
+
+
+def of_workers(
+    data: Interactions | Cohort,
+    workers: Sequence[FleetWorker],
+    catalogue: Catalogue | Fields,
+    *,
+    seed: int,
+    validation: bool = True,
+) -> dict[str, Site]:
+    """Everybody's data as the sites of a scene's workers, by name and in their order.
+
+    Nobody is tested twice: who is at several workers is tested at the first of them, and the others
+    only learn from him.
+    """
+    tested = np.zeros(len(data.users), dtype=bool)
+    found = {}
+    for each in workers:
+        own = selected(data, each)
+        part = _site(
+            data.of_users(own), catalogue, label=each.label, seed=seed, validation=validation
+        )
+        found[each.name] = replace(part, elsewhere=tested[own])
+        tested |= own
+    return found
+
+
+def _site(
+    own: Interactions | Cohort,
+    catalogue: Catalogue | Fields,
+    *,
+    label: str | None,
+    seed: int,
+    validation: bool,
+) -> Site:
     regions = (label,) * len(own.users) if label else own.regions
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):

@@ -69,8 +69,8 @@ def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iter
 
 
 def _slots(recipe: Recipe, name: str) -> list[FleetWorker]:
-    found = next((each for each in recipe.fleet.workers if each.name == name), None)
-    return [entry_of(recipe, f"{name}-{n}") for n in range(1, (found.slots if found else 0) + 1)]
+    found = next((each for each in recipe.fleet.workers if each.name == name and each.slots), None)
+    return found.members() if found else []
 
 
 @dataclass(frozen=True)

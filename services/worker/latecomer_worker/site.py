@@ -57,6 +57,8 @@ class Site:
         catalogue: Digest of the catalogue that item rows refer to.
         edges: (E, 2) rows of a user and of a friend at the same site, sorted; never sent.
         given: (U, C) published negatives of each user's test item, -1 where there are fewer.
+        elsewhere: (U,) who is tested at another site of one scene, and therefore not here; None
+            for nobody. Real owners do not know whom they share.
     """
 
     users: tuple[str, ...]
@@ -65,6 +67,7 @@ class Site:
     catalogue: str
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     given: npt.NDArray[np.int64] | None = None
+    elsewhere: npt.NDArray[np.bool_] | None = None
 
     def of_user(self, row: int) -> "Site":
         """What one of the users alone holds: nobody else is known there."""
@@ -75,9 +78,15 @@ class Site:
             self.split.of_user(row),
             self.catalogue,
             given=None if self.given is None else self.given[own],
+            elsewhere=None if self.elsewhere is None else self.elsewhere[own],
         )
+
+    def asked(self, target: Target) -> npt.NDArray[np.int64]:
+        """(U,) what is held out of each user who is tested here, -1 for nothing."""
+        held_out = self.split.validation if target == "validation" else self.split.test
+        return held_out if self.elsewhere is None else np.where(self.elsewhere, -1, held_out)
 
     @property
     def tested(self) -> npt.NDArray[np.int64]:
-        """Rows of the users with a held-out item."""
-        return np.flatnonzero(self.split.test >= 0)
+        """Rows of the users who are tested here."""
+        return np.flatnonzero(self.asked("test") >= 0)

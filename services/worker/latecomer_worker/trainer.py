@@ -47,9 +47,9 @@ class Trainer:
     def evaluate(self, model: State, *, target: Target = "validation") -> Result:
         """Ask for what is held out of each user, from what is known then."""
         known = self.site.split.known(target)
-        held_out = self.site.split.validation if target == "validation" else self.site.split.test
         score = self._scorer(model, known)
-        return self._protocol.evaluate(score, known, held_out, given=self.site.given)
+        asked = self.site.asked(target)
+        return self._protocol.evaluate(score, known, asked, given=self.site.given)
 
     def sums(self, model: State) -> dict[str, dict[str, float]]:
         """Per region, the metric sums that an update reports."""

@@ -61,6 +61,24 @@ def select(everything: Part, selection: Selection) -> Part:
     """The selected users' data.
 
     Raises:
+        BadData: As ``selected``.
+    """
+    return everything.of_users(selected(everything, selection))
+
+
+def anybody(everything: Divisible, selection: Selection) -> bool:
+    """Whether a selection leaves anybody."""
+    try:
+        selected(everything, selection)
+    except BadData:
+        return False
+    return True
+
+
+def selected(everything: Divisible, selection: Selection) -> npt.NDArray[np.bool_]:
+    """(U,) who is selected.
+
+    Raises:
         BadData: Nobody is selected, or a shard or cohort is out of range.
     """
     everyone = len(everything.users)
@@ -80,7 +98,7 @@ def select(everything: Part, selection: Selection) -> Part:
             f"no user is left by {selection.model_dump(exclude_none=True)}",
             hint=f"there are {everyone} users, {_where(everything)}",
         )
-    return everything.of_users(keep)
+    return keep
 
 
 def _where(everything: Divisible) -> str:

@@ -414,6 +414,17 @@ def test_a_slot_holds_its_own_part_of_the_entrys_data() -> None:
     assert (found.name, found.shard, found.cohort) == ("phone-2", "2/3", "1/2")
 
 
+def test_slots_of_a_shard_lie_inside_of_it() -> None:
+    body = changed(("fleet", "workers", 1, "shard"), "2/3")
+    shards = [each.shard for each in recipe(body).fleet.members() if each.slots]
+    assert shards == ["2/9", "5/9", "8/9"]
+
+
+def test_no_worker_is_called_like_a_slot() -> None:
+    taken = changed(("fleet", "workers", 0, "name"), "phone-3")
+    assert "2 workers are called 'phone-3'" in problem(taken)
+
+
 def test_a_worker_without_slots_is_found_as_it_is() -> None:
     fleet = recipe(small()).fleet
     assert fleet.find("south") == fleet.workers[2]
