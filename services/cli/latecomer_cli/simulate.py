@@ -41,7 +41,8 @@ def simulate(
         Path | None, typer.Option(help="Where the recipe's data paths start; default its folder.")
     ] = None,
     evaluate_every: Annotated[
-        int, typer.Option(min=0, help="Versions between two evaluations; 0 for none.")
+        int,
+        typer.Option(min=0, help="Versions between two evaluations, beside the last; 0 for none."),
     ] = 5,
     out: Annotated[Path, typer.Option(help="Where timeline and report go.")] = Path("runs/sim"),
     format_: Annotated[Format, typer.Option("--format", help="How the result is printed.")] = (

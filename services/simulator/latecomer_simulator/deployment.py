@@ -104,6 +104,9 @@ class Deployment:
             device.start()
         self._timeline.run(self._limits.virtual_s, until=self._finished)
         self._end()
+        if self._quality and self._quality[-1][0] != self._head:
+            # What the run came to is its last version, whenever the one before was judged.
+            self._judge(None)
         return self._outcome()
 
     def _enrol(self, sites: Mapping[str, Site]) -> None:
@@ -229,15 +232,15 @@ class Deployment:
         self._dispatch()
 
     def _judge(self, model: State | None) -> float | None:
-        """Evaluate the head, outside of virtual time."""
+        """Evaluate the head, outside of virtual time: it is so good since it was committed."""
         if not self._limits.evaluate_every:
             return None
         model = founding.head_model(self._store)[1] if model is None else model
         found = quality(model, self._trainers(), self._metric)
-        self._quality.append((self._head, self._record.now_s(), found))
+        self._quality.append((self._head, self._last_s, found))
         target = self._limits.quality
         if target is not None and found >= target and self._reached_s is None:
-            self._reached_s = self._record.now_s()
+            self._reached_s = self._last_s
         return round(found, 6)
 
     def _trainers(self) -> dict[str, Trainer]:

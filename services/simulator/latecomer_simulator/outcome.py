@@ -20,7 +20,8 @@ class Limits:
         updates: Client trainings; modes are compared at equal numbers of them.
         virtual_s: Longer takes no run.
         quality: Validation NDCG; needs ``evaluate_every``.
-        evaluate_every: Versions between two evaluations; 0 evaluates none.
+        evaluate_every: Versions between two evaluations, and the last is evaluated anyway; 0
+            evaluates none.
     """
 
     updates: int
@@ -41,7 +42,7 @@ class Outcome:
         trainers: Per worker, the family over its site and private state.
         profiles: Per worker, what the device was like.
         events: What happened when; see ``record``.
-        quality: (version, virtual seconds, NDCG on validation) where evaluated.
+        quality: (version, virtual seconds of its commit, NDCG on validation) where evaluated.
         staleness: Folded updates by staleness.
         refused: Refused updates by reason.
         trained: Finished client trainings.

@@ -175,6 +175,26 @@ def test_the_outcome_holds_a_better_model_and_private_states() -> None:
     assert judged == pytest.approx(last)
 
 
+@pytest.mark.parametrize(
+    ("every", "judged"),
+    [(0, []), (1, [0, 1, 2, 3]), (2, [0, 2, 3]), (3, [0, 3]), (100, [0, 3])],
+)
+def test_the_last_version_is_judged_once_unless_none_is(every: int, judged: list[int]) -> None:
+    limits = Limits(12, evaluate_every=every, virtual_s=10_000.0)
+    outcome = run(scene(updates_per_version=4), limits=limits)
+    assert [version for version, *_ in outcome.quality] == judged
+    if judged:
+        _, at_s, found = outcome.quality[-1]
+        assert at_s == outcome.virtual_s
+        assert found == pytest.approx(fleet.quality(outcome.model, outcome.trainers, "ndcg@5"))
+
+
+def test_where_no_version_is_made_the_first_is_judged_once() -> None:
+    limits = Limits(4, evaluate_every=5, virtual_s=100.0)
+    outcome = run(scene(), limits=limits, traces={"w0": Trace(((50_000.0, 60_000.0),), None)})
+    assert [(version, at_s) for version, at_s, _ in outcome.quality] == [(0, 0.0)]
+
+
 def test_a_run_ends_as_soon_as_the_model_is_good_enough() -> None:
     limits = Limits(400, quality=0.3, evaluate_every=1, virtual_s=10_000.0)
     outcome = run(scene(updates_per_version=4), limits=limits)
