@@ -91,8 +91,9 @@ def locked(real_stores: Stores) -> Iterator[Stores]:
 @pytest.mark.parametrize("login", ["anna:wrong@", ":wrong@", ""])
 def test_a_login_that_is_wrong_or_missing_is_denied(locked: Stores, login: str) -> None:
     store = _store_at(_with_login(locked, login))
-    with pytest.raises(StoreDenied, match="refuses this login"):
-        store.head()
+    for ask in (store.head, store.version, store.durability):
+        with pytest.raises(StoreDenied, match="refuses this login"):
+            ask()
     store.close()
 
 

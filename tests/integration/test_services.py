@@ -122,6 +122,14 @@ def test_the_doctor_passes_a_healthy_deployment(deployed: Deployment) -> None:
     assert json.loads(done.stdout)["passed"] is True
 
 
+def test_the_doctor_leaves_no_queue_behind_for_a_misspelt_name(deployed: Deployment) -> None:
+    for _ in range(2):
+        done = deployed.call("doctor", "--federation", "misspelt", "--format", "json")
+        checks = {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+        assert checks["updates queue"]["problem"] == "there is no queue latecomer.updates.misspelt"
+        assert "broker rights" not in checks
+
+
 def test_the_status_command_prints_what_the_store_knows(deployed: Deployment) -> None:
     done = deployed.call("status", "--format", "json")
     assert done.returncode == 0, done.stderr

@@ -43,7 +43,8 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Check]:
     """Every check, each on its own: one that fails does not hide the next."""
     yield _python()
     yield from (_package(name) for name in PACKAGES)
-    yield _attempt("state folder", lambda: _writable(settings), "set LATECOMER_STATE_DIR")
+    if _installed("torch"):
+        yield _attempt("state folder", lambda: _writable(settings), "set LATECOMER_STATE_DIR")
     yield from _broker(settings)
     yield from _store(settings, clock)
 
@@ -56,12 +57,20 @@ def _python() -> Check:
 
 
 def _package(name: str) -> Check:
+    found = _installed(name)
+    if found:
+        return Check(name, found)
+    if name == "torch":
+        return Check(name, "not installed: fine for an aggregator, not for a worker")
+    return Check(name, "-", "not installed", "make install", ExitCode.BAD_USAGE)
+
+
+def _installed(name: str) -> str:
+    """Its version; empty where it is not installed."""
     try:
-        return Check(name, version(name))
+        return version(name)
     except PackageNotFoundError:
-        if name == "torch":
-            return Check(name, "not installed: fine for an aggregator, not for a worker")
-        return Check(name, "-", "not installed", "make install", ExitCode.BAD_USAGE)
+        return ""
 
 
 def _writable(settings: Settings) -> str:
@@ -102,8 +111,11 @@ def _broker(settings: Settings) -> Iterator[Check]:
                 raise LatecomerError(f"there is no queue {queue}")
             return f"{queue}: {found.ready} waiting, {found.consumers} consumers"
 
-        yield _attempt("broker rights", declare, fix)
-        yield _attempt("updates queue", depth, fix)
+        # To declare what is missing would hide it, and leave a queue for every misspelt name.
+        there = _attempt("updates queue", depth, fix)
+        yield there
+        if not there.problem:
+            yield _attempt("broker rights", declare, fix)
     finally:
         broker.close()
 

@@ -84,6 +84,10 @@ def embedded_server(clock: Clock) -> fakeredis.FakeServer:
     return server
 
 
+class _LoginRefused(exceptions.NoPermissionError):
+    """No user of that name and password, whatever it may do."""
+
+
 class _RetryUnlessDenied(Retry):
     """A wrong password stays wrong, though redis-py counts it among lost connections."""
 
@@ -100,7 +104,7 @@ class _RetryUnlessDenied(Retry):
             try:
                 return do()
             except exceptions.AuthenticationError as error:
-                raise exceptions.NoPermissionError(str(error)) from error
+                raise _LoginRefused(str(error)) from error
 
         # redis-py 6 neither passes nor takes these.
         options = {"is_retryable": is_retryable, "with_failure_count": with_failure_count}
@@ -164,9 +168,7 @@ class Server:
             with self.border():
                 server: Any = self.client.info("server")
         except StoreDenied as error:
-            if isinstance(error.__cause__, exceptions.AuthenticationError):
-                raise
-            return "unknown: this login may not ask"
+            return _unasked(error)
         if "valkey_version" in server:
             return f"Valkey {server['valkey_version']}"
         return f"Redis {server['redis_version']}"
@@ -178,8 +180,8 @@ class Server:
         try:
             with self.border():
                 persistence: Any = self.client.info("persistence")
-        except StoreDenied:
-            return "unknown: this login may not ask"
+        except StoreDenied as error:
+            return _unasked(error)
         if not persistence.get("aof_enabled"):
             return "no append-only file: nothing survives a restart of the server"
         if self._can_await_disk():
@@ -218,6 +220,13 @@ class Server:
     def _where(self) -> str:
         options = self.client.connection_pool.connection_kwargs
         return f"{options.get('host', 'embedded')}:{options.get('port', '')}"
+
+
+def _unasked(error: StoreDenied) -> str:
+    """Pass if the login is good, and only may not ask for facts."""
+    if isinstance(error.__cause__, _LoginRefused):
+        raise error
+    return "unknown: this login may not ask"
 
 
 def text(value: Any) -> str:

@@ -65,6 +65,9 @@ REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
     (540, "", BadConfiguration),
 )
 
+#: What to do about a refused login.
+LOGIN = "check LATECOMER_BROKER_USER, its password and rights, and the virtual host"
+
 #: Headers that brokers add on the way; ours are returned as they were published.
 BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 BROKER_HEADER_PREFIXES = ("x-first-death-", "x-last-death-")
@@ -83,7 +86,7 @@ def translate(reason: Exception) -> LatecomerError:
             # pika guesses "denied" also when a stopping broker hangs up amid the handshake.
             said_so = ConnectionClosedByBroker.__name__ in text
             kind = BrokerDenied if said_so else BrokerUnreachable
-            return kind(f"RabbitMQ refused the login: {text}")
+            return kind(f"RabbitMQ refused the login: {text}", hint=LOGIN if said_so else "")
         case ConnectionBlockedTimeout():
             return PublishRefused(f"RabbitMQ kept publishers blocked too long: {text}")
         case ShortStringTooLong():
@@ -101,7 +104,8 @@ def _innermost(reason: BaseException) -> BaseException:
 
 def _translate_reply(code: int, text: str) -> LatecomerError:
     matches = (kind for known, part, kind in REPLIES if known == code and part in text)
-    return next(matches, BrokerUnreachable)(f"RabbitMQ answered {code}: {text}")
+    kind = next(matches, BrokerUnreachable)
+    return kind(f"RabbitMQ answered {code}: {text}", hint=LOGIN if kind is BrokerDenied else "")
 
 
 def parameters_of(
