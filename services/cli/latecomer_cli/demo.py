@@ -82,7 +82,7 @@ class Progress:
 
     metric: str
     popularity: float
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
 
     def update(self, found: dict[str, Any], elapsed_s: float) -> None:
@@ -91,16 +91,19 @@ class Progress:
         quality = found["quality"].get(ALL, {}).get(self.metric)
         if quality is not None:
             point = {"version": found["number"], "elapsed_s": round(elapsed_s, 2)}
-            self.curve.append({**point, self.metric: quality})
+            measured = {self.metric: quality, "quality_of": found["quality_of"]}
+            self.curve.append({**point, **measured})
 
     def quality(self) -> str:
-        """Version and quality beside the bar."""
+        """Version, and the reported quality of which versions beside the bar."""
         found = self._last
-        quality = found["quality"].get(ALL, {}).get(self.metric, 0.0)
-        return (
-            f"version {found['number']:>3}  {self.metric} {quality:.4f} on validation "
-            f"(popularity {self.popularity:.4f})"
-        )
+        version = f"version {found['number']:>3}  {self.metric}"
+        if found["reported_once"]:
+            return f"{version} measured at the end"
+        told = status.of_versions(found["quality_of"])
+        quality = found["quality"].get(ALL, {}).get(self.metric)
+        value = "" if quality is None else f"{quality:.4f} on validation, "
+        return f"{version} {value}{told} (popularity {self.popularity:.4f})"
 
     def updates(self) -> str:
         """What came in, and how late."""

@@ -53,7 +53,7 @@ def build(
     *,
     reading: Report,
     versions: int,
-    curve: Sequence[Mapping[str, float]],
+    curve: Sequence[Mapping[str, Any]],
     wall_s: float,
 ) -> dict[str, Any]:
     """The report, as it is written."""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latecomer.clock import Clock
@@ -11,6 +11,9 @@ from latecomer.evaluation.protocol import mean_of_sums
 from latecomer.recipe import Recipe
 from latecomer.store.port import Manifest, ModelStore, WorkerRecord
 from latecomer_cli.output import Output
+
+#: What a worker tells in a report: the version that it trained from, and how good that was.
+Report = Mapping[str, Any]
 
 
 def gather(store: ModelStore, federation: str, clock: Clock) -> dict[str, Any]:
@@ -24,6 +27,10 @@ def gather(store: ModelStore, federation: str, clock: Clock) -> dict[str, Any]:
         raise NotInitialised(federation)
     manifest = store.manifest(head.version)
     holder, totals, fleet = store.holder(), store.totals(), store.fleet()
+    # Who adds all that it has reports once, on a model without it: that never becomes current.
+    reported_once = manifest.layout.additive
+    epoch = head.version.epoch
+    reports = [] if reported_once else comparable(fleet, epoch)
     return {
         "federation": federation,
         "version": str(head.version),
@@ -39,8 +46,10 @@ def gather(store: ModelStore, federation: str, clock: Clock) -> dict[str, Any]:
             "duplicates": totals.duplicates,
         },
         "staleness": quantiles(totals.staleness),
-        "quality": quality(fleet),
-        "workers": [_worker(record, clock.now_s()) for record in fleet],
+        "quality": quality(reports),
+        "quality_of": versions(reports),
+        "reported_once": reported_once,
+        "workers": [_worker(record, clock.now_s(), epoch) for record in fleet],
         "store": store.version(),
         "durability": store.durability(),
     }
@@ -58,14 +67,32 @@ def quantiles(histogram: Mapping[int, int]) -> dict[str, int]:
     }
 
 
-def quality(fleet: list[WorkerRecord]) -> dict[str, dict[str, float]]:
-    """Metrics per region over the workers' newest reports, each of the version it had fetched."""
-    reports = [json.loads(record.report)["sums"] for record in fleet if record.report]
-    names = Counter(frozenset(sums) for each in reports for sums in each.values())
+def comparable(fleet: list[WorkerRecord], epoch: int) -> list[Report]:
+    """The workers' newest reports, as far as they are of one model and can be averaged."""
+    reports = [each for each in map(_report, fleet) if each and each["base"][0] == epoch]
+    names = Counter(frozenset(sums) for each in reports for sums in each["sums"].values())
     usual = names.most_common(1)[0][0] if names else frozenset()
     # Workers of other protocols cannot be averaged with the rest; nor must they spoil the table.
-    fitting = (each for each in reports if all(sums.keys() == usual for sums in each.values()))
-    return mean_of_sums(fitting)
+    return [each for each in reports if all(sums.keys() == usual for sums in each["sums"].values())]
+
+
+def quality(reports: Iterable[Report]) -> dict[str, dict[str, float]]:
+    """Metrics per region over reports, each of the version that its worker had fetched."""
+    return mean_of_sums(each["sums"] for each in reports)
+
+
+def versions(reports: Iterable[Report]) -> dict[str, int] | None:
+    """Of which versions reports are: the oldest and the newest; None without any report."""
+    numbers = [each["base"][1] for each in reports]
+    return {"oldest": min(numbers), "newest": max(numbers)} if numbers else None
+
+
+def of_versions(quality_of: Mapping[str, int] | None) -> str:
+    """The same for people."""
+    if quality_of is None:
+        return "not reported yet"
+    oldest, newest = quality_of["oldest"], quality_of["newest"]
+    return f"of version {oldest}" if oldest == newest else f"of versions {oldest} to {newest}"
 
 
 def show(output: Output, status: dict[str, Any]) -> None:
@@ -82,14 +109,10 @@ def show(output: Output, status: dict[str, Any]) -> None:
         f"{updates['duplicates']} duplicates; "
         f"staleness p50 {staleness['p50']}, p95 {staleness['p95']}, max {staleness['max']}"
     )
-    output.table(
-        "Quality (validation, as reported by the workers)",
-        ("region", *_metrics(status["quality"])),
-        ((region, *means.values()) for region, means in status["quality"].items()),
-    )
+    _show_quality(output, status)
     output.table(
         "Fleet",
-        ("worker", "accepted", "refused", "last seen", "staleness", "last refusal"),
+        ("worker", "accepted", "refused", "last seen", "staleness", "quality of", "last refusal"),
         (
             (
                 worker["worker"],
@@ -97,12 +120,27 @@ def show(output: Output, status: dict[str, Any]) -> None:
                 worker["refused"],
                 f"{worker['last_seen_s_ago']:.0f} s ago",
                 worker["staleness"],
+                worker["quality_of"],
                 worker["last_refusal"] or "-",
             )
             for worker in status["workers"]
         ),
     )
     output.say(f"store: {status['store']}; {status['durability']}")
+
+
+def _show_quality(output: Output, status: dict[str, Any]) -> None:
+    if status["reported_once"]:
+        output.say(
+            "quality: measured at the end, by latecomer evaluate; here each worker reports once, "
+            "on a model without what it adds"
+        )
+        return
+    output.table(
+        f"Quality (validation, as reported by the workers, {of_versions(status['quality_of'])})",
+        ("region", *_metrics(status["quality"])),
+        ((region, *means.values()) for region, means in status["quality"].items()),
+    )
 
 
 def _updates_per_version(store: ModelStore, manifest: Manifest) -> int:
@@ -117,13 +155,23 @@ def _metrics(quality_: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(next(iter(quality_.values()), {}))
 
 
-def _worker(record: WorkerRecord, now_s: float) -> dict[str, Any]:
+def _report(record: WorkerRecord) -> Report | None:
+    """None where a worker tells nothing: it has no report, or nobody to test."""
+    report: Report = json.loads(record.report) if record.report else {}
+    return report if report.get("sums") else None
+
+
+def _worker(record: WorkerRecord, now_s: float, epoch: int) -> dict[str, Any]:
+    """A line of the fleet table; ``quality_of`` is the version that its newest report is of."""
+    report = _report(record)
+    of_epoch, number = report["base"] if report else (None, None)
     return {
         "worker": record.worker,
         "accepted": record.accepted,
         "refused": record.refused,
         "last_seen_s_ago": round(now_s - record.last_seen_s, 1),
         "staleness": record.last_staleness,
+        "quality_of": number if of_epoch == epoch else None,
         "last_refusal": record.last_refusal,
     }
 
