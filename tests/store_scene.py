@@ -8,7 +8,7 @@ import fakeredis
 import redis
 
 from latecomer.clock import ManualClock
-from latecomer.events import Version
+from latecomer.events import Staged, Version
 from latecomer.store.keys import Keys
 from latecomer.store.port import Commit, Fold, Lease, Manifest, Refusal
 from latecomer.store.redis import RedisStore, connect, embedded
@@ -110,7 +110,7 @@ def refuse(
     update_id: str,
     reason: str = "stale",
     detail: str = "17 > 16",
-    payloads: frozenset[tuple[str, str]] = frozenset(),
+    payloads: Staged = frozenset(),
 ) -> bool:
     """As the leader does; the worker is what comes before the colon."""
     worker = update_id.partition(":")[0]
@@ -132,7 +132,7 @@ def publish(
     *contents: bytes,
     folds: tuple[Fold, ...] = (),
     superseded: frozenset[str] = frozenset(),
-    payloads: frozenset[tuple[str, str]] = frozenset(),
+    payloads: Staged = frozenset(),
 ) -> Commit:
     """Stage and commit version 1.``number``."""
     store.stage(named(*contents))

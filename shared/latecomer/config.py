@@ -103,6 +103,14 @@ def without_password(url: str) -> str:
     return f"{scheme}{mark}{user}:***@{place}" if at and colon else url
 
 
+def not_a_url(url: str, what: str, form: str) -> BadConfiguration:
+    """What to say instead of the parser, which may quote a password that it took for something."""
+    return BadConfiguration(
+        f"{without_password(url)} is not a {what}'s URL",
+        hint=f"write {form}; in a password, / # @ and : are %2F %23 %40 and %3A",
+    )
+
+
 def _with_login(url: str, user: str, password: SecretStr) -> str:
     parts = urlsplit(url)
     if not user or parts.username:

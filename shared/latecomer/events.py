@@ -67,6 +67,10 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[Whole, Field(ge=0, lt=2**53)]
 
 
+#: Payloads that wait in the store, each as the worker that staged it and its digest.
+Staged = frozenset[tuple[str, str]]
+
+
 class Version(NamedTuple):
     """``(epoch, number)``: numbers go up by one inside an epoch.
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -64,28 +65,33 @@ def test_what_is_no_url_is_refused_without_showing_its_password(url: str) -> Non
     assert "ecret" not in f"{refused.value} {refused.value.hint}"
 
 
-@pytest.fixture
-def full(real_stores: Stores) -> Iterator[Stores]:
-    """A server that takes no more."""
-    _need_ours(real_stores)
-    real_stores.raw.config_set("maxmemory", "1")
-    yield real_stores
-    real_stores.raw.config_set("maxmemory", "0")
+@contextmanager
+def _set(stores: Stores, name: str, value: str, *, usually: str) -> Iterator[None]:
+    """A server of our own, set otherwise for a while."""
+    _need_ours(stores)
+    stores.raw.config_set(name, value)
+    try:
+        yield
+    finally:
+        stores.raw.config_set(name, usually)
 
 
-def test_a_store_that_is_full_says_so(full: Stores) -> None:
-    with pytest.raises(StoreUnreachable, match="is full") as refused:
-        full.open().stage({"0" * 32: b"chunk"})
+def _full(stores: Stores) -> AbstractContextManager[None]:
+    """The server takes no more."""
+    return _set(stores, "maxmemory", "1", usually="0")
+
+
+def test_a_store_that_is_full_says_so(real_stores: Stores) -> None:
+    with _full(real_stores), pytest.raises(StoreUnreachable, match="is full") as refused:
+        real_stores.open().stage({"0" * 32: b"chunk"})
     assert "maxmemory" in refused.value.hint
 
 
 @pytest.fixture
 def locked(real_stores: Stores) -> Iterator[Stores]:
     """A server that asks for a password."""
-    _need_ours(real_stores)
-    real_stores.raw.config_set("requirepass", "right")
-    yield real_stores
-    real_stores.raw.config_set("requirepass", "")
+    with _set(real_stores, "requirepass", "right", usually=""):
+        yield real_stores
 
 
 @pytest.mark.parametrize("login", ["anna:wrong@", ":wrong@", ""])
@@ -112,12 +118,8 @@ def test_a_full_server_refuses_the_chunk_and_keeps_the_head(real_stores: Stores)
     store = real_stores.open()
     lease = lead(store)
     publish(store, lease, 0, b"v0..")
-    real_stores.raw.config_set("maxmemory", "1")
-    try:
-        with pytest.raises(StoreUnreachable, match="maxmemory"):
-            publish(store, lease, 1, b"v1..")
-    finally:
-        real_stores.raw.config_set("maxmemory", "0")
+    with _full(real_stores), pytest.raises(StoreUnreachable, match="maxmemory"):
+        publish(store, lease, 1, b"v1..")
     publish(store, lease, 1, b"v1..")
 
 

@@ -14,7 +14,7 @@ import redis
 
 from latecomer.clock import ManualClock
 from latecomer.errors import StoreDenied
-from latecomer.events import Version
+from latecomer.events import Staged, Version
 from latecomer.store.port import LEDGER_WINDOW_S, Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
 from server import LocalRedis
@@ -84,7 +84,7 @@ def rendered() -> str:
     return template.substitute(hashes)
 
 
-def staged(logins: Logins) -> frozenset[tuple[str, str]]:
+def staged(logins: Logins) -> Staged:
     """What a worker left, as verdicts name it."""
     return frozenset({("anna", logins.store("worker").stage_payload("anna", PAYLOAD))})
 

@@ -15,7 +15,7 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
-from latecomer.events import UPDATE_ID_PATTERN, UpdateHeader, Version
+from latecomer.events import UPDATE_ID_PATTERN, Staged, UpdateHeader, Version
 from latecomer.recipe import Aggregation
 from latecomer.store.port import Refusal
 from latecomer.tensors import Delta, Layout, check_delta, digest, norm
@@ -71,7 +71,7 @@ class Refused(Exception):
     detail: str
     update_id: str
     worker: str
-    payloads: frozenset[tuple[str, str]] = frozenset()
+    payloads: Staged = frozenset()
 
     @property
     def hostile(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from latecomer import wire
 from latecomer.codecs import LEVELS
 from latecomer.errors import BadConfiguration, MessageTooLarge, NotInitialised
-from latecomer.events import UpdateHeader, Version
+from latecomer.events import Staged, UpdateHeader, Version
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
 from latecomer.store.chunks import Chunked
@@ -63,7 +63,7 @@ class Attempt:
     published: Published
     blobs: Mapping[str, memoryview]
     reports: Mapping[str, str]
-    payloads: frozenset[tuple[str, str]]
+    payloads: Staged
 
 
 def prepare(
@@ -76,7 +76,7 @@ def prepare(
     *,
     at_s: float,
     cadence: Cadence | None = None,
-    payloads: frozenset[tuple[str, str]] = frozenset(),
+    payloads: Staged = frozenset(),
 ) -> Attempt:
     """The next version, cut into chunks. From here on nothing about it changes."""
     before = current.manifest

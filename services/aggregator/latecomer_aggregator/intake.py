@@ -12,6 +12,7 @@ from latecomer.events import UpdateHeader
 from latecomer.store.port import Fold, ModelStore
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Delta
+from latecomer.wire import SealedUpdate
 from latecomer_aggregator import commit, rounds
 from latecomer_aggregator.admission import Reason, Refused
 from latecomer_aggregator.term import Term
@@ -56,8 +57,7 @@ class Intake:
                 term.roster.heard(refusal.worker, self._clock.monotonic_s())
             self._refuse(term, delivery, refusal)
         else:
-            self._fold(term, sealed.header, delta, delivery)
-            term.payloads |= sealed.staged
+            self._fold(term, sealed, delta, delivery)
 
     def refuse_folded(self, term: Term, reason: Reason, detail: str) -> None:
         """Of a buffer of one update: refuse it after all."""
@@ -125,13 +125,20 @@ class Intake:
         else:
             term.updates.ack(delivery)
 
-    def _fold(self, term: Term, update: UpdateHeader, delta: Delta, delivery: Delivery) -> None:
+    def _fold(self, term: Term, sealed: SealedUpdate, delta: Delta, delivery: Delivery) -> None:
+        update = sealed.header
         tau = term.admission.staleness(update)
         limits = term.recipe.aggregation
         weight = term.weigh(tau) * example_weight(update.examples, limits.example_weight)
         fold = Fold(update.update_id, update.worker, update.base, tau, weight, update.examples)
-        now_s = self._clock.monotonic_s()
-        term.fold(fold, delta, delivery, report=commit.report(update), now_s=now_s)
+        term.fold(
+            fold,
+            delta,
+            delivery,
+            staged=sealed.staged,
+            report=commit.report(update),
+            now_s=self._clock.monotonic_s(),
+        )
         self._debug(
             "update.folded",
             update_id=update.update_id,

@@ -3,6 +3,7 @@
 from collections import deque
 
 from latecomer.broker.port import Delivery, Receipt, Subscription
+from latecomer.events import Staged
 from latecomer.recipe import Recipe
 from latecomer.recommenders import derived
 from latecomer.store.port import Fold, Lease
@@ -69,7 +70,7 @@ class Term:
         self.parked: dict[str, Delivery] = {}
         self.postponed: list[Delivery] = []
         self.reports: dict[str, str] = {}
-        self.payloads: frozenset[tuple[str, str]] = frozenset()
+        self.payloads: Staged = frozenset()
         self.buffer = Buffer(published.manifest.layout)
         self.first_fold_s = now_s
         self.published = published
@@ -123,13 +124,21 @@ class Term:
         return held >= rounds.prefetch(self.recipe.aggregation)
 
     def fold(
-        self, fold: Fold, delta: Delta, delivery: Delivery, *, report: str, now_s: float
+        self,
+        fold: Fold,
+        delta: Delta,
+        delivery: Delivery,
+        *,
+        staged: Staged,
+        report: str,
+        now_s: float,
     ) -> None:
         """Take an update into the buffer; T runs from the first one on."""
         if not len(self.buffer):
             self.first_fold_s = now_s
         self.buffer.fold(fold, delta, delivery)
         self.reports[fold.worker] = report
+        self.payloads |= staged
 
     def park(self, update_id: str, delivery: Delivery) -> None:
         """Let an update wait for the next version; of two copies, the later delivery."""

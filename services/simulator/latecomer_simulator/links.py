@@ -95,7 +95,7 @@ class LinkedBroker(MemoryBroker):
 
     def publisher(self) -> MemoryPublisher:
         """A publisher under this login."""
-        return _LinkedPublisher(self._link, self._home, on_close=self._forget)
+        return _LinkedPublisher(self._link, self._home, on_close=self._opened.forget)
 
 
 class _LinkedPublisher(MemoryPublisher):

@@ -17,6 +17,7 @@ from latecomer.events import UpdateHeader
 from latecomer.store.port import Commit, Fold
 from latecomer.store.redis import RedisStore
 from latecomer.tensors import Delta, TensorDelta
+from latecomer.wire import SealedUpdate
 from latecomer_aggregator import term
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer
@@ -66,9 +67,9 @@ def _acking_fold(honest: Callable[..., None]) -> Callable[..., None]:
     """The delivery is acked as soon as it is folded, before any version holds it."""
 
     def fold(
-        self: Intake, term: term.Term, update: UpdateHeader, delta: Delta, delivery: Delivery
+        self: Intake, term: term.Term, sealed: SealedUpdate, delta: Delta, delivery: Delivery
     ) -> None:
-        honest(self, term, update, delta, delivery)
+        honest(self, term, sealed, delta, delivery)
         term.updates.ack(delivery)
 
     return fold

@@ -95,10 +95,11 @@ class Rounds:
     def _newest(self, wait_s: float) -> RoundStarted | None:
         """The newest announcement that is news, or what the head says if none came for a while."""
         newest: RoundStarted | None = None
+        last = self.last_version()
         for started in self._announced(wait_s):
-            if self._is_foreign(started.version):
-                self.missed()
-            elif self._is_news(started.version):
+            if last is not None and started.version.epoch != last.epoch:
+                self.missed()  # only the head tells that another epoch began: messages are late
+            elif last is None or started.version.number > last.number:
                 newest = max(newest or started, started, key=lambda each: each.version)
         return newest or self._at_head()
 
@@ -117,11 +118,6 @@ class Rounds:
                     yield started
             delivery = self._announcements.receive(0)
 
-    def _is_foreign(self, version: Version) -> bool:
-        """Whether it is of another epoch. Only the head tells that one began: messages are late."""
-        last = self.last_version()
-        return last is not None and version.epoch != last.epoch
-
     def _at_head(self) -> RoundStarted | None:
         if self._clock.monotonic_s() - self._looked_s < POLL_HEAD_S:
             return None
@@ -136,11 +132,6 @@ class Rounds:
             return None
         recipe = self._store.manifest(head.version).recipe
         return round_of(Recipe.from_bytes(self._store.read([recipe])[recipe]), head)
-
-    def _is_news(self, version: Version) -> bool:
-        """Whether it comes after all that this worker took part in."""
-        last = self.last_version()
-        return last is None or version.number > last.number
 
     def _again(self, after_s: float) -> RoundStarted | None:
         """The round of the version that is on disk, if nothing was trained for so long."""

@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from latecomer.events import Version
+from latecomer.events import Staged, Version
 from latecomer.tensors import Layout, digest
 
 #: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
@@ -198,7 +198,7 @@ class Commit:
     manifest: Manifest
     superseded: frozenset[str] = frozenset()
     reports: Mapping[str, str] = field(default_factory=dict)
-    payloads: frozenset[tuple[str, str]] = frozenset()
+    payloads: Staged = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class Refusal:
     worker: str
     reason: str
     detail: str
-    payloads: frozenset[tuple[str, str]] = frozenset()
+    payloads: Staged = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,12 +261,9 @@ class RedisStore:
             pipe.expire(key, STAGED_S, gt=True)
         pipe.execute()
 
-    def _now_ms(self) -> int:
-        return int(self._clock.now_s() * 1000)
-
     def _times(self) -> tuple[int, int, int]:
         """What the ledger's time is made of."""
-        return self._now_ms(), self._step_ms, self._window_ms
+        return _ms(self._clock.now_s()), self._step_ms, self._window_ms
 
 
 def _check_succession(commit: Commit) -> None:

@@ -17,7 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from latecomer.clock import Clock
-from latecomer.config import without_password
+from latecomer.config import not_a_url
 from latecomer.errors import BadConfiguration, StoreDenied, StoreUnreachable
 
 _T = TypeVar("_T")
@@ -59,11 +59,7 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
             health_check_interval=30,
         )
     except ValueError as error:
-        # What the parser says may quote the password.
-        raise BadConfiguration(
-            f"{without_password(url)} is not a store's URL",
-            hint="write redis://host:port/0; in a password, / # @ and : are %2F %23 %40 and %3A",
-        ) from error.with_traceback(None)
+        raise not_a_url(url, "store", "redis://host:port/0") from error.with_traceback(None)
 
 
 def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:

@@ -11,7 +11,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latecomer.errors import Undecodable
-from latecomer.events import Digest, RoundStarted, UpdateHeader, UpdateSubmitted, Whole
+from latecomer.events import Digest, RoundStarted, Staged, UpdateHeader, UpdateSubmitted, Whole
 from latecomer.tensors import Delta, Layout, digest
 from latecomer.validation import first_problem
 from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
@@ -85,7 +85,7 @@ class SealedUpdate:
     inline: memoryview | None
 
     @property
-    def staged(self) -> frozenset[tuple[str, str]]:
+    def staged(self) -> Staged:
         """The payload that waits in the store, as worker and digest; none that is inline."""
         if self.inline is not None:
             return frozenset()

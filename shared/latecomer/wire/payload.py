@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from latecomer.codecs import CodedDelta, dequantised, fits
 from latecomer.errors import MessageTooLarge, Undecodable
-from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec
+from latecomer.tensors import DIGEST_BYTES, Delta, Kind, Layout, TensorDelta, TensorSpec
 from latecomer.validation import first_problem
 from latecomer.wire import frames
 from latecomer.wire.header import ALIGNMENT_BYTES, MAX_TENSORS
@@ -29,7 +29,7 @@ MAX_ELEMENTS = 2**40
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
 #: Room that is left behind the tensors; ``messages`` marks there whose a payload is.
-MARK_BYTES = 16
+MARK_BYTES = DIGEST_BYTES
 
 CODES = "|i1"
 

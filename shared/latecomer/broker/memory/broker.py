@@ -7,6 +7,7 @@ from itertools import count
 
 from latecomer.broker.memory.queues import Stored
 from latecomer.broker.memory.server import MemoryServer
+from latecomer.broker.opened import Opened
 from latecomer.broker.port import Delivery, Message, QueueDepth, Receipt
 from latecomer.broker.topology import Topology
 from latecomer.errors import BrokerUnreachable, Permanent
@@ -168,7 +169,7 @@ class MemoryBroker:
     def __init__(self, server: MemoryServer, user: str) -> None:
         self._server = server
         self._user = user
-        self._open: dict[MemoryPublisher | MemorySubscription, None] = {}
+        self._opened = Opened()
 
     def declare(self, topology: Topology) -> None:
         """Make everything in ``topology`` exist."""
@@ -176,19 +177,19 @@ class MemoryBroker:
 
     def publisher(self) -> MemoryPublisher:
         """A publisher under this login."""
-        publisher = MemoryPublisher(self._server, self._user, on_close=self._forget)
-        self._open[publisher] = None
-        return publisher
+        return self._opened.add(
+            MemoryPublisher(self._server, self._user, on_close=self._opened.forget)
+        )
 
     def subscribe(
         self, queue: str, *, prefetch: int, topology: Topology | None = None
     ) -> MemorySubscription:
         """Consume ``queue``."""
-        subscription = MemorySubscription(
-            self._server, queue, prefetch, topology, on_close=self._forget
+        return self._opened.add(
+            MemorySubscription(
+                self._server, queue, prefetch, topology, on_close=self._opened.forget
+            )
         )
-        self._open[subscription] = None
-        return subscription
 
     def depth(self, queue: str) -> QueueDepth | None:
         """How full ``queue`` is."""
@@ -200,9 +201,4 @@ class MemoryBroker:
 
     def close(self) -> None:
         """Close every publisher and subscription made here."""
-        for each in reversed(list(self._open)):
-            each.close()
-
-    def _forget(self, closed: MemoryPublisher | MemorySubscription) -> None:
-        """Each term of an aggregator makes new ones: what is closed must not be kept."""
-        self._open.pop(closed, None)
+        self._opened.close()

@@ -20,7 +20,7 @@ from pika.spec import BasicProperties
 
 from latecomer.broker.port import Delivery, Message
 from latecomer.broker.topology import Topology
-from latecomer.config import without_password
+from latecomer.config import not_a_url
 from latecomer.errors import (
     BadConfiguration,
     BrokerDenied,
@@ -114,15 +114,12 @@ def parameters_of(
     """Connection parameters of an ``amqp://`` or ``amqps://`` address.
 
     Raises:
-        BadConfiguration: It is none; what the parser says of it may quote the password.
+        BadConfiguration: It is none.
     """
     try:
         parameters = URLParameters(url)
     except ValueError as error:
-        raise BadConfiguration(
-            f"{without_password(url)} is not a broker's URL",
-            hint="write amqp://host:port/vhost; in a password, / # @ and : are %2F %23 %40 and %3A",
-        ) from error.with_traceback(None)
+        raise not_a_url(url, "broker", "amqp://host:port/vhost") from error.with_traceback(None)
     parameters.heartbeat = heartbeat_s
     parameters.socket_timeout = parameters.stack_timeout = OPEN_DEADLINE_S
     parameters.blocked_connection_timeout = blocked_timeout_s

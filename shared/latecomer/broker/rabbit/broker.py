@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from latecomer.broker.opened import Opened
 from latecomer.broker.port import QueueDepth
 from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of, topology_steps
 from latecomer.broker.rabbit.link import Backoff, Link, Role
@@ -77,7 +78,7 @@ class RabbitBroker:
         self._confirm_timeout_s = confirm_timeout_s
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
-        self._open: dict[RabbitPublisher | RabbitSubscription, None] = {}
+        self._opened = Opened()
 
     def declare(self, topology: Topology) -> None:
         """Make everything in ``topology`` exist."""
@@ -85,28 +86,28 @@ class RabbitBroker:
 
     def publisher(self) -> RabbitPublisher:
         """A publisher that begins to connect at once and is usable at once."""
-        publisher = RabbitPublisher(
-            self._lasting_link,
-            user_id=self._user_id,
-            confirm_timeout_s=self._confirm_timeout_s,
-            on_close=self._forget,
+        return self._opened.add(
+            RabbitPublisher(
+                self._lasting_link,
+                user_id=self._user_id,
+                confirm_timeout_s=self._confirm_timeout_s,
+                on_close=self._opened.forget,
+            )
         )
-        self._open[publisher] = None
-        return publisher
 
     def subscribe(
         self, queue: str, *, prefetch: int, topology: Topology | None = None
     ) -> RabbitSubscription:
         """A subscription that begins to connect at once, and again whenever it is lost."""
-        subscription = RabbitSubscription(
-            self._lasting_link,
-            queue,
-            prefetch=prefetch,
-            topology=topology or Topology(),
-            on_close=self._forget,
+        return self._opened.add(
+            RabbitSubscription(
+                self._lasting_link,
+                queue,
+                prefetch=prefetch,
+                topology=topology or Topology(),
+                on_close=self._opened.forget,
+            )
         )
-        self._open[subscription] = None
-        return subscription
 
     def depth(self, queue: str) -> QueueDepth | None:
         """How full ``queue`` is, by declaring it passively."""
@@ -128,12 +129,7 @@ class RabbitBroker:
 
     def close(self) -> None:
         """Close every publisher and subscription made here."""
-        for each in reversed(list(self._open)):
-            each.close()
-
-    def _forget(self, closed: RabbitPublisher | RabbitSubscription) -> None:
-        """Each term of an aggregator makes new ones: what is closed must not be kept."""
-        self._open.pop(closed, None)
+        self._opened.close()
 
     def _lasting_link(self, role: Role) -> Link:
         return Link(self._parameters, role, self._backoff, self._rng)
