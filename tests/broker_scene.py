@@ -11,7 +11,7 @@ import pytest
 
 from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.broker.port import Broker, Delivery, Message, Publisher, Subscription
-from latecomer.broker.rabbit import Backoff, RabbitBroker
+from latecomer.broker.rabbit import RabbitBroker
 from latecomer.broker.topology import Binding, Exchange, Queue, Topology
 from latecomer.clock import ManualClock
 from latecomer.errors import Transient
@@ -19,9 +19,6 @@ from server import Resource, Server, eventually
 
 #: What any answer of a healthy broker may take on a busy machine.
 PATIENCE_S = 20.0
-
-#: Tests break connections on purpose and do not want to wait for the next attempt.
-IMPATIENT = Backoff(first_s=0.05, ceiling_s=0.5)
 
 LOGIN = "guest"
 
@@ -108,7 +105,9 @@ class RabbitScene:
             client_name="contract",
             heartbeat_s=heartbeat_s,
             confirm_timeout_s=confirm_timeout_s,
-            backoff=IMPATIENT,
+            # Connections are broken on purpose: no test wants to wait for the next attempt.
+            first_pause_s=0.05,
+            ceiling_s=0.5,
         )
         self._brokers.append(broker)
         return broker

@@ -92,22 +92,26 @@ def full_jitter_s(failures: int, *, first_s: float, ceiling_s: float, rng: rando
 
 
 class Backoff:
-    """Pauses that grow with every failure in a row, and start again after a success."""
+    """Pauses that grow with every failure in a row, and start again after a success.
+
+    Attributes:
+        failures: How many there were in a row.
+    """
 
     def __init__(self, *, first_s: float, ceiling_s: float, rng: random.Random) -> None:
         self._first_s = first_s
         self._ceiling_s = ceiling_s
         self._rng = rng
-        self._failures = 0
+        self.failures = 0
 
     def next_s(self) -> float:
         """The pause before the next attempt, in seconds."""
         pause_s = full_jitter_s(
-            self._failures, first_s=self._first_s, ceiling_s=self._ceiling_s, rng=self._rng
+            self.failures, first_s=self._first_s, ceiling_s=self._ceiling_s, rng=self._rng
         )
-        self._failures += 1
+        self.failures += 1
         return pause_s
 
     def reset(self) -> None:
         """The attempt succeeded."""
-        self._failures = 0
+        self.failures = 0

@@ -19,8 +19,8 @@ from broker_scene import (
     take_ids,
 )
 from latecomer.broker.port import Broker, Publisher, Subscription
-from latecomer.broker.rabbit import Backoff
 from latecomer.broker.rabbit.amqp import OPEN_DEADLINE_S
+from latecomer.broker.rabbit.broker import CEILING_S, FIRST_PAUSE_S
 from latecomer.broker.topology import Topology
 from latecomer.config import Settings
 from latecomer.errors import BrokerUnreachable, PublishRefused, Transient
@@ -146,8 +146,8 @@ def test_by_default_a_silent_connection_is_replaced_in_less_than_30_s() -> None:
     # pika looks whether anything came every heartbeat plus 5 s, and bytes just after it looked
     # delay the news by one more look.
     noticed_s = 2 * (Settings().heartbeat_s + 5)
-    assert noticed_s + Backoff().first_s < HEALED_WITHIN_S
-    assert OPEN_DEADLINE_S + Backoff().ceiling_s < HEALED_WITHIN_S
+    assert noticed_s + FIRST_PAUSE_S < HEALED_WITHIN_S
+    assert OPEN_DEADLINE_S + CEILING_S < HEALED_WITHIN_S
 
 
 def test_everything_closes_within_seconds_while_the_wire_is_silent(line: Line) -> None:

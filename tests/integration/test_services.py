@@ -10,7 +10,7 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from deployment import Deployment, Pair
+from deployment import PATIENCE_S, Deployment, Pair
 from latecomer import wire
 from latecomer.broker.topology import DEAD, UPDATES, update_key
 from latecomer.events import UpdateSubmitted, Version
@@ -42,6 +42,15 @@ def test_the_leader_is_killed_and_the_standby_goes_on(deployed: Deployment) -> N
     assert after["fence"] > before["fence"]
     assert {each["worker"] for each in after["workers"]} == {"guest-a", "guest-b", "guest-c"}
     assert deployed.stop() == dict.fromkeys(("second", "guest-a", "guest-b", "guest-c"), 0)
+
+
+def test_a_standby_whose_login_is_refused_says_so_at_once(deployed: Deployment) -> None:
+    deployed.start("leader", "aggregator")
+    eventually(lambda: deployed.status()["leader"] is not None, within_s=PATIENCE_S)
+    url = deployed.pair.broker.url.replace(":guest@", ":misspelt@")
+    done = deployed.call("aggregator", LATECOMER_BROKER_URL=url)
+    assert done.returncode == 2, done.stderr
+    assert "refused" in done.stderr
 
 
 def test_a_worker_killed_with_9_loses_nothing_and_comes_back(deployed: Deployment) -> None:

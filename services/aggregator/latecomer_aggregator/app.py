@@ -11,6 +11,7 @@ from latecomer import connect
 from latecomer.broker.port import Broker
 from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
+from latecomer.errors import BrokerUnreachable
 from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
@@ -65,6 +66,19 @@ def build(
     )
 
 
+def _met(broker: Broker) -> str | None:
+    """What the broker is. A standby needs it only once it leads: too late to be refused by it.
+
+    Raises:
+        BrokerDenied: The login was refused.
+    """
+    try:
+        return broker.version()
+    except BrokerUnreachable as error:
+        log.warning("aggregator.waits", cause=str(error))
+        return None
+
+
 def run(
     settings: Settings,
     stop: Stop,
@@ -104,8 +118,8 @@ def run(
         beat=pulse.beat,
         declare=settings.declare_topology,
     )
-    log.info("aggregator.started", federation=settings.federation)
     try:
+        log.info("aggregator.started", federation=settings.federation, broker=_met(broker))
         while not stop.is_set():
             coordinator.step(STEP_S)
             pulse.beat()

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of
-from latecomer.broker.rabbit.link import Backoff, Link
+from latecomer.broker.rabbit.link import Link
 from latecomer.errors import BadConfiguration, LatecomerError
+from latecomer.lifecycle import Backoff
 
 #: Nothing listens on the discard port of a test machine.
 NOBODY = "amqp://guest:guest@127.0.0.1:9/%2F"
@@ -30,7 +31,7 @@ class Idle:
 @pytest.fixture
 def link() -> Link:
     parameters = parameters_of(NOBODY, client_name="test", heartbeat_s=8, blocked_timeout_s=60)
-    return Link(parameters, Idle(), Backoff(), random.Random(1))
+    return Link(parameters, Idle(), Backoff(first_s=0.5, ceiling_s=15.0, rng=random.Random(1)))
 
 
 def test_what_was_posted_before_the_close_runs_in_order(link: Link) -> None:

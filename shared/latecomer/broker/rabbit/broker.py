@@ -14,11 +14,16 @@ from typing import Any
 from latecomer.broker.opened import Opened
 from latecomer.broker.port import QueueDepth
 from latecomer.broker.rabbit.amqp import Channel, Step, parameters_of, topology_steps
-from latecomer.broker.rabbit.link import Backoff, Link, Role
+from latecomer.broker.rabbit.link import Link, Role
 from latecomer.broker.rabbit.publisher import RabbitPublisher
 from latecomer.broker.rabbit.subscription import RabbitSubscription
 from latecomer.broker.topology import Topology
 from latecomer.errors import BrokerUnreachable, LatecomerError, QueueMissing
+from latecomer.lifecycle import Backoff
+
+#: The bound of the pause before connecting again, from the first failure to the last.
+FIRST_PAUSE_S = 0.5
+CEILING_S = 15.0
 
 
 class _Errand:
@@ -53,7 +58,7 @@ class RabbitBroker:
             silent connection is given up after this plus 5 s, or twice that: 8 keeps it below 30.
         blocked_timeout_s: How long an alarm may block a connection before it is given up.
         confirm_timeout_s: The longest that publish, declare and depth may take.
-        backoff: How long to wait before connecting again.
+        first_pause_s, ceiling_s: Of the pauses before connecting again, see ``Backoff``.
         rng: Draws the jitter.
     """
 
@@ -65,7 +70,8 @@ class RabbitBroker:
         heartbeat_s: int = 8,
         blocked_timeout_s: float = 60.0,
         confirm_timeout_s: float = 30.0,
-        backoff: Backoff | None = None,
+        first_pause_s: float = FIRST_PAUSE_S,
+        ceiling_s: float = CEILING_S,
         rng: random.Random | None = None,
     ) -> None:
         self._parameters = parameters_of(
@@ -76,8 +82,9 @@ class RabbitBroker:
         )
         self._user_id: str | None = getattr(self._parameters.credentials, "username", None)
         self._confirm_timeout_s = confirm_timeout_s
-        self._backoff = backoff or Backoff()
-        self._rng = rng or random.Random()
+        self._backoff = partial(
+            Backoff, first_s=first_pause_s, ceiling_s=ceiling_s, rng=rng or random.Random()
+        )
         self._opened = Opened()
 
     def declare(self, topology: Topology) -> None:
@@ -132,11 +139,11 @@ class RabbitBroker:
         self._opened.close()
 
     def _lasting_link(self, role: Role) -> Link:
-        return Link(self._parameters, role, self._backoff, self._rng)
+        return Link(self._parameters, role, self._backoff())
 
     def _run(self, ask: Callable[[Channel], Iterable[Step]]) -> dict[str, Any]:
         errand = _Errand(ask)
-        link = Link(self._parameters, errand, None, self._rng)
+        link = Link(self._parameters, errand)
         link.start()
         try:
             return errand.outcome.result(self._confirm_timeout_s)

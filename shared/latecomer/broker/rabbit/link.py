@@ -11,11 +11,9 @@ Laws:
 * A link that was lost opens again with full jitter, unless the broker refused it for good.
 """
 
-import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -27,7 +25,7 @@ from pika.exceptions import ChannelClosedByBroker, StreamLostError
 from latecomer.broker.rabbit.amqp import Channel, Step, translate
 from latecomer.broker.rabbit.posts import Posts
 from latecomer.errors import BrokerUnreachable, LatecomerError, Permanent
-from latecomer.lifecycle import full_jitter_s
+from latecomer.lifecycle import Backoff
 
 #: An alarmed or frozen broker never answers a close; after this we drop the socket.
 CLOSE_DEADLINE_S = 3.0
@@ -58,18 +56,6 @@ class Role(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Full jitter: uniform between 0 and a bound that doubles from ``first_s`` to ``ceiling_s``."""
-
-    first_s: float = 0.5
-    ceiling_s: float = 15.0
-
-    def delay_s(self, attempt: int, rng: random.Random) -> float:
-        """How long to wait before trying again after ``attempt`` failures in a row."""
-        return full_jitter_s(attempt, first_s=self.first_s, ceiling_s=self.ceiling_s, rng=rng)
-
-
 class Link:
     """Keeps one connection with one channel open for ``role`` until closed.
 
@@ -77,15 +63,13 @@ class Link:
     """
 
     def __init__(
-        self, parameters: URLParameters, role: Role, backoff: Backoff | None, rng: random.Random
+        self, parameters: URLParameters, role: Role, backoff: Backoff | None = None
     ) -> None:
         self._parameters = parameters
         self._role = role
         self._backoff = backoff
-        self._rng = rng
         self._loop = IOLoop()
         self._posts = Posts(self._loop.add_callback_threadsafe)
-        self._failures = 0
         self._connection: SelectConnection | None = None
         self._given_up: SelectConnection | None = None
         self._cause: LatecomerError | None = None
@@ -171,13 +155,10 @@ class Link:
             step(callback=partial(self._advance, channel))
 
     def _ready(self, channel: Channel) -> None:
-        self._later("healthy", HEALTHY_AFTER_S, self._forget_failures)
         if self._backoff is not None:
-            self._log.info("broker.connected", after_failures=self._failures)
+            self._later("healthy", HEALTHY_AFTER_S, self._backoff.reset)
+            self._log.info("broker.connected", after_failures=self._backoff.failures)
         self._role.opened(channel)
-
-    def _forget_failures(self) -> None:
-        self._failures = 0
 
     def _channel_closed(self, _channel: Channel, reason: Exception) -> None:
         if isinstance(reason, ChannelClosedByBroker):
@@ -218,8 +199,7 @@ class Link:
         if isinstance(error, Permanent):
             self._log.warning("broker.refused", reason=str(error))
             return
-        delay_s = self._backoff.delay_s(self._failures, self._rng)
-        self._failures += 1
+        delay_s = self._backoff.next_s()
         self._log.warning("broker.lost", reason=str(error), again_in_s=round(delay_s, 2))
         self._later("reopen", delay_s, self._open)
 
