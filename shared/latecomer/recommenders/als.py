@@ -34,6 +34,7 @@ import numpy.typing as npt
 
 from latecomer.interactions.baskets import Baskets, Contexts
 from latecomer.interactions.splits import History
+from latecomer.recommenders import passes
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import AlsModel, AlsTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
@@ -93,7 +94,7 @@ class Als:
         users = np.flatnonzero(history.lengths)
         losses: list[float] = []
         examples = 0
-        for batch in _batches(users, training, rng):
+        for batch in passes.over(users, training.passes, training.contexts_per_batch, rng):
             if should_stop():
                 break
             losses.append(run.step(baskets.everything(batch)))
@@ -205,11 +206,3 @@ def _bags(contexts: Contexts) -> Iterator[tuple[Ids, Array]]:
     ends = np.append(contexts.offsets[1:], len(contexts.items))
     for start, end in zip(contexts.offsets, ends[: len(contexts.offsets)], strict=True):
         yield contexts.items[start:end], contexts.weights[start:end, None]
-
-
-def _batches(users: Ids, training: AlsTraining, rng: np.random.Generator) -> Iterator[Ids]:
-    size = training.contexts_per_batch
-    for _ in range(training.passes):
-        shuffled = rng.permutation(users)
-        for start in range(0, len(shuffled), size):
-            yield shuffled[start : start + size]

@@ -1,4 +1,4 @@
-"""What families that learn by gradients share: a worker's optimisers by name, arrays as tensors."""
+"""What families that learn by gradients share: a worker's optimisers, arrays as tensors."""
 
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 
 #: Below any logit that competes, and finite: a row of masked logits still has a gradient of zero.
 MASKED = -1e4
+
+#: Keeps the first step of a row without a gradient finite.
+TINY = 1e-6
 
 
 def optimizer(
@@ -26,6 +29,18 @@ def optimizer(
             return torch.optim.AdamW(
                 tensors, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
             )
+
+
+def adagrad_step(
+    rows: Tensor, squares: Tensor, gradient: Tensor, *, learning_rate: float
+) -> Tensor:
+    """Rows (N, D) after a step of row-wise Adagrad; their ``squares`` (N, 1) grow in place.
+
+    Adagrad (Duchi et al. 2011) with one accumulator per row, of the mean square of its gradient:
+    whoever is met rarely still takes long steps.
+    """
+    squares += gradient.square().mean(dim=1, keepdim=True)
+    return rows - learning_rate / (squares.sqrt() + TINY) * gradient
 
 
 def tensor(array: npt.NDArray[Any]) -> Tensor:

@@ -7,7 +7,7 @@ N examples, D inputs, B examples of a batch.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, relu
 
 from latecomer.outcomes.examples import Examples
+from latecomer.recommenders import passes
 from latecomer.recommenders.descent import tensor
 from latecomer.recommenders.port import Scorer, Trained
 from latecomer.recommenders.settings import NetworkTraining
@@ -72,9 +73,17 @@ def fitted(
     drop = Dropout(training.dropout, torch.Generator().manual_seed(int(rng.integers(2**63))))
     losses: list[float] = []
     examples = 0
-    for batch in _batches(history.known, training, rng):
+    known = history.known
+    for rows in passes.over(
+        np.arange(len(known.labels)),
+        training.passes,
+        training.examples_per_batch,
+        rng,
+        most=training.examples_per_pass,
+    ):
         if should_stop():
             break
+        batch = known[rows]
         found = logits(tensors, tensor(batch.inputs), drop)
         loss = binary_cross_entropy_with_logits(found, tensor(batch.labels).float())
         optimizer.zero_grad()
@@ -129,12 +138,3 @@ def perceptron(tensors: Tensors, h: Tensor, hidden: int, drop: Dropout) -> Tenso
         h = linear(h, tensors[f"layer{layer}.weight"], tensors[f"layer{layer}.bias"])  # (B, H_l)
         h = drop(relu(h)) if layer < hidden else h
     return h[:, 0]
-
-
-def _batches(
-    known: Examples, training: NetworkTraining, rng: np.random.Generator
-) -> Iterator[Examples]:
-    for _ in range(training.passes):
-        order = rng.permutation(len(known.labels))[: training.examples_per_pass or None]
-        for start in range(0, len(order), training.examples_per_batch):
-            yield known[order[start : start + training.examples_per_batch]]

@@ -14,7 +14,7 @@ U users, I items, D dimension, H hidden units, B users of a batch, C candidates,
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from latecomer.interactions.negatives import candidates, known, ranges
 from latecomer.interactions.splits import History
-from latecomer.recommenders.descent import optimizer, tensor
+from latecomer.recommenders import passes
+from latecomer.recommenders.descent import adagrad_step, optimizer, tensor
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import NeuralCfModel, NeuralCfTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
@@ -40,9 +41,6 @@ VECTOR = "user.vector"
 
 #: Row-wise Adagrad's accumulator of a user's vectors; kept with them, so that steps shrink.
 SQUARES = "user.squares"
-
-#: Keeps the first step of a vector without a gradient finite.
-TINY = 1e-6
 
 
 class NeuralCf:
@@ -100,7 +98,8 @@ class NeuralCf:
         run = _Run(training, model, private, history)
         losses: list[float] = []
         examples = 0
-        for users in _batches(history, training, rng):
+        everybody = np.flatnonzero(history.lengths)
+        for users in passes.over(everybody, training.passes, training.contexts_per_batch, rng):
             if should_stop():
                 break
             context, item = _targets(history, users, training.targets_per_context, rng)
@@ -181,9 +180,9 @@ class _Run:
     def _step_private(self, users: Tensor, vectors: Tensor, gradient: Tensor) -> None:
         """Row-wise Adagrad on the private vectors; its state stays here as well."""
         gradient = gradient + self._training.private_decay * vectors
-        self._squares[users] += gradient.square().mean(dim=1, keepdim=True)
-        scale = self._training.private_learning_rate / (self._squares[users].sqrt() + TINY)
-        self._vectors[users] = vectors - scale * gradient
+        squares, rate = self._squares[users], self._training.private_learning_rate
+        self._vectors[users] = adagrad_step(vectors, squares, gradient, learning_rate=rate)
+        self._squares[users] = squares
 
 
 def logits(tensors: Mapping[str, Tensor], vectors: Tensor, chosen: Tensor | slice) -> Tensor:
@@ -199,16 +198,6 @@ def logits(tensors: Mapping[str, Tensor], vectors: Tensor, chosen: Tensor | slic
     hidden = relu(of_users[:, None] + of_items)  # (B, C, H)
     product = (p * tensors[PRODUCT]) @ q.T  # (B, C)
     return product + hidden @ tensors[OUTPUT] + tensors[BIAS][chosen, 0]
-
-
-def _batches(
-    history: History, training: NeuralCfTraining, rng: np.random.Generator
-) -> Iterator[Ids]:
-    size = training.contexts_per_batch
-    for _ in range(training.passes):
-        users = rng.permutation(np.flatnonzero(history.lengths))
-        for start in range(0, len(users), size):
-            yield users[start : start + size]
 
 
 def _targets(history: History, users: Ids, most: int, rng: np.random.Generator) -> tuple[Ids, Ids]:

@@ -16,7 +16,7 @@ U users, I items, D dimension, L places, B sequences of a batch, G groups, C can
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from latecomer.interactions import sequences
 from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.sequences import Sequences
 from latecomer.interactions.splits import History
-from latecomer.recommenders import transformer
+from latecomer.recommenders import passes, transformer
 from latecomer.recommenders.descent import MASKED, optimizer, tensor
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import SequentialModel, SequentialTraining, checked
@@ -40,6 +40,9 @@ Ids = npt.NDArray[np.int64]
 FACTORS = "item.factors"
 BIAS = "item.bias"
 PLACE = "place.factors"
+
+#: Who did so many things has one to predict from another.
+PREDICTABLE = 2
 
 
 class Sequential:
@@ -97,9 +100,15 @@ class Sequential:
         run = _Run(self._settings, training, model, history, rng)
         losses: list[float] = []
         examples = 0
-        for batch in _batches(history, self._settings.length, training, rng):
+        for users in passes.over(
+            np.flatnonzero(history.lengths >= PREDICTABLE),
+            training.passes,
+            training.contexts_per_batch,
+            rng,
+        ):
             if should_stop():
                 break
+            batch = sequences.cut(history, users, self._settings.length, rng)
             targets = batch.next_items(rng)
             losses.append(run.step(batch, targets))
             examples += int((targets >= 0).sum())
@@ -201,14 +210,3 @@ def encoded(
         heads=settings.heads,
         dropout=dropout or Dropout(0.0, seed=0),
     )
-
-
-def _batches(
-    history: History, length: int, training: SequentialTraining, rng: np.random.Generator
-) -> Iterator[Sequences]:
-    """Sequences with something to predict: of users who did at least two things."""
-    for _ in range(training.passes):
-        users = rng.permutation(np.flatnonzero(history.lengths >= 2))  # noqa: PLR2004 - see above
-        for start in range(0, len(users), training.contexts_per_batch):
-            chosen = users[start : start + training.contexts_per_batch]
-            yield sequences.cut(history, chosen, length, rng)

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplu
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
 from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
-from latecomer.recommenders.descent import MASKED, optimizer, tensor
+from latecomer.recommenders.descent import MASKED, TINY, adagrad_step, optimizer, tensor
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
@@ -32,9 +32,6 @@ VECTOR = "user.vector"
 
 #: Row-wise Adagrad's accumulator of a private vector; kept with it, so that steps go on shrinking.
 SQUARES = "user.squares"
-
-#: A context of nothing but its target has no direction; this keeps its division finite.
-TINY = 1e-6
 
 
 class TwoTower:
@@ -197,9 +194,9 @@ class _Run:
     def _step_private(self, users: Tensor, vectors: Tensor, gradient: Tensor) -> None:
         """Row-wise Adagrad on the private vectors; its state stays here as well."""
         gradient = gradient + self._training.private_decay * vectors
-        self._squares[users] += gradient.square().mean(dim=1, keepdim=True)
-        scale = self._training.private_learning_rate / (self._squares[users].sqrt() + TINY)
-        self._vectors[users] = vectors - scale * gradient
+        squares, rate = self._squares[users], self._training.private_learning_rate
+        self._vectors[users] = adagrad_step(vectors, squares, gradient, learning_rate=rate)
+        self._squares[users] = squares
 
 
 def _bag_sums(table: Tensor, contexts: Contexts) -> Tensor:

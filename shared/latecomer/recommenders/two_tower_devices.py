@@ -24,16 +24,10 @@ from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
 from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
 from latecomer.interactions.splits import History
-from latecomer.recommenders.descent import MASKED, optimizer, tensor
+from latecomer.recommenders.descent import MASKED, TINY, adagrad_step, optimizer, tensor
 from latecomer.recommenders.port import Plan
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
-from latecomer.recommenders.two_tower import (
-    BIAS,
-    FACTORS,
-    SQUARES,
-    TINY,
-    VECTOR,
-)
+from latecomer.recommenders.two_tower import BIAS, FACTORS, SQUARES, VECTOR
 from latecomer.tensors import Array, State, TensorDelta
 
 Ids = npt.NDArray[np.int64]
@@ -223,9 +217,8 @@ class _Group:
         self._optimizer.step()
         assert vectors.grad is not None, "the losses depend on the users' vectors"
         gradient = vectors.grad + self._training.private_decay * self._vectors
-        self._squares += gradient.square().mean(dim=1, keepdim=True)
-        scale = self._training.private_learning_rate / (self._squares.sqrt() + TINY)
-        self._vectors = self._vectors - scale * gradient
+        rate = self._training.private_learning_rate
+        self._vectors = adagrad_step(self._vectors, self._squares, gradient, learning_rate=rate)
         return np.asarray(losses.detach().numpy())
 
     def _losses(self, step: _Step, vectors: Tensor) -> Tensor:
