@@ -132,12 +132,13 @@ def publish(
     *contents: bytes,
     folds: tuple[Fold, ...] = (),
     superseded: frozenset[str] = frozenset(),
+    spent: frozenset[str] = frozenset(),
     payloads: Staged = frozenset(),
 ) -> Commit:
     """Stage and commit version 1.``number``."""
     store.stage(named(*contents))
     commit = commit_of(lease, Version(1, number), *contents, folds=folds)
-    commit = replace(commit, superseded=superseded, payloads=payloads)
+    commit = replace(commit, superseded=superseded, spent=spent, payloads=payloads)
     store.commit(commit)
     return commit
 

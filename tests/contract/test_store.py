@@ -9,6 +9,7 @@ from redis.client import Pipeline
 from latecomer.errors import ChunkMissing, StagedMissing, VersionConflict
 from latecomer.events import Version
 from latecomer.store.port import Head
+from latecomer.store.redis import SPENT_MS
 from latecomer.tensors import digest
 from store_scene import RETENTION_S, Stores, commit_of, fold, lead, manifest, named, publish
 
@@ -240,6 +241,20 @@ def test_what_is_superseded_lives_for_the_retention_time(stores: Stores) -> None
         assert RETENTION_S - 60 < left_s <= RETENTION_S
     assert store.read(named(RED)) == named(RED)
     assert store.manifest(Version(1, 0)) == manifest(Version(1, 0), RED)
+
+
+def test_what_only_aggregators_read_is_soon_gone(stores: Stores) -> None:
+    store = stores.open()
+    lease = lead(store)
+    publish(store, lease, 0, RED, BLUE)
+    spent, superseded = frozenset({digest(BLUE)}), frozenset({digest(RED), "1.0"})
+    publish(store, lease, 1, GREEN, superseded=superseded, spent=spent)
+    left_s = stores.left_s(stores.keys.chunk(digest(BLUE)))
+    assert left_s is not None
+    assert 0 < left_s <= SPENT_MS / 1000
+    kept_s = stores.left_s(stores.keys.chunk(digest(RED)))
+    assert kept_s is not None
+    assert kept_s > RETENTION_S - 60
 
 
 def test_a_superseded_version_is_gone_after_the_retention_time(stores: Stores) -> None:

@@ -288,12 +288,19 @@ def test_chunks_and_payloads_and_what_is_superseded_are_told_apart(stores: Store
     anna, bert = staged(stores, "anna"), staged(stores, "bert")
     store = stores.open()
     lease = lead(store)
-    publish(store, lease, 0, b"old.", b"kept")
-    gone = frozenset({digest(b"old."), "1.0"})
+    publish(store, lease, 0, b"old.", b"kept", b"sqrs")
+    gone, spent = frozenset({digest(b"old."), "1.0"}), frozenset({digest(b"sqrs")})
     folds = (fold("anna:b:1"), fold("bert:b:1"))
     payloads = frozenset({anna, bert})
-    publish(store, lease, 1, b"kept", b"new.", folds=folds, superseded=gone, payloads=payloads)
+    publish(
+        *(store, lease, 1, b"kept", b"new."),
+        folds=folds,
+        superseded=gone,
+        spent=spent,
+        payloads=payloads,
+    )
     assert waiting(stores, anna, bert) == []
+    assert stores.left_s(stores.keys.chunk(digest(b"sqrs"))) is not None
     assert stores.left_s(stores.keys.chunk(digest(b"kept"))) is None
     assert stores.left_s(stores.keys.chunk(digest(b"new."))) is None
     assert stores.left_s(stores.keys.chunk(digest(b"old."))) is not None

@@ -5,9 +5,11 @@ it running and leaves it running.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 import uuid
@@ -31,6 +33,7 @@ from latecomer.broker.topology import (
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
 from latecomer.errors import BrokerDenied, StoreDenied, StoreUnreachable
+from latecomer.events import Version
 from latecomer.store.port import ModelStore
 from latecomer_cli import status as status_
 from server import eventually, free_port
@@ -106,6 +109,28 @@ class Stack:
         """Leave nothing behind but the images."""
         self.run("docker", "compose", "--profile", "*", "down", "-v", "-t", "5")
 
+    def script(self, lines: str, folder: Path) -> None:
+        """Run shell lines as an operator would who stands in `folder`."""
+        done = subprocess.run(
+            ["sh", "-ec", lines],
+            cwd=folder,
+            env=self.environment() | {"COMPOSE_FILE": str(ROOT / "docker-compose.yml")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(f"{lines}\n{done.stdout}{done.stderr}\n{self.logs()}")
+
+    def made_s(self, version: str) -> float:
+        """When a version was made; it may have been superseded."""
+        store = open_store(self.settings("operator", "operator"))
+        try:
+            return store.manifest(Version(*map(int, version.split(".")))).at_s
+        finally:
+            store.close()
+
     def settings(self, login: str, store_login: str) -> Settings:
         """How `login` reaches both servers from this machine, with its own passwords."""
         folder = self.folder / login
@@ -174,6 +199,14 @@ def why_not() -> str:
         if subprocess.run(question, capture_output=True, check=False).returncode != 0:
             return lacking
     return ""
+
+
+def documented(title: str) -> list[str]:
+    """The commands that docs/operations.md gives under a title, block by block."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^    .+\n)+", section, re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks]
 
 
 def say(line: str) -> None:
@@ -280,6 +313,22 @@ def test_down_and_up_resumes_at_the_same_version(stack: Stack) -> None:
         f"version {before['version']} -> {after['version']}, "
         f"next version after {time.monotonic() - up_s:.1f} s"
     )
+
+
+def test_a_backup_is_restored_as_documented_and_versions_go_on_from_it(
+    stack: Stack, tmp_path: Path
+) -> None:
+    backup, restore = documented("Backup and restore")
+    stack.script(backup, tmp_path)
+    saved = stack.await_leader()
+    stack.await_version_after(saved["number"] + 5)
+    lost = stack.status()
+    made_s = stack.made_s(lost["version"])
+    stack.script(restore, tmp_path)
+    took_s = stack.await_version_after(lost["number"], within_s=HEAL_S)
+    say(f"restored: past {lost['version']} again {took_s:.1f} s later")
+    assert epoch(stack.status()) == epoch(lost)
+    assert stack.made_s(lost["version"]) > made_s
 
 
 def test_more_devices_join_and_stay_whatever_else_is_brought_up(stack: Stack) -> None:

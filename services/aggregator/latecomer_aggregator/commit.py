@@ -115,6 +115,7 @@ def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attemp
             expected=current.version,
             manifest=manifest,
             superseded=_superseded(current.manifest, manifest),
+            spent=_spent(current.manifest, manifest),
             reports=attempt.reports,
             payloads=attempt.payloads,
         )
@@ -168,6 +169,7 @@ def publish_initial(
             expected=None if former is None else former.version,
             manifest=manifest,
             superseded=frozenset() if former is None else _superseded(former, manifest),
+            spent=frozenset() if former is None else _spent(former, manifest),
         )
     )
     return Head(manifest.version, manifest.digest, at_s)
@@ -197,7 +199,12 @@ def _halves(layout: Layout, model: State) -> Chunked:
 
 def _superseded(before: Manifest, after: Manifest) -> frozenset[str]:
     """What only the former version needs, its manifest included."""
-    return (before.chunks() - after.chunks()) | {str(before.version)}
+    return (before.fetched() - after.chunks()) | {str(before.version)}
+
+
+def _spent(before: Manifest, after: Manifest) -> frozenset[str]:
+    """What only the former version's optimiser needs."""
+    return before.chunks() - before.fetched() - after.chunks()
 
 
 def _commit_id(manifest: Manifest) -> str:

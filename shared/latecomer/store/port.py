@@ -99,9 +99,12 @@ class Manifest:
 
     def chunks(self) -> frozenset[str]:
         """Every chunk that this version needs."""
-        tables = (*self.model.values(), *self.optimizer.values(), *self.halves.values())
-        named = {each for chunks in tables for each in chunks}
-        return frozenset(named | {each for each in (self.recipe, self.catalogue) if each})
+        return self.fetched() | _named(self.optimizer)
+
+    def fetched(self) -> frozenset[str]:
+        """Those of them that workers may read: all but the server optimiser's."""
+        read_once = frozenset(each for each in (self.recipe, self.catalogue) if each)
+        return _named(self.model) | _named(self.halves) | read_once
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: equal manifests have equal bytes, whose digest names them."""
@@ -161,6 +164,10 @@ class Manifest:
         return digest(self._bytes)
 
 
+def _named(tables: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    return frozenset(each for chunks in tables.values() for each in chunks)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The newest version, and the digest of its manifest."""
@@ -187,6 +194,8 @@ class Commit:
         expected: The head that the version was computed from; None for the very first.
         superseded: Chunks and manifests that only older versions need; they expire after the
             retention time, so that downloads under way can finish.
+        spent: The same of what only aggregators read: these expire within seconds, because nobody
+            takes over from an older version.
         reports: Per worker, what the fleet table shows beside the counts: JSON.
         payloads: Staged payloads that it is made of, as worker and digest: nobody needs them any
             more. One that is gone is no error.
@@ -197,6 +206,7 @@ class Commit:
     expected: Version | None
     manifest: Manifest
     superseded: frozenset[str] = frozenset()
+    spent: frozenset[str] = frozenset()
     reports: Mapping[str, str] = field(default_factory=dict)
     payloads: Staged = frozenset()
 

@@ -36,6 +36,9 @@ STAGED_S = 900
 #: A payload waits for the aggregator at most this long.
 PAYLOAD_S = 24 * 3600
 
+#: While who takes over reads, nobody else may commit: this is for those who look without a lease.
+SPENT_MS = 10_000
+
 #: What a broken upload loses at most.
 PIECE_BYTES = 1024 * 1024
 
@@ -118,6 +121,7 @@ class RedisStore:
         now_ms, step_ms, window_ms = map(str, self._times())
         body |= {"now_ms": now_ms, "step_ms": step_ms, "window_ms": window_ms}
         body["retention_ms"] = str(self._retention_ms)
+        body["spent_ms"] = str(min(self._retention_ms, SPENT_MS))
         keys = self._keys
         outcome, *detail = self._server.run_durably(
             "commit",
@@ -125,6 +129,7 @@ class RedisStore:
             + [keys.fleet, keys.ledger, keys.manifest(commit.manifest.version)]
             + [keys.chunk(name) for name in kept]
             + [keys.payload(*each) for each in sorted(commit.payloads)]
+            + [keys.superseded(name) for name in sorted(commit.spent)]
             + [keys.superseded(name) for name in sorted(commit.superseded)],
             [json.dumps(body), manifest],
         )
@@ -291,6 +296,7 @@ def _commit_body(commit: Commit, chunks: int) -> dict[str, Any]:
         "at_ms": str(_ms(commit.manifest.at_s)),
         "chunks": str(chunks),
         "payloads": str(len(commit.payloads)),
+        "spent": str(len(commit.spent)),
         "folds": [
             {"id": fold.update_id, "worker": fold.worker, "staleness": str(fold.staleness)}
             for fold in commit.manifest.folds

@@ -12,7 +12,7 @@ from latecomer.broker.port import Message
 from latecomer.errors import StoreUnreachable
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.port import Verdict
-from latecomer.store.redis import RedisStore, embedded
+from latecomer.store.redis import SPENT_MS, RedisStore, embedded
 from latecomer.tensors import TensorDelta
 from latecomer.wire.header import pack_padded
 from latecomer.wire.payload import pack_tensors
@@ -611,6 +611,28 @@ def test_chunks_that_expired_before_the_commit_are_staged_again(scene: Federatio
     step(coordinator)
     assert scene.number() == 1
     assert scene.unacked() == 0
+
+
+def test_of_a_version_that_is_over_only_what_workers_may_fetch_is_kept_for_long() -> None:
+    scene = Federation(mode="fedasync", optimizer={"name": "adamw"})
+    scene.found()
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1", delta=net(1.0, 2.0)))
+    step(coordinator)
+    before = scene.manifest()
+    scene.send(make_update("w2", delta=net(2.0, 1.0)))
+    step(coordinator, 2)
+    assert scene.number() == 2
+
+    def left_s(names: frozenset[str]) -> set[int]:
+        client = embedded(scene.redis)
+        found: Any = [client.ttl(f"lc:{{{FEDERATION}}}:b:{name}") for name in names]
+        return set(found)
+
+    now = scene.manifest()
+    assert left_s(now.chunks()) == {-1}
+    assert max(left_s(before.chunks() - before.fetched())) <= SPENT_MS / 1000
+    assert min(left_s(before.fetched() - now.chunks())) > SPENT_MS / 1000
 
 
 def test_a_buffer_that_outlived_its_workers_is_not_applied_at_a_multiple_of_its_mean() -> None:

@@ -2,7 +2,7 @@
 --
 -- KEYS  head lease applied refused totals staleness fleet ledger, the new manifest, then `chunks`
 --       chunks that the new version needs, then `payloads` staged payloads that it is made of, then
---       what it supersedes.
+--       `spent` chunks that no aggregator needs any more, then what else it supersedes.
 -- ARGV  1: the commit as JSON, every number in it as text. 2: the manifest's bytes; they are small,
 --       and written here because a zombie that staged them under the version's own key could
 --       overwrite the manifest that won.
@@ -16,6 +16,7 @@ local commit = cjson.decode(ARGV[1])
 local first_chunk = 10
 local last_chunk = first_chunk + tonumber(commit.chunks) - 1
 local last_payload = last_chunk + tonumber(commit.payloads)
+local last_spent = last_payload + tonumber(commit.spent)
 -- Beside as many as are entered, so that the ledger shrinks also where versions are large.
 local forgotten_at_once = 1000
 
@@ -74,7 +75,7 @@ end
 
 redis.call('SET', manifest, ARGV[2])
 for i = last_payload + 1, #KEYS do
-  redis.call('PEXPIRE', KEYS[i], commit.retention_ms)
+  redis.call('PEXPIRE', KEYS[i], i <= last_spent and commit.spent_ms or commit.retention_ms)
 end
 -- After the expiries, so that a chunk in both lists stays.
 for i = first_chunk, last_chunk do
