@@ -7,7 +7,7 @@ import pytest
 from latecomer.clock import ManualClock
 from latecomer.errors import ChunkMissing, Fenced, VersionConflict
 from latecomer.events import Version
-from latecomer.store import port
+from latecomer.store import port, redis
 from latecomer.store.port import LEDGER_STEP_S, Lease, Refusal, Totals, Verdict, WorkerRecord
 from latecomer.tensors import digest
 from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refuse
@@ -339,3 +339,23 @@ def test_who_does_not_lead_deletes_no_payload(stores: Stores) -> None:
             Lease("zombie", 0), Refusal("anna:b:1", "anna", "stale", "", frozenset({anna}))
         )
     assert waiting(stores, anna) == ["anna"]
+
+
+def test_a_payload_that_the_server_lost_a_part_of_midway_is_written_again(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "PIECE_BYTES", 4)
+    store, payload = stores.open(), b"a large update that is written in pieces"
+    key = stores.keys.payload("anna", digest(payload))
+    write, lost = store._write, list[int]()
+
+    def lossy(key: str, start: int, piece: bytes) -> bool:
+        if start == 12 and not lost:
+            lost.append(start)
+            stores.raw.set(key, payload[:8])
+        return write(key, start, piece)
+
+    monkeypatch.setattr(store, "_write", lossy)
+    store.stage_payload("anna", payload)
+    assert lost
+    assert stores.raw.get(key) == payload

@@ -2,11 +2,17 @@
 
 A commit waits for the store's disk, and meanwhile a processor has nothing to do. The owner goes on,
 and asks now and then whether the task has ended; it shares nothing with it that either changes.
+Where it is the owner who takes long, a small task is repeated beside it.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
+
+#: Nothing that an owner does takes longer; what hangs is not covered up for ever.
+LONGEST_S = 600.0
 
 
 class Background(Protocol):
@@ -27,6 +33,10 @@ class Background(Protocol):
         Raises:
             Exception: What the task raised.
         """
+        ...
+
+    def repeated(self, task: Callable[[], object], every_s: float) -> AbstractContextManager[None]:
+        """Beside the body of a ``with``, run ``task`` every so often; what it raises is its own."""
         ...
 
     def close(self) -> None:
@@ -57,6 +67,11 @@ class Foreground:
             task()
         return True
 
+    def repeated(self, task: Callable[[], object], every_s: float) -> AbstractContextManager[None]:
+        """See ``Background``; there is nothing beside."""
+        del task, every_s
+        return nullcontext()
+
     def close(self) -> None:
         """See ``Background``."""
 
@@ -65,6 +80,7 @@ class BackgroundThread:
     """A thread of its own."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._future: Future[None] | None = None
 
@@ -86,6 +102,25 @@ class BackgroundThread:
         future, self._future = self._future, None
         future.result()
         return True
+
+    @contextmanager
+    def repeated(self, task: Callable[[], object], every_s: float) -> Iterator[None]:
+        """See ``Background``; for ``LONGEST_S`` at most."""
+        over = threading.Event()
+
+        def repeat() -> None:
+            for _ in range(int(LONGEST_S / every_s)):
+                if over.wait(every_s):
+                    return
+                task()
+
+        thread = threading.Thread(target=repeat, name=self._name, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def close(self) -> None:
         """See ``Background``."""

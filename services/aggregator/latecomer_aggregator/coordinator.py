@@ -7,6 +7,7 @@ Everything else happens in other modules, each called once from here.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
 import structlog
@@ -191,7 +192,8 @@ class Coordinator:
 
     def _take_over(self, lease: Lease) -> Term:
         """Read the head and start to consume: from here on the fence protects what we write."""
-        published, recipe = commit.load(self._store, self._federation)
+        with self._alive():
+            published, recipe = commit.load(self._store, self._federation)
         updates = self._broker.subscribe(
             updates_queue(self._federation),
             prefetch=rounds.prefetch(recipe.aggregation),
@@ -257,7 +259,8 @@ class Coordinator:
         and folded one by one, until the culprit is alone with the error.
         """
         try:
-            term.computed(self._computed(term))
+            with self._alive():
+                term.computed(self._computed(term))
         except Unsolvable as error:
             folds = term.buffer.folds
             log.warning("version.unsolvable", updates=len(folds), cause=str(error))
@@ -268,9 +271,14 @@ class Coordinator:
             self._intake.refuse_folded(term, Reason.UNSOLVABLE, str(error))
             term.careful = 0
 
+    def _alive(self) -> AbstractContextManager[None]:
+        """Around what takes as long as the model is large: it may be longer than a lease."""
+        return self._writing.repeated(self._breathe, self._leadership.pause_s)
+
     def _breathe(self) -> None:
         """In the middle of something long: keep the lease, and be seen to be alive."""
-        self._leadership.hold()
+        with suppress(StoreUnreachable):
+            self._leadership.hold()
         self._beat()
 
     def _computed(self, term: Term) -> Attempt:

@@ -5,6 +5,8 @@ aggregator that was paused past its lease may believe for a moment that it still
 finds its commit refused: belief is not enough.
 """
 
+import threading
+
 from latecomer.clock import Clock
 from latecomer.store.port import Lease, ModelStore
 
@@ -16,7 +18,7 @@ STANDBY_ASKS_S = 1.0
 
 
 class Leadership:
-    """This aggregator's claim on a federation. Not thread-safe."""
+    """This aggregator's claim on a federation; ``hold`` may be called beside its owner."""
 
     def __init__(self, store: ModelStore, clock: Clock, *, owner: str, lease_s: float) -> None:
         self._store = store
@@ -25,6 +27,7 @@ class Leadership:
         self._lease_s = lease_s
         self._lease: Lease | None = None
         self._asked_s = float("-inf")
+        self._asking = threading.Lock()
 
     def hold(self) -> Lease | None:
         """The lease, acquired or renewed when due; None while another aggregator leads.
@@ -33,12 +36,13 @@ class Leadership:
             StoreUnreachable: Nobody can be asked. The lease, if any, is kept in mind: the fence
                 protects the head, and a server that comes back may still know it.
         """
-        if self._clock.monotonic_s() - self._asked_s < self.pause_s:
+        with self._asking:
+            if self._clock.monotonic_s() - self._asked_s < self.pause_s:
+                return self._lease
+            if self._lease is None or not self._store.renew(self._lease, self._lease_s):
+                self._lease = self._acquired()
+            self._asked_s = self._clock.monotonic_s()
             return self._lease
-        if self._lease is None or not self._store.renew(self._lease, self._lease_s):
-            self._lease = self._acquired()
-        self._asked_s = self._clock.monotonic_s()
-        return self._lease
 
     def _acquired(self) -> Lease | None:
         """A standby asks often, and a look costs the server less than a script."""

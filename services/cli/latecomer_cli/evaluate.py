@@ -13,7 +13,7 @@ import torch
 from latecomer import __version__
 from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import ease, item_knn
-from latecomer.evaluation.intervals import paired_bootstrap, student_t
+from latecomer.evaluation.intervals import bootstrap, paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
 from latecomer.recipe import Recipe
@@ -130,7 +130,8 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "variety": {system: _variety(runs, system) for system in systems},
         "cold_start": _cold_start(recipe, runs),
         "intervals": {
-            served: _interval(runs, served, metric),
+            served: _interval(recipe, runs, served),
+            f"{served}_over_seeds": _over_seeds(runs, served, metric),
             **{f"{served}_minus_{name}": list(each) for name, each in gains.items()},
         },
         "regions": {
@@ -143,7 +144,13 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "versions": round(float(np.mean([run.ended.versions for run in runs]))),
         "staleness": status.quantiles(_added([run.ended.staleness for run in runs])),
         "standing": [
-            {"criterion": each.name, "value": each.value, "least": each.least, "ok": each.reached}
+            {
+                "criterion": each.name,
+                "value": each.value,
+                "rule": each.rule,
+                "bound": each.bound,
+                "ok": each.reached,
+            }
             for each in found
         ],
     }
@@ -187,10 +194,15 @@ def _variety(runs: Sequence[Run], system: str) -> dict[str, float]:
 
 
 def _mean(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Means over seeds of means over customers; with one held-out item, recall is the hit rate."""
+    """Means over seeds of means over customers; with one held-out item, recall is the hit rate.
+
+    A small region may have nothing to test under some seeds: its means are over the others.
+    """
+    regions = dict.fromkeys(region for run in runs for region in run)
+    tested = {region: [run[region] for run in runs if region in run] for region in regions}
     mean = {
-        region: {name: float(np.mean([run[region][name] for run in runs])) for name in metrics}
-        for region, metrics in runs[0].items()
+        region: {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        for region, found in tested.items()
     }
     for metrics in mean.values():
         metrics.update({f"hr@{k}": metrics[f"recall@{k}"] for k in _places(metrics)})
@@ -230,8 +242,14 @@ def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
     return np.asarray(total[tested] / times[tested])
 
 
-def _interval(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:
-    """Student's t over seeds; one seed says nothing of the spread."""
+def _interval(recipe: Recipe, runs: Sequence[Run], system: str) -> list[float]:
+    """The bootstrap over users: how far the mean would move with other users like them."""
+    interval = bootstrap(_per_user(recipe, runs, system), seed=recipe.seed)
+    return [interval.low, interval.high]
+
+
+def _over_seeds(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:
+    """Student's t over seeds; one seed says nothing of the spread, nor do many of a closed form."""
     if len(runs) == 1:
         return None
     interval = student_t(np.array([run.means(system)[ALL][metric] for run in runs]))
@@ -266,9 +284,12 @@ def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> Non
         )
     output.table(
         "Where it stands",
-        ("criterion", "value", "at least", "reached"),
+        ("criterion", "value", "to be", "than", "reached"),
         (
-            (each["criterion"], each["value"], each["least"], "yes" if each["ok"] else "NO")
+            (
+                *(each[name] for name in ("criterion", "value", "rule", "bound")),
+                "yes" if each["ok"] else "NO",
+            )
             for each in body["standing"]
         ),
     )

@@ -13,9 +13,11 @@ from latecomer.recommenders.port import Agreed
 from latecomer.store.port import Head, ModelStore
 from latecomer.tensors import digest
 from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator.background import BackgroundThread
+from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import sites
 
-#: Long enough to publish version 0, short enough not to keep a leader waiting if we die.
+#: Renewed while version 0 is published; short enough not to keep a leader waiting if we die.
 LEASE_S = 10.0
 
 #: What everybody reads in his own file, whatever was published with version 0.
@@ -66,26 +68,31 @@ def found(
         return _found_before(store, head, recipe, catalogue)
     model_family = family(recipe.model)
     layout = model_family.layout(len(catalogue))
-    lease = store.acquire(f"init-{uuid.uuid4().hex[:8]}", LEASE_S)
+    founder = Leadership(store, clock, owner=f"init-{uuid.uuid4().hex[:8]}", lease_s=LEASE_S)
+    lease = founder.hold()
     if lease is None:
         raise Fenced(
             "An aggregator leads this federation",
             hint="stop the aggregators before you start a new epoch",
         )
     try:
-        head = commit.publish_initial(
-            store,
-            lease,
-            recipe,
-            catalogue=catalogue.to_bytes(),
-            layout=layout,
-            model=model_family.initial(len(catalogue), seed=recipe.seed),
-            optimizer_layout=optimizer.state_layout(
-                optimizer.build(recipe.aggregation.optimizer), layout
-            ),
-            epoch=max(int(clock.now_s()), head.version.epoch + 1 if head else 0),
-            at_s=clock.now_s(),
-        )
+        former, head = head, store.head()
+        if head is not None and head != former and not new_epoch:  # founded since we looked
+            return _found_before(store, head, recipe, catalogue)
+        with BackgroundThread("latecomer-lease").repeated(founder.hold, founder.pause_s):
+            head = commit.publish_initial(
+                store,
+                lease,
+                recipe,
+                catalogue=catalogue.to_bytes(),
+                layout=layout,
+                model=model_family.initial(len(catalogue), seed=recipe.seed),
+                optimizer_layout=optimizer.state_layout(
+                    optimizer.build(recipe.aggregation.optimizer), layout
+                ),
+                epoch=max(int(clock.now_s()), head.version.epoch + 1 if head else 0),
+                at_s=clock.now_s(),
+            )
     finally:
         store.release(lease)
     return Founding(head, existed=False, parameters=layout.size, items=len(catalogue))

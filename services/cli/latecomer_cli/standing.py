@@ -1,9 +1,13 @@
 """Where an evaluation stands: against what its recipe asks for, and what everybody must pass."""
 
-from collections.abc import Iterator, Mapping
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from latecomer.evaluation.protocol import ALL
+from latecomer_cli import calibration
 
 #: Of the same family trained on everybody's data in one place.
 OF_CENTRALISED = 0.97
@@ -17,18 +21,31 @@ Regions = Mapping[str, Mapping[str, float]]
 Means = Mapping[str, Regions]
 
 
+#: How a value stands to its bound where it will do.
+Rule = Literal["at least", "above", "at most"]
+RULES: Mapping[Rule, Callable[[float, float], bool]] = {
+    "at least": operator.ge,
+    "above": operator.gt,
+    "at most": operator.le,
+}
+
+#: Of these metrics, less is better.
+ERRORS = frozenset({"log_loss", "brier", calibration.NAME})
+
+
 @dataclass(frozen=True)
 class Criterion:
-    """One line of the list: what was reached, and the least that will do."""
+    """One line of the list: what was reached, and what will do."""
 
     name: str
     value: float
-    least: float
+    bound: float
+    rule: Rule = "at least"
 
     @property
     def reached(self) -> bool:
         """Whether it will do."""
-        return self.value >= self.least
+        return RULES[self.rule](self.value, self.bound)
 
 
 def criteria(
@@ -43,16 +60,20 @@ def criteria(
 
     Args:
         metric: By which systems are compared.
-        reach: What is asked of the recipe alone: the least mean of some metrics.
+        reach: What is asked of the recipe alone: the least mean of some metrics, the most of an
+            error.
         means: system -> region -> metric -> mean over customers and seeds.
         gains: Baseline -> the lower end of the interval of the difference to it.
         served: The system that users are served by, and that is judged.
     """
     ours = means[served]
-    for name, least in reach.items():
-        yield Criterion(name, ours[ALL].get(name, 0.0), least)
+    for name, bound in reach.items():
+        if name in ERRORS:
+            yield Criterion(name, ours[ALL].get(name, math.inf), bound, "at most")
+        else:
+            yield Criterion(name, ours[ALL].get(name, 0.0), bound)
     for baseline, low in gains.items():
-        yield Criterion(f"{metric} above {baseline}, lower end of the interval", low, 0.0)
+        yield Criterion(f"{metric} above {baseline}, lower end of the interval", low, 0.0, "above")
     central = means["centralised"]
     least = OF_CENTRALISED * central[ALL][metric]
     yield Criterion(f"{metric} beside centralised training", ours[ALL][metric], least)

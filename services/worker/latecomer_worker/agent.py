@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from latecomer.clock import Clock
-from latecomer.errors import StoreUnreachable, Transient
+from latecomer.errors import MessageTooLarge, StoreUnreachable, Transient
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
@@ -23,7 +23,7 @@ from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
 from latecomer.tensors import State
 from latecomer_worker import encode, residual
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
-from latecomer_worker.outbox import Outbox
+from latecomer_worker.outbox import BELIEVED_S, Outbox
 from latecomer_worker.rounds import Rounds
 from latecomer_worker.state import WorkerState
 
@@ -167,7 +167,13 @@ class Agent:
         if diverged or not trained.examples:
             self._remember(snapshot, sums)
             return Step.LOOKED
-        self._save(trainer, snapshot, trained, sums)
+        try:
+            self._save(trainer, snapshot, trained, sums)
+        except MessageTooLarge as error:
+            # To train it once more would make it no smaller.
+            log.error("update.dropped", version=str(snapshot.version), cause=str(error))
+            self._remember(snapshot, sums)
+            return Step.LOOKED
         self._outbox.offer()
         return Step.LEARNED
 
@@ -235,8 +241,9 @@ class Agent:
         self._settle({each: verdict.folded for each, verdict in verdicts.items()})
 
     def _settle(self, folded: Mapping[str, bool]) -> None:
-        depended = self._state.tentative()
-        self._state.settle(folded, sent_before_s=self._clock.now_s() - LEDGER_WINDOW_S)
+        depended, now_s = self._state.tentative(), self._clock.now_s()
+        self._state.restamp(now_s=now_s, believed_s=BELIEVED_S)
+        self._state.settle(folded, sent_before_s=now_s - LEDGER_WINDOW_S)
         if depended and self._trainer is not None:
             self._trainer.recall(self._state)
 

@@ -4,6 +4,7 @@ Chunks are files named by their content, so what is on disk is either right or d
 successful fetch the cache holds exactly one version.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 
 #: Asked for at a time: when a bad line breaks, all but the last few are on disk.
 CHUNKS_AT_A_TIME = 4
+
+#: A digest: no other file of the machine is called so.
+NAME = re.compile(r"[0-9a-f]{32}")
 
 #: Who has not finished a chunk after this long died over it.
 PARTIAL_S = 3600.0
@@ -50,7 +54,13 @@ class ChunkCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str) -> bytes | None:
-        """The chunk, if it is here and whole."""
+        """The chunk, if it is here and whole.
+
+        Raises:
+            ChunkMissing: The name is none of a chunk; a manifest may not name other files.
+        """
+        if not NAME.fullmatch(name):
+            raise ChunkMissing(f"{name[:40]!r} names no chunk")
         try:
             data = (self._folder / name).read_bytes()
         except FileNotFoundError:
@@ -64,6 +74,7 @@ class ChunkCache:
             partial.write_bytes(data)
             partial.replace(self._folder / name)
         except OSError as error:
+            partial.unlink(missing_ok=True)  # a full disk needs its place
             raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
     def keep_only(self, names: frozenset[str]) -> None:

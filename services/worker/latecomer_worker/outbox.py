@@ -109,7 +109,7 @@ class Outbox:
         return sent
 
     def _trim(self) -> None:
-        self._state.restamp_outgoing(now_s=self._clock.now_s(), believed_s=BELIEVED_S)
+        self._state.restamp(now_s=self._clock.now_s(), believed_s=BELIEVED_S)
         dropped = self._state.drop_outgoing(
             created_before_s=self._clock.now_s() - self._limits.max_age_s,
             keep_bytes=self._limits.max_bytes,

@@ -161,7 +161,7 @@ class Rounds:
 
     def _since_s(self, last: dict[str, Any]) -> float:
         """What waited in the outbox for long had no time yet to become of anything."""
-        return max(float(last["trained_s"]), self._state.last_confirm_s())
+        return max(float(last["trained_s"]), self._state.last_confirm_s(now_s=self._clock.now_s()))
 
     def _last(self) -> dict[str, Any]:
         return self._state.fact("last_round") or {}

@@ -155,16 +155,26 @@ class WorkerState:
         self._execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
         self._forget_tentative()
 
-    def restamp_outgoing(self, *, now_s: float, believed_s: float) -> None:
-        """Forget ages that cannot be: a calendar was wrong when, or since, an update was queued."""
-        self._execute(
-            "UPDATE outbox SET created_s = ? WHERE abs(? - created_s) > ?",
-            (now_s, now_s, believed_s),
-        )
+    def restamp(self, *, now_s: float, believed_s: float) -> None:
+        """Forget ages that cannot be: a calendar was wrong when, or since, an update was queued.
 
-    def last_confirm_s(self) -> float:
-        """When the newest update whose verdict is not known was confirmed; 0 if there is none."""
-        return float(self._execute("SELECT coalesce(max(sent_s), 0) FROM awaited").fetchone()[0])
+        Nor is it long ago that one was confirmed: a verdict would be forgotten before it is known.
+        """
+        for table, column in (("outbox", "created_s"), ("awaited", "sent_s")):
+            self._execute(
+                f"UPDATE {table} SET {column} = ? WHERE abs(? - {column}) > ?",  # noqa: S608 - ours
+                (now_s, now_s, believed_s),
+            )
+
+    def last_confirm_s(self, *, now_s: float) -> float:
+        """When the newest update whose verdict is not known was confirmed; 0 if there is none.
+
+        What was confirmed in the future was so before a calendar was put right, whenever that was.
+        """
+        found = self._execute(
+            "SELECT coalesce(max(sent_s), 0) FROM awaited WHERE sent_s <= ?", (now_s,)
+        )
+        return float(found.fetchone()[0])
 
     def drop_outgoing(self, *, created_before_s: float, keep_bytes: int) -> list[str]:
         """Give up what is too old, then the oldest until the rest fits; the newest always fits.

@@ -20,8 +20,7 @@ _PRODUCTS = "products.csv"
 
 def _catalogue(folder: Path) -> Catalogue:
     bought = files.columns(files.path(folder, _TRANSACTIONS), ("household_id", "product_id"))
-    # In random order, for what is in one basket has none; numbers say how new a product is.
-    items = untimed.shuffled(untimed.widespread(zip(*bought, strict=True), HOUSEHOLDS))
+    items = untimed.widespread(zip(*bought, strict=True), HOUSEHOLDS)
     columns = ("product_id", "brand", "product_type", "package_size")
     products = files.columns(files.path(folder, _PRODUCTS), columns)
     names = {number: ", ".join(filter(None, rest)) for number, *rest in zip(*products, strict=True)}

@@ -19,8 +19,7 @@ _ADMISSIONS = "ADMISSIONS.csv"
 def _catalogue(folder: Path) -> Catalogue:
     given = files.columns(files.path(folder, _PRESCRIPTIONS), ("SUBJECT_ID", "DRUG"))
     pairs = (pair for pair in zip(*given, strict=True) if all(pair))
-    # In random order, for what starts on one day has none, and the alphabet is no order of drugs.
-    drugs = tuple(untimed.shuffled(untimed.widespread(pairs, 1)))
+    drugs = tuple(untimed.widespread(pairs, 1))
     return Catalogue(drugs, drugs)
 
 

@@ -36,7 +36,7 @@ class Dataset:
     catalogue: Callable[[Path], Catalogue]
     table: Callable[[Path], Table]
     order: str
-    ties: Ties = "item"
+    ties: Ties = "drawn"
     dates_are_shifted: bool = False
     edges: Callable[[Path], Edges] | None = None
     negatives: Callable[[Path, Catalogue], Mapping[str, Sequence[int]]] | None = None

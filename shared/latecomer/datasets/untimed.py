@@ -1,10 +1,10 @@
 """What a published data set does not say: in which order; and which items are worth learning.
 
-R rows, I items.
+R rows.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -19,14 +19,6 @@ def places(rows: int) -> list[str]:
     read from top to bottom instead: they are sorted by item, by rating or by what sells.
     """
     return [str(place) for place in np.random.default_rng(SEED).permutation(rows) + 1]
-
-
-def shuffled(items: Sequence[str]) -> list[str]:
-    """(I,) items in a random order, the same each time: what ties in time are then ordered by.
-
-    Numbers and names are no fair order: the last product of a basket by number is the newest.
-    """
-    return [items[at] for at in np.random.default_rng(SEED).permutation(len(items))]
 
 
 def widespread(pairs: Iterable[tuple[str, str]], users: int) -> list[str]:

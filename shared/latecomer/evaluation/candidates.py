@@ -111,7 +111,7 @@ def all_but_sampled(known: Mask, users: Ids, positive: Ids, n_negatives: int, se
                 f"user {user} leaves {len(negatives)} items of {n_negatives} to draw as negatives",
                 hint="rank all items instead: candidates 'full'",
             )
-        draw = np.random.default_rng((seed, int(user)))
+        draw = np.random.default_rng((seed, int(user), int(positive[row]), len(negatives)))
         excluded[row, draw.choice(negatives, n_negatives, replace=False, shuffle=False)] = False
         excluded[row, positive[row]] = False
     return excluded

@@ -53,6 +53,10 @@ class OutcomeResult:
         Log loss is in nats, of probabilities clipped to [1e-7, 1 - 1e-7]; with it and with the
         Brier score (Brier 1950, for two outcomes), less is better.
         """
+        return {**self._shares(), "auc": linearised(self.labels, self.probability)}
+
+    def _shares(self) -> dict[str, Floats]:
+        """The same, with placements for AUC: what adds up over regions."""
         p = np.clip(self.probability, CLIP, 1.0 - CLIP)
         return {
             "auc": placements(self.labels, self.probability),
@@ -63,11 +67,11 @@ class OutcomeResult:
 
     def sums(self, by: Regions) -> dict[str, dict[str, float]]:
         """Tested examples and sums of the metrics per region; see ``results.summed``."""
-        return summed(self.users, self.per_user(), by)
+        return summed(self.users, self._shares(), by)
 
     def means(self) -> dict[str, float]:
         """Tested examples and the metrics' means; empty if none was tested."""
-        return averaged(self.users, self.per_user())
+        return averaged(self.users, self._shares())
 
 
 def placements(labels: Ids, scores: Floats) -> Floats:
@@ -78,6 +82,19 @@ def placements(labels: Ids, scores: Floats) -> Floats:
     above = _below(negative, scores) / len(negative)  # (T,)
     below = 1.0 - _below(positive, scores) / len(positive)  # (T,)
     return np.where(labels == 1, above, below)
+
+
+def linearised(labels: Ids, scores: Floats) -> Floats:
+    """(T,) values whose mean is the AUC and whose variance / T is DeLong's variance of it.
+
+    AUC + T / P (V10 - AUC) of the P positives, and AUC + T / Q (V01 - AUC) of the Q negatives.
+    """
+    placed, positive = placements(labels, scores), labels == 1
+    share = positive.mean() if len(labels) else 0.0
+    if not 0.0 < share < 1.0:
+        return placed
+    auc = placed[positive].mean()
+    return np.asarray(auc + (placed - auc) / np.where(positive, share, 1.0 - share))
 
 
 def _below(others: Floats, scores: Floats) -> Floats:

@@ -172,10 +172,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who did what when, sorted by user, then time, then item, unless a source knows better.
+    """Who did what when, sorted by user, then time, then by lot, unless a source knows better.
 
-    Ties in time are ordered by item, not by their place in the file: the lines of one invoice have
-    one timestamp, and a model that learned their order would have learned how invoices are printed.
+    The lines of one invoice have one timestamp: a model that learned their order, in the file or in
+    the catalogue, would have learned how invoices are printed or items numbered.
 
     Attributes:
         users: (U,) user ids, in order of their first interaction, ties by id.

@@ -53,6 +53,13 @@ class Sequences:
         found[np.cumsum(self.lengths)[self.lengths > 0] - 1] = -1
         return np.asarray(found)
 
+    def without_last(self) -> "Sequences":
+        """Each sequence less its last group, which nothing comes after."""
+        kept = self.place < self.lengths[self.sequence] - 1
+        sizes = np.diff(np.append(self.offsets, len(self.items)))
+        offsets = np.cumsum(sizes[kept]) - sizes[kept]
+        return Sequences(self.users, self.lengths - 1, self.items[np.repeat(kept, sizes)], offsets)
+
 
 def everything(history: History, users: Ids, length: int) -> Sequences:
     """The last ``length`` baskets of ``users`` (B,), to score from."""

@@ -3,6 +3,7 @@
 R rows of a source, K usable ones, U users, I items.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ Ids = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 
 #: What orders interactions of one user at one time.
-Ties = Literal["item", "file"]
+Ties = Literal["drawn", "file"]
 
 _REQUIRED = ("user", "item", "time")
 
@@ -75,11 +76,11 @@ def from_table(
     *,
     now_s: float,
     time_format: str | None = None,
-    ties: Ties = "item",
+    ties: Ties = "drawn",
 ) -> tuple[Interactions, Report]:
     """As ``load``, of a table that was read from ``path`` by other means.
 
-    ``ties``: what one user did at one time is in the order of the catalogue, so that nothing is
+    ``ties``: what one user did at one time is in an order that is drawn by lot, so that nothing is
     learned from how a file was printed; or in the ``file``'s, where that is known to be random.
 
     Raises:
@@ -162,7 +163,7 @@ def _ordered(
     """Usable rows without repeats, in the order that ``Interactions`` promises."""
     ids = np.array(sorted(set(rows.user)), object)
     code = np.searchsorted(ids, rows.user)  # (K,) the place of each row's user among the sorted
-    last_key = (rows.item,) if ties == "item" else ()
+    last_key = (_lots(rows, catalogue),) if ties == "drawn" else ()
     by_time = np.lexsort((*last_key, code, rows.time_s))  # (K,); what is equal stays in file order
     rows, code = rows[by_time], code[by_time]
     debut = np.unique(code, return_index=True)[1]  # (U,)
@@ -180,6 +181,18 @@ def _ordered(
         rows.rating[kept] if columns.rating else None,
         rows.behaviour[kept].astype(np.str_) if columns.behaviour else None,
     )
+
+
+def _lots(rows: _Rows, catalogue: Catalogue) -> npt.NDArray[np.uint64]:
+    """(K,) a hash of user and item: an order of one basket that no file and no catalogue has.
+
+    It stays the same when rows are added. Ordered by the catalogue, the item held out would always
+    be the last one there of its basket: the best-known, the newest, whatever the catalogue goes by.
+    """
+    pairs = zip(rows.user, rows.item, strict=True)
+    names = (f"{user}\0{catalogue.items[item]}".encode() for user, item in pairs)
+    lots = [hashlib.blake2b(name, digest_size=8).digest() for name in names]
+    return np.frombuffer(b"".join(lots), np.uint64)
 
 
 def _first_of_each_pair(rows: _Rows, pair: Ids, catalogue: Catalogue, report: Report) -> Ids:

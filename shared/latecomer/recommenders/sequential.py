@@ -108,9 +108,10 @@ class Sequential:
         ):
             if should_stop():
                 break
-            batch = sequences.cut(history, users, self._settings.length, rng)
+            # One group more than is looked at: the last is only ever a target.
+            batch = sequences.cut(history, users, self._settings.length + 1, rng)
             targets = batch.next_items(rng)
-            losses.append(run.step(batch, targets))
+            losses.append(run.step(batch.without_last(), targets[targets >= 0]))
             examples += int((targets >= 0).sum())
         loss = float(np.mean(losses)) if losses else math.nan
         return Trained(run.result(), {}, examples, len(losses), loss)

@@ -214,4 +214,4 @@ def _bpr(logits: Tensor, place: Tensor, masked: Tensor) -> Tensor:
     """Mean over negatives of -log sigmoid(s_target - s_negative) (Rendle et al. 2009, BPR-Opt)."""
     target = logits.gather(1, place[:, None])  # (T, 1)
     competes = (~masked).scatter(1, place[:, None], value=False)  # (T, C)
-    return softplus(logits - target)[competes].mean()
+    return softplus(logits - target)[competes].sum() / competes.sum().clamp(min=1)

@@ -230,7 +230,7 @@ class _Group:
             )
             each = (softplus(logits - target) * competes).sum(dim=2)  # (N, T)
             real = step.part > 0
-            return (each * real).sum(dim=1) / (competes.sum(dim=2) * real).sum(dim=1)
+            return (each * real).sum(dim=1) / (competes.sum(dim=2) * real).sum(dim=1).clamp(min=1)
         logits = logits - self._training.popularity_correction * step.inclusion[:, None]
         logits = logits.masked_fill(~step.offered[:, None], -torch.inf)
         each = cross_entropy(logits.flatten(0, 1), step.place.flatten(), reduction="none")

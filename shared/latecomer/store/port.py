@@ -137,9 +137,9 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
-        """Inverse of ``to_bytes``."""
+        """Inverse of ``to_bytes``; what a later release wrote as well stays part of its digest."""
         body = json.loads(data)
-        return cls(
+        found = cls(
             version=Version(*body["version"]),
             previous=Version(*body["previous"]) if body["previous"] else None,
             layout=Layout.from_json(body["layout"]),
@@ -157,6 +157,8 @@ class Manifest:
             halves={name: tuple(chunks) for name, chunks in body.get("halves", {}).items()},
             cadence=Cadence(*body["cadence"]) if "cadence" in body else None,
         )
+        found.__dict__["_bytes"] = bytes(data)
+        return found
 
     @cached_property
     def digest(self) -> str:
@@ -195,7 +197,8 @@ class Commit:
         superseded: Chunks and manifests that only older versions need; they expire after the
             retention time, so that downloads under way can finish.
         spent: The same of what only aggregators read: these expire within seconds, because nobody
-            takes over from an older version.
+            takes over from an older version. What an older model has of equal bytes goes with them:
+            who fetches it just then is told to fetch the head.
         reports: Per worker, what the fleet table shows beside the counts: JSON.
         payloads: Staged payloads that it is made of, as worker and digest: nobody needs them any
             more. One that is gone is no error.

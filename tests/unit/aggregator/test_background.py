@@ -54,3 +54,24 @@ def test_a_thread_goes_on_beside_its_owner_until_it_ends() -> None:
     assert background.ended(PATIENCE_S)
     assert done == [True]
     background.close()
+
+
+def test_beside_an_owner_who_takes_long_a_task_is_repeated_until_he_is_done() -> None:
+    done, twice = list[int](), threading.Event()
+
+    def task() -> None:
+        done.append(1)
+        if len(done) == 2:
+            twice.set()
+
+    background = BackgroundThread("test")
+    with background.repeated(task, 0.01):
+        assert twice.wait(PATIENCE_S)
+    background.close()
+    assert not [each for each in threading.enumerate() if each.name == "test"]
+
+
+def test_without_a_thread_nothing_is_beside_the_owner() -> None:
+    done: list[int] = []
+    with Foreground().repeated(lambda: done.append(1), 0.0):
+        assert not done

@@ -1,8 +1,13 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import pytest
 
+from latecomer.clock import ManualClock
 from latecomer.errors import StoreUnreachable
+from latecomer_aggregator.background import Foreground
 from latecomer_aggregator.leadership import Leadership
-from scenes import LEASE_S, Federation
+from scenes import LEASE_S, Federation, make_update, step
 
 
 @pytest.fixture
@@ -97,3 +102,36 @@ def test_a_standby_asks_now_and_then_and_takes_over_when_the_lease_is_over(
     assert standby.hold() is None
     scene.lapse_lease()
     assert standby.hold() is not None
+
+
+class Slow(Foreground):
+    """Whatever takes long takes so long that the lease has to be renewed beside it."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.times = 0
+        self._clock = clock
+
+    @contextmanager
+    def repeated(self, task: Callable[[], object], every_s: float) -> Iterator[None]:
+        self.times += 1
+        self._clock.advance(every_s)
+        task()
+        yield
+
+
+def test_a_lease_is_renewed_beside_the_reading_of_the_head_and_the_making_of_a_version() -> None:
+    scene = Federation(mode="fedasync")
+    scene.found()
+    asked: list[float] = []
+    store = scene.open_store()
+    renew = store.renew
+    store.renew = lambda *each: asked.append(scene.clock.monotonic_s()) or renew(*each)  # type: ignore[method-assign,func-returns-value]
+    background = Slow(scene.clock)
+    coordinator = scene.coordinator(store=store, background=background)
+    step(coordinator)
+    assert (background.times, len(asked)) == (1, 1)
+    scene.send(make_update())
+    step(coordinator)
+    assert scene.number() == 1
+    assert (background.times, len(asked)) == (2, 2)

@@ -8,6 +8,7 @@ import pytest
 
 from latecomer.errors import ExitCode
 from latecomer_cli import app
+from latecomer_cli import evaluate as evaluate_
 from scenes import ITEM_CATALOGUE, checkerboard
 
 RECIPE = """
@@ -77,6 +78,10 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
     assert (body["recipe"], body["family"], body["seeds"]) == ("board", "gram", [1, 2])
     assert body["metrics"]["global"] == pytest.approx(body["metrics"]["centralised"])
     assert body["metrics"]["global"]["hr@5"] == body["metrics"]["global"]["recall@5"]
+    # A closed form is the same with every seed; other customers would be served otherwise.
+    low, high = body["intervals"]["global"]
+    assert low < body["metrics"]["global"]["ndcg@5"] < high
+    assert body["intervals"]["global_over_seeds"] == pytest.approx(2 * [(low + high) / 2], abs=0.05)
     assert body["metrics"]["global"]["users"] == 80
     # Only items of the own colour are right, and popularity does not know of colours.
     assert body["metrics"]["global"]["hr@5"] > 1.5 * body["metrics"]["popularity"]["hr@5"]
@@ -118,7 +123,8 @@ def test_ranked_in_full_a_recipe_has_to_reach_its_bars_for_that(
     body = json.loads(capsys.readouterr().out)
     assert body["full_ranking"]
     assert body["protocol"] == "full ranking, leave-one-out, k=5"
-    assert (body["standing"][0]["criterion"], body["standing"][0]["least"]) == ("ndcg@5", 0.01)
+    first = body["standing"][0]
+    assert (first["criterion"], first["rule"], first["bound"]) == ("ndcg@5", "at least", 0.01)
 
 
 def test_under_pfedrecs_protocol_it_says_that_it_leaks_and_asks_for_nothing_of_ours(
@@ -130,6 +136,14 @@ def test_under_pfedrecs_protocol_it_says_that_it_leaks_and_asks_for_nothing_of_o
     assert body["leaky"]
     assert "LEAKY (pfedrec-compat)" in body["protocol"]
     assert not any(each["criterion"] == "hr@5" for each in body["standing"])
+
+
+def test_a_region_that_one_seed_has_nothing_to_test_of_is_judged_by_the_others() -> None:
+    tiny = {"users": 1.0, "auc": 0.7}
+    every = {"users": 100.0, "auc": 0.8}
+    expected = {"all": every, "tiny": tiny}
+    assert evaluate_._mean([{"all": every}, {"all": every, "tiny": tiny}]) == expected
+    assert evaluate_._mean([{"all": every, "tiny": tiny}, {"all": every}]) == expected
 
 
 def test_where_no_update_is_admitted_there_is_nothing_to_judge_and_the_job_failed(
@@ -154,6 +168,7 @@ def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
     assert body["regions"]["black"]["personalised"]["users"] == 40
     assert body["intervals"].keys() == {
         "personalised",
+        "personalised_over_seeds",
         "personalised_minus_local_only",
         "personalised_minus_popularity",
     }

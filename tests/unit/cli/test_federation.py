@@ -99,3 +99,19 @@ def test_init_says_what_was_not_applied(
     assert app.run(["init", str(recipe), "--format", "json"]) == ExitCode.OK
     told = json.loads(capsys.readouterr().out)
     assert (told["differs"], told["parameters"]) == (["model"], parameters)
+
+
+def test_who_founds_at_the_same_time_finds_what_the_other_founded() -> None:
+    scene = Federation()
+    store = scene.open_store()
+    acquire, others = store.acquire, list[federation.Founding]()
+
+    def late(*each: Any) -> Any:
+        if not others:
+            others.append(federation.found(scene.store, make_recipe(), ITEM_CATALOGUE, scene.clock))
+        return acquire(*each)
+
+    store.acquire = late  # type: ignore[method-assign,assignment]
+    found = federation.found(store, make_recipe(), ITEM_CATALOGUE, scene.clock)
+    assert (found.existed, found.head) == (True, others[0].head)
+    assert scene.store.holder() is None

@@ -50,6 +50,20 @@ def test_a_difference_whose_interval_reaches_below_zero_is_none() -> None:
     ]
 
 
+def test_who_is_exactly_as_good_as_popularity_is_not_above_it() -> None:
+    assert missed(figures(), {"popularity": 0.0}) == [
+        "ndcg@10 above popularity, lower end of the interval"
+    ]
+
+
+@pytest.mark.parametrize(("log_loss", "reached"), [(0.39, True), (0.41, False)])
+def test_of_errors_less_is_better(log_loss: float, reached: bool) -> None:
+    means = figures()
+    means["global"][ALL]["log_loss"] = log_loss
+    first = next(criteria(METRIC, {"log_loss": 0.4}, means, GAINS))
+    assert first.reached is reached
+
+
 @pytest.mark.parametrize(("central", "misses"), [(0.309, 0), (0.310, 1)])
 def test_97_percent_of_centralised_training_are_needed(central: float, misses: int) -> None:
     pooled = {**figures()["global"], ALL: region(central)}

@@ -14,11 +14,13 @@ from latecomer.recipe import Recipe
 from latecomer.store.port import Head
 from latecomer.store.redis import embedded
 from latecomer.tensors import applied
+from latecomer.wire import payload
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
 from latecomer_worker.agent import VERDICTS_EVERY_S
 from latecomer_worker.rounds import GRACE_S, POLL_HEAD_S
 from latecomer_worker.site import Site
+from latecomer_worker.state import Outgoing
 from scenes import (
     DAY_S,
     FEDERATION,
@@ -555,6 +557,30 @@ def test_a_calendar_that_was_set_back_by_a_year_costs_one_round_too_many_and_no_
     last = device.state.fact("last_round")
     device.state.remember("last_round", last | {"trained_s": scene.clock.now_s() + 365 * DAY_S})
     assert device.step()
+    assert not device.step()
+
+
+def test_a_calendar_that_was_set_back_does_not_make_a_device_train_at_every_step(
+    scene: Federation, device: Device
+) -> None:
+    assert device.step()
+    later_s = scene.clock.now_s() + 3600.0
+    last = device.state.fact("last_round")
+    device.state.remember("last_round", last | {"trained_s": later_s})
+    device.state.put_outgoing(Outgoing("w1:boot:9", b"", None), created_s=later_s)
+    device.state.confirm_outgoing("w1:boot:9", now_s=later_s)
+    assert [bool(device.step()) for _ in range(5)] == [True, False, False, False, False]
+
+
+def test_an_update_too_large_for_any_broker_is_given_up_and_the_device_goes_on(
+    scene: Federation, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload, "MAX_PAYLOAD_BYTES", 100)
+    with capture_logs() as logs:
+        assert not device.step()
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["update.dropped"]
+    assert device.state.outgoing() == 0
+    assert last_version(device) == scene.manifest().version
     assert not device.step()
 
 

@@ -1,16 +1,19 @@
+import errno
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from latecomer.errors import ChunkMissing, StoreUnreachable
+from latecomer.errors import ChunkMissing, DiskTrouble, StoreUnreachable
 from latecomer.events import Version
 from latecomer.store import chunks
 from latecomer.store.port import Head
 from latecomer.store.redis import RedisStore, embedded
-from latecomer.tensors import Kind
+from latecomer.tensors import Kind, digest
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from scenes import (
     CATALOGUE,
@@ -243,3 +246,37 @@ def test_what_was_downloaded_before_the_line_went_dead_is_kept(
     snapshot = fetched(store, scene, folder)
     assert len(store.asked) == needed - kept
     np.testing.assert_array_equal(snapshot.model["items"], scene.model()["items"])
+
+
+def test_a_full_disk_is_made_no_fuller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ChunkCache(folder)
+
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskTrouble, match="No space left"):
+        cache.put("0" * 32, b"chunk")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../state.sqlite", "", "0" * 33])
+def test_a_manifest_names_chunks_and_no_other_files(folder: Path, name: str) -> None:
+    with pytest.raises(ChunkMissing, match="names no chunk"):
+        ChunkCache(folder).get(name)
+
+
+def test_a_manifest_of_a_later_release_is_the_one_that_was_announced(
+    scene: Federation, folder: Path
+) -> None:
+    client, head = embedded(scene.redis), head_of(scene)
+    key = f"lc:{{{FEDERATION}}}:m:{head.version}"
+    raw: Any = client.get(key)
+    later = json.dumps(json.loads(raw) | {"to_come": 1}).encode()
+    client.set(key, later)
+    snapshot = fetch(scene.store, head.version, digest(later), ChunkCache(folder))
+    assert snapshot.manifest.layout == LAYOUT
+    again = fetch(scene.store, head.version, digest(later), ChunkCache(folder))
+    assert again.manifest == snapshot.manifest

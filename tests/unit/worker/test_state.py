@@ -172,3 +172,22 @@ def test_a_process_killed_after_the_transaction_leaves_its_update_to_the_next_on
     assert delivery is not None
     assert (delivery.message_id, delivery.body) == ("w1:boot:1", b"learned")
     state.close()
+
+
+def test_what_was_confirmed_on_a_wrong_day_is_not_taken_for_folded_when_the_day_is_known(
+    state: WorkerState,
+) -> None:
+    state.put_outgoing(outgoing(1), created_s=100.0)
+    state.confirm_outgoing(outgoing(1).update_id, now_s=100.0)
+    now_s = 1_800_000_000.0
+    state.restamp(now_s=now_s, believed_s=365 * 86_400.0)
+    state.settle({}, sent_before_s=now_s - 14 * 86_400.0)
+    assert state.awaited(limit=10) == [outgoing(1).update_id]
+
+
+def test_what_was_confirmed_in_the_future_says_nothing_of_when(state: WorkerState) -> None:
+    for seq, sent_s in ((1, 50.0), (2, 3600.0)):
+        state.put_outgoing(outgoing(seq), created_s=0.0)
+        state.confirm_outgoing(outgoing(seq).update_id, now_s=sent_s)
+    assert state.last_confirm_s(now_s=60.0) == 50.0
+    assert state.last_confirm_s(now_s=3600.0) == 3600.0

@@ -97,3 +97,14 @@ def test_a_given_item_outside_the_catalogue_is_bad_data() -> None:
     known = known_mask(HISTORY, np.array([0]), 4)
     with pytest.raises(BadData, match="item 4 is not among the 4"):
         all_but_given(known, np.array([1]), np.array([[4]]))
+
+
+def test_devices_of_one_user_each_do_not_draw_alike() -> None:
+    """Each is row 0 at home: what one of them competes with says nothing of the next."""
+    drawn = set()
+    for item in range(20):
+        known = np.zeros((1, 50), np.bool_)
+        known[0, 20 : 21 + item] = True
+        compete = ~all_but_sampled(known, np.array([0]), np.array([item]), 5, seed=0)
+        drawn.add(tuple(np.flatnonzero(compete[0])[np.flatnonzero(compete[0]) != item]))
+    assert len(drawn) == 20

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from latecomer.errors import LayoutMismatch, NotFinite
 from latecomer.evaluation import classification
-from latecomer.evaluation.outcomes import OutcomeProtocol, OutcomeResult, placements
+from latecomer.evaluation.intervals import bootstrap
+from latecomer.evaluation.outcomes import OutcomeProtocol, OutcomeResult, linearised, placements
 from latecomer.evaluation.protocol import mean_of_sums
 from latecomer.evaluation.ranking import Floats, Ids
 
@@ -90,3 +91,24 @@ def test_a_probability_that_is_no_number_is_an_error() -> None:
 def test_a_predictor_has_to_answer_for_every_example() -> None:
     with pytest.raises(LayoutMismatch, match="2 examples have shape"):
         PROTOCOL.evaluate(lambda rows: np.zeros((len(rows), 3)), None, np.array([1, 0]))
+
+
+def test_the_spread_of_an_auc_is_delongs() -> None:
+    """V10 and V01 by hand: two positives that rank 1 and 1/2, three negatives."""
+    labels, scores = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.4, 0.5, 0.3, 0.4])
+    of_positives, of_negatives = np.array([1.0, 0.5]), np.array([0.5, 1.0, 0.75])
+    values = linearised(labels, scores)
+    assert values.mean() == pytest.approx(0.75)
+    variance = of_positives.var() / 2 + of_negatives.var() / 3
+    assert values.var() / len(values) == pytest.approx(variance)
+    assert result(labels.tolist(), scores.tolist()).per_user()["auc"].tolist() == values.tolist()
+
+
+def test_an_interval_of_an_auc_covers_it_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(1), 0
+    labels = np.arange(300) < 30
+    for draw in range(100):
+        scores = rng.standard_normal(300) + labels  # of two normals one apart: Phi(1 / sqrt 2)
+        values = linearised(labels.astype(int), scores)
+        covered += not bootstrap(values, seed=draw, n_resamples=300).excludes(0.76025)
+    assert covered >= 88

@@ -100,3 +100,26 @@ def test_dropout_keeps_the_mean_and_follows_from_its_seed() -> None:
 def test_heads_that_do_not_share_the_width_are_refused() -> None:
     with pytest.raises(BadConfiguration, match="dimension must be a multiple of heads, 3"):
         checked(SequentialModel, {"dimension": 64, "heads": 3})
+
+
+def test_the_place_that_is_scored_from_is_one_that_was_learned() -> None:
+    family = Sequential(SETTINGS)
+    model = family.initial(ITEMS, seed=1)
+    trained = family.train(
+        model,
+        {},
+        history(*([[user % 5], [5 + user % 5], [user % 3]] for user in range(8))),
+        plan={"passes": 3, "negatives": ITEMS},
+        rng=np.random.default_rng(1),
+        should_stop=lambda: False,
+    )
+    moved = (trained.model[sequential.PLACE] != model[sequential.PLACE]).any(axis=1)
+    assert moved.tolist() == [False, False, True, True]
+
+
+def test_a_training_sequence_is_all_but_its_last_group() -> None:
+    whole = sequences.everything(history([[0], [1, 2], [3]], [[4]]), np.array([0, 1]), 4)
+    shorter = whole.without_last()
+    assert shorter.lengths.tolist() == [2, 0]
+    assert shorter.items.tolist() == [0, 1, 2]
+    assert shorter.offsets.tolist() == [0, 1]

@@ -102,3 +102,14 @@ def test_decay_of_rows_that_a_device_does_not_hold_is_refused() -> None:
             plan={"optimizer": "adamw", "weight_decay": 0.1},
             rngs=generators(1),
         )
+
+
+def test_where_all_negatives_are_known_pairwise_loss_has_nothing_to_say() -> None:
+    plan: Plan = {"loss": "bpr", "negatives": 1, "passes": 5}
+    family, seen = TwoTower(SETTINGS), history(40)
+    model, private = family.initial(ITEMS, seed=1), family.initial_private(40)
+    found = train_devices(SETTINGS, model, private, seen, plan=plan, rngs=generators(40))
+    for each in found:
+        assert each.steps == 0 or np.isfinite(each.loss)
+        assert all(np.isfinite(change.values).all() for change in each.delta.values())
+        assert all(np.isfinite(array).all() for array in each.private.values())
