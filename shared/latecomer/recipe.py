@@ -313,16 +313,8 @@ class Recipe(Section):
         return self
 
     def leaking(self) -> "Recipe":
-        """The same under PFedRec's protocol; what it has to reach under ours says nothing then.
-
-        Raises:
-            BadConfiguration: Nothing is ranked here.
-        """
-        if isinstance(self.data, ExampleData):
-            raise BadConfiguration(
-                f"{self.federation} predicts outcomes, and pfedrec-compat ranks held-out items",
-                hint="leave --protocol out",
-            )
+        """The same under PFedRec's protocol; what it has to reach under ours says nothing then."""
+        self._must_rank("--protocol")
         update = {
             "protocol": ProtocolName.PFEDREC_COMPAT,
             "candidates": "sampled-99",
@@ -334,9 +326,17 @@ class Recipe(Section):
 
     def ranked_in_full(self) -> "Recipe":
         """The same, but held-out items compete with the whole catalogue."""
+        self._must_rank("--full-ranking")
         own = self.evaluation
         update = {"candidates": "full", "reach": own.full_reach}
         return self.model_copy(update={"evaluation": own.model_copy(update=update)})
+
+    def _must_rank(self, option: str) -> None:
+        if isinstance(self.data, ExampleData):
+            raise BadConfiguration(
+                f"{self.federation} predicts outcomes, and {option} is about ranking",
+                hint=f"leave {option} out",
+            )
 
     @property
     def protocol(self) -> EvaluationProtocol:

@@ -1,7 +1,7 @@
 """How much a late update still counts: pure functions of how many versions it is behind.
 
 Staleness tau = version at the fold - version that the training started from. Every rule gives a
-fresh update (tau = 0) weight 1 and never gives more to a staler one.
+fresh update (tau = 0) weight 1, never gives more to a staler one, and never nothing.
 """
 
 import math

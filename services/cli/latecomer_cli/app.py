@@ -221,7 +221,8 @@ def worker(
             body = work.Work(settings, chosen, recipe.parent, entry, data).dry_run(stop)
             output.result(body)
             work.show_dry_run(output, body)
-            output.next(f"latecomer worker {recipe} --name {entry.name}")
+            own = f" --data {data}" if data else ""
+            output.next(f"latecomer worker {recipe} --name {entry.name}{own}")
             return
         with work.named(settings, chosen, name, slots=slots) as entry:
             work.Work(settings, chosen, recipe.parent, entry, data).run(stop, once=once)
@@ -307,7 +308,7 @@ def run(arguments: Sequence[str]) -> int:
         complain(error)
         return int(error.exit_code)
     except typer.TyperException as error:  # usage: unknown option, missing argument
-        sys.stderr.write(f"latecomer: {error}; see latecomer --help\n")
+        sys.stderr.write(f"latecomer: {error.format_message()}; see latecomer --help\n")
         return int(ExitCode.BAD_USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("latecomer: interrupted\n")

@@ -12,11 +12,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from latecomer.errors import LatecomerError, SomeWorkersFailed
+from latecomer.errors import BadData, LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.results import Result
 from latecomer.interactions.schema import Catalogue, Interactions, Report
-from latecomer.interactions.splits import Split
+from latecomer.interactions.splits import MIN_TESTED, Split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import ProtocolName, Recipe
@@ -51,10 +51,20 @@ class Scene:
         return list(self.sites)
 
     def popularity(self) -> float:
-        """The pooled popularity on validation: the bar of the live view."""
+        """The pooled popularity on validation: the bar of the live view.
+
+        Raises:
+            BadData: Nobody can be tested.
+        """
         sites = self.in_order()
         popular = baselines.most_popular(self.recipe, sites, len(self.catalogue), "validation")
-        return Results("popularity", popular).means(sites)[ALL][self.recipe.protocol.metric]
+        means = Results("popularity", popular).means(sites)
+        if ALL not in means:
+            raise BadData(
+                "no user of any worker can be tested",
+                hint=f"see [[fleet.workers]]; a user needs {MIN_TESTED} interactions",
+            )
+        return means[ALL][self.recipe.protocol.metric]
 
     def seeded(self, seed: int) -> "Scene":
         """As it is judged in the end: with a seed, which may hold out other examples."""
@@ -164,7 +174,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     """Train until the recipe's versions or seconds are reached, then judge and report.
 
     Raises:
-        LatecomerError: The aggregator ended.
+        LatecomerError: The aggregator ended, or made no version.
         SomeWorkersFailed: The report is written, but workers ended before.
     """
     started_s = time.monotonic()
@@ -194,6 +204,8 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
         report.write(body, report_path)
         report.show(output, body, scene.recipe.protocol)
         _show_customers(embedded, scene, model, output)
+    if not head.version.number:
+        raise LatecomerError(f"no version was made; refused: {body['updates']['refused']}")
     if embedded.failures:
         names = ", ".join(f"{name} ({error})" for name, error in embedded.failures.items())
         raise SomeWorkersFailed(f"workers ended before the job did: {names}")

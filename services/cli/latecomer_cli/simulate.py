@@ -8,6 +8,7 @@ import typer
 
 from latecomer import logs
 from latecomer.config import load_settings
+from latecomer.errors import LatecomerError
 from latecomer.recipe import load_recipe
 from latecomer_cli.output import Format, Output, watched
 
@@ -74,4 +75,6 @@ def simulate(
     output.result(body | {"data": scene.reading.as_dict()})
     output.table(f"{chosen.title}, in virtual time", ("", "value"), body.items())
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
+    if not body["versions"]:
+        raise LatecomerError(f"no version was made; refused: {dict(outcome.refused)}")
     output.next(f"latecomer simulate {recipe} --mode sync --updates {most} --out {out}-sync")

@@ -64,7 +64,8 @@ def read_catalogue(
     if recipe.data.format != COLUMNS:
         return registry.read_catalogue(recipe.data.format, published(recipe.data, folder, source))
     beside = source if source is not None and source.is_dir() else None
-    return Catalogue.read(_located(recipe.data.catalogue, folder, beside))
+    path = _located(recipe.data.catalogue, folder, beside)
+    return Catalogue.read(path, delimiter=recipe.data.delimiter)
 
 
 def parsed_catalogue(recipe: Recipe, data: bytes) -> Catalogue | Fields:

@@ -13,7 +13,7 @@ import numpy as np
 from latecomer import connect, wire
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadConfiguration, NotInitialised
+from latecomer.errors import BadConfiguration, BadData, NotInitialised
 from latecomer.events import UpdateSubmitted
 from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
@@ -49,9 +49,15 @@ def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iter
     folder has: found again, with its state, by whoever starts next.
 
     Raises:
-        BadConfiguration: There is no such worker, or it runs already.
+        BadConfiguration: There is no such worker, it runs already, or the folder cannot be made.
     """
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot keep anything in {settings.state_dir}: {error.strerror}",
+            hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
+        ) from error
     for entry in _slots(recipe, name) if slots else [entry_of(recipe, name)]:
         with (settings.state_dir / f"{entry.name}.lock").open("w") as lock:
             try:
@@ -98,7 +104,11 @@ class Work:
             )
 
     def dry_run(self, stop: Stop) -> dict[str, Any]:
-        """Train one round on the head and describe the update; nothing is kept or sent."""
+        """Train one round on the head and describe the update; nothing is kept or sent.
+
+        Raises:
+            BadData: There would be none.
+        """
         assert self.entry is not None, "a worker has a name"
         snapshot = self._head()
         with self._state() as state:
@@ -110,6 +120,11 @@ class Work:
                 rng=np.random.default_rng(),
                 should_stop=stop.is_set,
             )
+            if not trained.examples:
+                raise BadData(
+                    f"{self.entry.name} has nothing to send to version {snapshot.version}",
+                    hint="nobody here can be learned from, or all there is was added before",
+                )
             coded = encode.coded(snapshot, trained, state)
         update = encode.describe(
             snapshot,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from latecomer.errors import ChunkMissing, DiskTrouble
+from latecomer.errors import BadConfiguration, ChunkMissing, DiskTrouble
 from latecomer.events import Version
 from latecomer.store import chunks
 from latecomer.store.port import Manifest, ModelStore
@@ -47,11 +47,21 @@ class Snapshot:
 
 
 class ChunkCache:
-    """Chunks on disk. A damaged file is as good as none."""
+    """Chunks on disk. A damaged file is as good as none.
+
+    Raises:
+        BadConfiguration: The folder cannot be made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadConfiguration(
+                f"cannot keep chunks in {folder}: {error.strerror}",
+                hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
+            ) from error
 
     def get(self, name: str) -> bytes | None:
         """The chunk, if it is here and whole.

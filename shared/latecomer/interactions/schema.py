@@ -80,14 +80,15 @@ class Catalogue:
         return self.rows[item]
 
     @classmethod
-    def read(cls, path: Path) -> "Catalogue":
+    def read(cls, path: Path, *, delimiter: str = ",") -> "Catalogue":
         """A CSV file with the columns ``item`` and ``description``.
 
         Raises:
             BadData: The file cannot be read, lacks a column, is empty, lists an item twice, or has
                 a line without an item.
         """
-        table = tables.read(path, {"item": "item", "description": "description"})
+        columns = {"item": "item", "description": "description"}
+        table = tables.read(path, columns, delimiter=delimiter)
         items, descriptions = (
             tuple(str(value or "").strip() for value in table.values[name])
             for name in ("item", "description")

@@ -211,9 +211,9 @@ def test_what_is_not_said_has_a_default() -> None:
             "aggregation.max_wait_s: must be a number, got 'long'",
         ),
         (
-            ("aggregation", "staleness", "rule"),
-            "linear",
-            "aggregation.staleness.rule: must be 'constant', 'polynomial' or 'hinge', got 'linear'",
+            ("aggregation", "mode"),
+            "semi",
+            "aggregation.mode: must be 'fedbuff', 'fedasync' or 'sync', got 'semi'",
         ),
         (("model", "dimension"), 0, "model.dimension: must be greater than or equal to 1, got 0"),
         (
