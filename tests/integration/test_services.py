@@ -125,6 +125,15 @@ def test_recommendations_leave_out_what_the_customer_has(deployed: Deployment) -
     assert not any(f"c2,{each['item']}," in purchases for each in found["items"])
 
 
+def test_a_dry_run_that_has_nothing_to_send_says_so(deployed: Deployment) -> None:
+    (deployed.folder / "one.csv").write_text("customer,item,time\nc0,item-1,2024-01-01\n")
+    own = ("--data", str(deployed.folder / "one.csv"))
+    done = deployed.call("worker", deployed.recipe, "--name", "guest-a", "--dry-run", *own)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("latecomer: guest-a has nothing to send to version")
+
+
 def test_the_doctor_passes_a_healthy_deployment(deployed: Deployment) -> None:
     done = deployed.call("doctor", "--format", "json")
     assert done.returncode == 0, done.stdout

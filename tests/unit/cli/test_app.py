@@ -10,6 +10,7 @@ from latecomer.config import load_settings
 from latecomer.errors import BadConfiguration, ExitCode
 from latecomer.recipe import load_recipe
 from latecomer_cli import app, work
+from latecomer_worker.fetch import ChunkCache
 from latecomer_worker.trainer import Trainer
 
 #: Nothing listens on the discard port of a test machine.
@@ -152,3 +153,53 @@ def test_a_worker_runs_once_per_state_folder(
     ):
         pytest.fail("the second one got the name too")
     assert entry.name == "guest-a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["evaluate", "recipe.toml", "--seeds", "0"], "--seeds"),
+        (["demo", "recipe.toml", "--seed", "x"], "--seed"),
+        (["worker", "recipe.toml"], "--name"),
+    ],
+)
+def test_a_wrong_or_missing_option_is_named(
+    scene: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert app.run(arguments) == ExitCode.BAD_USAGE
+    assert named in capsys.readouterr().err
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_wrong_setting(scene: Path) -> None:
+    settings = load_settings(state_dir=scene / "state")
+    with (
+        pytest.raises(BadConfiguration, match="cannot keep anything in"),
+        work.named(settings, load_recipe(scene), "guest-a", slots=False),
+    ):
+        pytest.fail("a recipe is no folder")
+    with pytest.raises(BadConfiguration, match="cannot keep chunks in"):
+        ChunkCache(scene / "chunks")
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate"])
+def test_a_job_that_made_no_version_failed(
+    scene: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    recipe = demo_recipe(scene)
+    limits = "[aggregation]\nmax_update_norm = 1e-9\n"
+    text = recipe.read_text().replace("[aggregation]\n", limits)
+    recipe.write_text(
+        text.replace("limit_s = 20", "limit_s = 2").replace("versions = 6", "versions = 1")
+    )
+    assert app.run([command, str(recipe)]) == ExitCode.JOB_FAILED
+    error = capsys.readouterr().err
+    assert "no version" in error
+    assert "too_large_norm" in error
+
+
+def test_where_nobody_takes_part_there_is_nothing_to_show(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.write_text(scene.read_text().partition("[[fleet")[0])
+    assert app.run(["demo", str(scene)]) == ExitCode.BAD_USAGE
+    assert "no user of any worker can be tested" in capsys.readouterr().err

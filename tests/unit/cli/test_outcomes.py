@@ -85,6 +85,14 @@ def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_out
     assert "outcomes of a held-out fifth" in body["protocol"]
 
 
+@pytest.mark.parametrize("option", [("--full-ranking",), ("--protocol", "pfedrec-compat")])
+def test_what_is_about_ranking_is_refused(
+    recipe: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, ...]
+) -> None:
+    assert app.run(["evaluate", str(recipe), *option]) == ExitCode.BAD_USAGE
+    assert f"{option[0]} is about ranking" in capsys.readouterr().err
+
+
 def test_the_demo_shows_examples_with_what_is_expected_of_them(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
