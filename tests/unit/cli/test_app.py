@@ -192,9 +192,7 @@ def test_a_job_that_made_no_version_failed(
         text.replace("limit_s = 20", "limit_s = 2").replace("versions = 6", "versions = 1")
     )
     assert app.run([command, str(recipe)]) == ExitCode.JOB_FAILED
-    error = capsys.readouterr().err
-    assert "no version" in error
-    assert "too_large_norm" in error
+    assert "no version was made; refused: " in capsys.readouterr().err
 
 
 def test_where_nobody_takes_part_there_is_nothing_to_show(
