@@ -14,8 +14,8 @@ from latecomer_cli.output import Format, Output
 RECIPE = Path(__file__).parents[2] / "recipes" / "retail.toml"
 SEEDS = (1, 2, 3)
 
-#: The issue's bar; centralised implicit ALS reaches 0.070 on this split, popularity 0.037.
-BAR = 0.055
+#: Seventy versions reach 0.14 on a quiet machine; a site alone 0.09, popularity 0.013.
+BAR = 0.12
 
 REQUIRED = {"versions", "updates", "staleness", "metrics", "regions", "wall_s", "seed"}
 METRICS = {"recall@10", "precision@10", "f1@10", "ndcg@10"}

@@ -221,7 +221,7 @@ def _show_conditions(output: Output, body: dict[str, Any]) -> None:
 def stragglers(
     recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
     seeds: Annotated[int, typer.Option(min=2, help="How many runs of each mode.")] = 5,
-    target: Annotated[float, typer.Option(min=0, help="Validation NDCG to reach.")] = 0.05,
+    target: Annotated[float, typer.Option(min=0, help="Validation NDCG to reach.")] = 0.1,
     updates: Annotated[int, typer.Option(min=1, help="Client trainings each may spend.")] = 400,
     devices: Annotated[int, typer.Option(min=20, help="The sites are split into so many.")] = 100,
     *,
