@@ -25,7 +25,7 @@ from latecomer.store.port import Commit, Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
-from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator import commit
 from latecomer_aggregator.background import Background, Foreground
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
@@ -177,7 +177,6 @@ class Federation:
         """Publish version 0: zeros, unless ``model`` says otherwise."""
         lease = self.store.acquire("founder", LEASE_S)
         assert lease is not None
-        rule = optimizer.build(self.recipe.aggregation.optimizer)
         head = commit.publish_initial(
             self.store,
             lease,
@@ -185,7 +184,6 @@ class Federation:
             catalogue=CATALOGUE,
             layout=LAYOUT,
             model=model or LAYOUT.zeros(),
-            optimizer_layout=optimizer.state_layout(rule, LAYOUT),
             epoch=epoch,
             at_s=self.clock.now_s(),
         )

@@ -147,7 +147,6 @@ def found(store: ModelStore, federation: str, layout: Layout, k: int) -> Head:
             catalogue=b"{}",
             layout=layout,
             model=layout.zeros(),
-            optimizer_layout=Layout(()),
             epoch=1,
             at_s=SystemClock().now_s(),
         )

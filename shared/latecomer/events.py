@@ -24,7 +24,8 @@ NAME_PATTERN = rf"^[a-z0-9](?:[a-z0-9-]{{0,{MAX_NAME_CHARS - 2}}}[a-z0-9])?$"
 UPDATE_ID_PATTERN = r"^[a-z0-9-]{1,40}:[0-9a-z]{1,40}:[0-9]{1,38}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+DIGEST_PATTERN = r"^[0-9a-f]{32}$"
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 
 #: A worker reports its regions' sums in the header, which is small.
 MAX_REGIONS = 16

@@ -14,6 +14,7 @@ from latecomer.store import chunks
 from latecomer.store.chunks import Chunked
 from latecomer.store.port import Cadence, Commit, Fold, Head, Lease, Manifest, ModelStore
 from latecomer.tensors import Array, Layout, State, digest
+from latecomer_aggregator import optimizer
 
 NONE = Chunked({}, {})
 
@@ -130,7 +131,6 @@ def publish_initial(
     catalogue: bytes,
     layout: Layout,
     model: State,
-    optimizer_layout: Layout,
     epoch: int,
     at_s: float,
 ) -> Head:
@@ -143,6 +143,7 @@ def publish_initial(
     layout.check(model)
     _check_updates_fit(recipe, layout)
     cut = chunks.cut(layout, model)
+    optimizer_layout = optimizer.state_layout(optimizer.build(recipe.aggregation.optimizer), layout)
     slots = chunks.cut(optimizer_layout, optimizer_layout.zeros())
     halves = _halves(layout, model) if recipe.compression.download == "float16" else NONE
     recipe_bytes = recipe.to_bytes()

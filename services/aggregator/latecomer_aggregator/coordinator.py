@@ -7,7 +7,7 @@ Everything else happens in other modules, each called once from here.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
 
 import structlog
@@ -277,8 +277,7 @@ class Coordinator:
 
     def _breathe(self) -> None:
         """In the middle of something long: keep the lease, and be seen to be alive."""
-        with suppress(StoreUnreachable):
-            self._leadership.hold()
+        self._leadership.keep()
         self._beat()
 
     def _computed(self, term: Term) -> Attempt:

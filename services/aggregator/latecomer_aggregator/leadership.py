@@ -6,8 +6,10 @@ finds its commit refused: belief is not enough.
 """
 
 import threading
+from contextlib import suppress
 
 from latecomer.clock import Clock
+from latecomer.errors import StoreUnreachable
 from latecomer.store.port import Lease, ModelStore
 
 #: Renewed three times per lease, so that one lost reply does not cost the leadership.
@@ -18,7 +20,7 @@ STANDBY_ASKS_S = 1.0
 
 
 class Leadership:
-    """This aggregator's claim on a federation; ``hold`` may be called beside its owner."""
+    """This aggregator's claim on a federation; ``keep`` may be called beside its owner."""
 
     def __init__(self, store: ModelStore, clock: Clock, *, owner: str, lease_s: float) -> None:
         self._store = store
@@ -43,6 +45,11 @@ class Leadership:
                 self._lease = self._acquired()
             self._asked_s = self._clock.monotonic_s()
             return self._lease
+
+    def keep(self) -> None:
+        """``hold`` in the middle of something long: who cannot be asked now is asked again."""
+        with suppress(StoreUnreachable):
+            self.hold()
 
     def _acquired(self) -> Lease | None:
         """A standby asks often, and a look costs the server less than a script."""

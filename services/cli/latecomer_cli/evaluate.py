@@ -13,7 +13,7 @@ import torch
 from latecomer import __version__
 from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import ease, item_knn
-from latecomer.evaluation.intervals import bootstrap, paired_bootstrap, student_t
+from latecomer.evaluation.intervals import Interval, bootstrap, paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
 from latecomer.recipe import Recipe
@@ -115,9 +115,13 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     served = PERSONALISED if PERSONALISED in systems else "global"
-    gains = {each: _gain(recipe, runs, served, each) for each in BASELINES}
+    per_user = {each: _per_user(recipe, runs, each) for each in (served, *BASELINES)}
+    gains = {
+        each: paired_bootstrap(per_user[served], per_user[each], seed=recipe.seed)
+        for each in BASELINES
+    }
     metric, reach = recipe.protocol.metric, recipe.evaluation.reach
-    lows = {name: low for name, (low, _) in gains.items()}
+    lows = {name: gain.low for name, gain in gains.items()}
     found = list(standing.criteria(metric, reach, means, lows, served=served))
     return {
         "latecomer": __version__,
@@ -130,9 +134,9 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "variety": {system: _variety(runs, system) for system in systems},
         "cold_start": _cold_start(recipe, runs),
         "intervals": {
-            served: _interval(recipe, runs, served),
+            served: _ends(bootstrap(per_user[served], seed=recipe.seed)),
             f"{served}_over_seeds": _over_seeds(runs, served, metric),
-            **{f"{served}_minus_{name}": list(each) for name, each in gains.items()},
+            **{f"{served}_minus_{name}": _ends(gain) for name, gain in gains.items()},
         },
         "regions": {
             region: {system: means[system][region] for system in systems}
@@ -216,18 +220,11 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
             yield k
 
 
-def _gain(recipe: Recipe, runs: Sequence[Run], served: str, baseline: str) -> tuple[float, float]:
-    """The interval of ours minus a baseline's metric, user by user, over all seeds.
-
-    A user who is tested under several seeds counts once, with the mean.
-    """
-    ours, theirs = (_per_user(recipe, runs, system) for system in (served, baseline))
-    interval = paired_bootstrap(ours, theirs, seed=recipe.seed)
-    return interval.low, interval.high
-
-
 def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
-    """The metric of every user that was tested under any seed, its mean over those seeds."""
+    """The metric of every user that was tested under any seed, its mean over those seeds.
+
+    What an interval is drawn from: who is tested under several seeds counts once.
+    """
     sites = runs[0].sites
     first = np.cumsum([0, *(len(site.users) for site in sites)])
     total, times = np.zeros(first[-1]), np.zeros(first[-1])
@@ -242,17 +239,14 @@ def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
     return np.asarray(total[tested] / times[tested])
 
 
-def _interval(recipe: Recipe, runs: Sequence[Run], system: str) -> list[float]:
-    """The bootstrap over users: how far the mean would move with other users like them."""
-    interval = bootstrap(_per_user(recipe, runs, system), seed=recipe.seed)
-    return [interval.low, interval.high]
-
-
 def _over_seeds(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:
     """Student's t over seeds; one seed says nothing of the spread, nor do many of a closed form."""
     if len(runs) == 1:
         return None
-    interval = student_t(np.array([run.means(system)[ALL][metric] for run in runs]))
+    return _ends(student_t(np.array([run.means(system)[ALL][metric] for run in runs])))
+
+
+def _ends(interval: Interval) -> list[float]:
     return [interval.low, interval.high]
 
 

@@ -12,7 +12,7 @@ from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Agreed
 from latecomer.store.port import Head, ModelStore
 from latecomer.tensors import digest
-from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator import commit
 from latecomer_aggregator.background import BackgroundThread
 from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import sites
@@ -76,10 +76,10 @@ def found(
             hint="stop the aggregators before you start a new epoch",
         )
     try:
-        former, head = head, store.head()
-        if head is not None and head != former and not new_epoch:  # founded since we looked
+        head = store.head()
+        if head is not None and not new_epoch:  # founded since we looked
             return _found_before(store, head, recipe, catalogue)
-        with BackgroundThread("latecomer-lease").repeated(founder.hold, founder.pause_s):
+        with BackgroundThread("latecomer-lease").repeated(founder.keep, founder.pause_s):
             head = commit.publish_initial(
                 store,
                 lease,
@@ -87,9 +87,6 @@ def found(
                 catalogue=catalogue.to_bytes(),
                 layout=layout,
                 model=model_family.initial(len(catalogue), seed=recipe.seed),
-                optimizer_layout=optimizer.state_layout(
-                    optimizer.build(recipe.aggregation.optimizer), layout
-                ),
                 epoch=max(int(clock.now_s()), head.version.epoch + 1 if head else 0),
                 at_s=clock.now_s(),
             )

@@ -24,7 +24,7 @@ from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
-from latecomer_worker.state import WorkerState
+from latecomer_worker.state import WorkerState, made
 from latecomer_worker.trainer import Trainer
 
 
@@ -51,13 +51,7 @@ def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iter
     Raises:
         BadConfiguration: There is no such worker, it runs already, or the folder cannot be made.
     """
-    try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadConfiguration(
-            f"cannot keep anything in {settings.state_dir}: {error.strerror}",
-            hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
-        ) from error
+    made(settings.state_dir, "anything")
     for entry in _slots(recipe, name) if slots else [entry_of(recipe, name)]:
         with (settings.state_dir / f"{entry.name}.lock").open("w") as lock:
             try:

@@ -17,7 +17,7 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import Head, ModelStore
 from latecomer.tensors import Kind, Layout, State, TensorDelta, TensorSpec
-from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator import commit
 from latecomer_worker.state import WorkerState
 
 CATALOGUE = b'{"descriptions":[],"items":[]}'
@@ -72,7 +72,6 @@ def found(
     lease = store.acquire("founder", ttl_s=5.0)
     if lease is None:
         return None
-    rule = optimizer.build(recipe.aggregation.optimizer)
     try:
         return commit.publish_initial(
             store,
@@ -81,7 +80,6 @@ def found(
             catalogue=CATALOGUE,
             layout=shape,
             model=shape.zeros(),
-            optimizer_layout=optimizer.state_layout(rule, shape),
             epoch=epoch,
             at_s=at_s,
         )

@@ -10,7 +10,7 @@ from latecomer.recommenders.port import Agreed
 from latecomer.store import chunks
 from latecomer.store.port import Commit, Lease, Manifest, ModelStore, Refusal
 from latecomer.tensors import Array
-from latecomer_aggregator import commit, optimizer
+from latecomer_aggregator import commit
 
 #: Nobody else wants it.
 LEASE_S = 10.0
@@ -23,7 +23,6 @@ def found(store: ModelStore, recipe: Recipe, catalogue: Agreed, clock: Clock) ->
     """Publish version 0 of a recipe."""
     model_family = family(recipe.model)
     layout = model_family.layout(len(catalogue))
-    rule = optimizer.build(recipe.aggregation.optimizer)
     lease = store.acquire("founder", LEASE_S)
     assert lease is not None, "a fresh store has no leader"
     commit.publish_initial(
@@ -33,7 +32,6 @@ def found(store: ModelStore, recipe: Recipe, catalogue: Agreed, clock: Clock) ->
         catalogue=catalogue.to_bytes(),
         layout=layout,
         model=model_family.initial(len(catalogue), seed=recipe.seed),
-        optimizer_layout=optimizer.state_layout(rule, layout),
         epoch=EPOCH,
         at_s=clock.now_s(),
     )

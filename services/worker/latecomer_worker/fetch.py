@@ -13,11 +13,12 @@ from pathlib import Path
 
 import structlog
 
-from latecomer.errors import BadConfiguration, ChunkMissing, DiskTrouble
-from latecomer.events import Version
+from latecomer.errors import ChunkMissing, DiskTrouble
+from latecomer.events import DIGEST_PATTERN, Version
 from latecomer.store import chunks
 from latecomer.store.port import Manifest, ModelStore
 from latecomer.tensors import Array, digest
+from latecomer_worker.state import made
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 CHUNKS_AT_A_TIME = 4
 
 #: A digest: no other file of the machine is called so.
-NAME = re.compile(r"[0-9a-f]{32}")
+NAME = re.compile(DIGEST_PATTERN)
 
 #: Who has not finished a chunk after this long died over it.
 PARTIAL_S = 3600.0
@@ -54,14 +55,7 @@ class ChunkCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadConfiguration(
-                f"cannot keep chunks in {folder}: {error.strerror}",
-                hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
-            ) from error
+        self._folder = made(folder, "chunks")
 
     def get(self, name: str) -> bytes | None:
         """The chunk, if it is here and whole.

@@ -19,6 +19,8 @@ import numpy as np
 from latecomer.errors import BadConfiguration, DiskTrouble
 from latecomer.tensors import Array, Delta, TensorDelta
 
+WRITABLE = "set LATECOMER_STATE_DIR to a folder that this user may write to"
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,6 +73,21 @@ def _border() -> Iterator[None]:
         ) from error
 
 
+def made(folder: Path, what: str) -> Path:
+    """A folder for ``what`` a worker keeps, there from now on.
+
+    Raises:
+        BadConfiguration: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot keep {what} in {folder}: {error.strerror}", hint=WRITABLE
+        ) from error
+    return folder
+
+
 class WorkerState:
     """The file. Writes are atomic inside ``transaction``; used by one thread at a time.
 
@@ -79,18 +96,17 @@ class WorkerState:
     """
 
     def __init__(self, path: Path) -> None:
+        made(path.parent, "the worker's state")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the
             # file.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise BadConfiguration(
-                f"cannot keep the worker's state in {path}: {error}",
-                hint="set LATECOMER_STATE_DIR to a folder that this user may write to",
+                f"cannot keep the worker's state in {path}: {error}", hint=WRITABLE
             ) from error
 
     def claim(self, federation: str) -> None:

@@ -111,6 +111,7 @@ def all_but_sampled(known: Mask, users: Ids, positive: Ids, n_negatives: int, se
                 f"user {user} leaves {len(negatives)} items of {n_negatives} to draw as negatives",
                 hint="rank all items instead: candidates 'full'",
             )
+        # Single-user devices are all row 0: what else is theirs tells them apart.
         draw = np.random.default_rng((seed, int(user), int(positive[row]), len(negatives)))
         excluded[row, draw.choice(negatives, n_negatives, replace=False, shuffle=False)] = False
         excluded[row, positive[row]] = False

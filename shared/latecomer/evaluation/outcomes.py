@@ -48,12 +48,13 @@ class OutcomeResult:
     probability: Floats
 
     def per_user(self) -> dict[str, Floats]:
-        """Each metric's (T,) values: placements for AUC, right or wrong, surprise, squared error.
+        """Each metric's (T,) values: of AUC, right or wrong, surprise, squared error.
 
         Log loss is in nats, of probabilities clipped to [1e-7, 1 - 1e-7]; with it and with the
         Brier score (Brier 1950, for two outcomes), less is better.
         """
-        return {**self._shares(), "auc": linearised(self.labels, self.probability)}
+        shares = self._shares()
+        return {**shares, "auc": linearised(self.labels, shares["auc"])}
 
     def _shares(self) -> dict[str, Floats]:
         """The same, with placements for AUC: what adds up over regions."""
@@ -84,12 +85,12 @@ def placements(labels: Ids, scores: Floats) -> Floats:
     return np.where(labels == 1, above, below)
 
 
-def linearised(labels: Ids, scores: Floats) -> Floats:
-    """(T,) values whose mean is the AUC and whose variance / T is DeLong's variance of it.
+def linearised(labels: Ids, placed: Floats) -> Floats:
+    """(T,) placements, so that their variance / T is DeLong's variance of their mean, the AUC.
 
     AUC + T / P (V10 - AUC) of the P positives, and AUC + T / Q (V01 - AUC) of the Q negatives.
     """
-    placed, positive = placements(labels, scores), labels == 1
+    positive = labels == 1
     share = positive.mean() if len(labels) else 0.0
     if not 0.0 < share < 1.0:
         return placed

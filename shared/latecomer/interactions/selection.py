@@ -4,7 +4,6 @@ A real data owner's file is his own and needs no selection; scenes that spread o
 over several workers do.
 """
 
-import hashlib
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from latecomer.errors import BadData
+from latecomer.interactions import lots
 
 _PART = r"^[1-9][0-9]*/[1-9][0-9]*$"
 
@@ -90,7 +90,7 @@ def selected(everything: Divisible, selection: Selection) -> npt.NDArray[np.bool
         keep &= ~np.isin(regions, np.array(selection.except_regions, dtype=object))
     if selection.shard is not None:
         part, parts = _part(selection.shard)
-        keep &= np.array([_shard(user, parts) == part - 1 for user in everything.users])
+        keep &= np.array([lots.part(user, parts) == part - 1 for user in everything.users])
     if selection.cohort is not None:
         keep &= _cohort(everyone, *_part(selection.cohort))
     if not keep.any():
@@ -111,10 +111,6 @@ def _part(text: str) -> tuple[int, int]:
     if part > parts:
         raise BadData(f"there is no part {part} of {parts}", hint="parts are 1/n to n/n")
     return part, parts
-
-
-def _shard(user: str, parts: int) -> int:
-    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") % parts
 
 
 def _cohort(users: int, part: int, parts: int) -> npt.NDArray[np.bool_]:

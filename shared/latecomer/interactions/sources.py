@@ -3,7 +3,6 @@
 R rows of a source, K usable ones, U users, I items.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latecomer.errors import BadData
-from latecomer.interactions import tables, times
+from latecomer.interactions import lots, tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
 from latecomer.interactions.tables import Table
 
@@ -190,9 +189,8 @@ def _lots(rows: _Rows, catalogue: Catalogue) -> npt.NDArray[np.uint64]:
     be the last one there of its basket: the best-known, the newest, whatever the catalogue goes by.
     """
     pairs = zip(rows.user, rows.item, strict=True)
-    names = (f"{user}\0{catalogue.items[item]}".encode() for user, item in pairs)
-    lots = [hashlib.blake2b(name, digest_size=8).digest() for name in names]
-    return np.frombuffer(b"".join(lots), np.uint64)
+    drawn = [lots.lot(f"{user}\0{catalogue.items[item]}") for user, item in pairs]
+    return np.frombuffer(b"".join(drawn), "<u8")
 
 
 def _first_of_each_pair(rows: _Rows, pair: Ids, catalogue: Catalogue, report: Report) -> Ids:

@@ -3,10 +3,9 @@
 N examples.
 """
 
-import hashlib
-
 import numpy as np
 
+from latecomer.interactions import lots
 from latecomer.outcomes.examples import UNKNOWN, Cohort, OutcomeSplit
 
 #: A fifth of the groups is the test, a fifth the validation, the rest is trained on.
@@ -16,7 +15,7 @@ TEST, VALIDATION = 0, 1
 
 def hashed_split(cohort: Cohort, *, seed: int, validation: bool = True) -> OutcomeSplit:
     """Another seed holds out other groups; without ``validation``, only the test is held out."""
-    parts = {group: _part(group, seed) for group in set(cohort.groups)}
+    parts = {group: lots.part(f"{seed}:{group}", PARTS) for group in set(cohort.groups)}
     part = np.array([parts[group] for group in cohort.groups], np.int64).reshape(-1)  # (N,)
     labels = cohort.examples.labels
     return OutcomeSplit(
@@ -24,8 +23,3 @@ def hashed_split(cohort: Cohort, *, seed: int, validation: bool = True) -> Outco
         np.where(part == TEST, labels, UNKNOWN),
         cohort.examples,
     )
-
-
-def _part(group: str, seed: int) -> int:
-    name = f"{seed}:{group}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") % PARTS

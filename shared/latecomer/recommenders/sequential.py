@@ -110,9 +110,10 @@ class Sequential:
                 break
             # One group more than is looked at: the last is only ever a target.
             batch = sequences.cut(history, users, self._settings.length + 1, rng)
-            targets = batch.next_items(rng)
-            losses.append(run.step(batch.without_last(), targets[targets >= 0]))
-            examples += int((targets >= 0).sum())
+            following = batch.next_items(rng)
+            targets = following[following >= 0]
+            losses.append(run.step(batch.without_last(), targets))
+            examples += len(targets)
         loss = float(np.mean(losses)) if losses else math.nan
         return Trained(run.result(), {}, examples, len(losses), loss)
 
@@ -172,9 +173,8 @@ class _Run:
         """The shared state as it is now."""
         return {name: each.detach().numpy() for name, each in self._tensors.items()}
 
-    def _loss(self, batch: Sequences, targets: Ids) -> Tensor:
-        predicts = targets >= 0
-        context, place, item = (each[predicts] for each in (batch.sequence, batch.place, targets))
+    def _loss(self, batch: Sequences, item: Ids) -> Tensor:
+        context, place = batch.sequence, batch.place  # (T,): each place predicts an item
         items, negatives = len(self._shares), self._training.negatives
         offered = candidates(item, items, negatives, self._rng)  # (C,)
         states = encoded(self._settings, self._tensors, batch, self._dropout)  # (B, L, D)

@@ -97,7 +97,7 @@ def test_the_spread_of_an_auc_is_delongs() -> None:
     """V10 and V01 by hand: two positives that rank 1 and 1/2, three negatives."""
     labels, scores = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.4, 0.5, 0.3, 0.4])
     of_positives, of_negatives = np.array([1.0, 0.5]), np.array([0.5, 1.0, 0.75])
-    values = linearised(labels, scores)
+    values = linearised(labels, placements(labels, scores))
     assert values.mean() == pytest.approx(0.75)
     variance = of_positives.var() / 2 + of_negatives.var() / 3
     assert values.var() / len(values) == pytest.approx(variance)
@@ -106,9 +106,9 @@ def test_the_spread_of_an_auc_is_delongs() -> None:
 
 def test_an_interval_of_an_auc_covers_it_as_often_as_it_says() -> None:
     rng, covered = np.random.default_rng(1), 0
-    labels = np.arange(300) < 30
+    labels = (np.arange(300) < 30).astype(int)
     for draw in range(100):
         scores = rng.standard_normal(300) + labels  # of two normals one apart: Phi(1 / sqrt 2)
-        values = linearised(labels.astype(int), scores)
+        values = linearised(labels, placements(labels, scores))
         covered += not bootstrap(values, seed=draw, n_resamples=300).excludes(0.76025)
     assert covered >= 88
