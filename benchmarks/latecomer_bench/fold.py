@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from latecomer import wire
+from latecomer.aggregation import Aggregation
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
-from latecomer.recipe import Aggregation
 from latecomer.store.port import Fold
 from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator import optimizer, staleness

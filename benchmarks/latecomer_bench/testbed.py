@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latecomer import connect, wire
+from latecomer.aggregation import Aggregation
 from latecomer.broker import topology
 from latecomer.broker.port import Broker, Message
 from latecomer.clock import SystemClock
@@ -21,7 +22,7 @@ from latecomer.config import Settings
 from latecomer.data import Data
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.interactions.schema import Columns
-from latecomer.recipe import Aggregation, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store import redis
 from latecomer.store.port import Head, ModelStore

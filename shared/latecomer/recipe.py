@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from latecomer.aggregation import OPTIMIZERS, Aggregation
 from latecomer.broker.topology import EVERYONE
 from latecomer.codecs import LEVELS, Loss, Values
 from latecomer.data import EXAMPLES, Data, ExampleData, field_widths, kind_of_data
@@ -32,62 +33,17 @@ from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
 from latecomer.fleet import Demo, Fleet, Section, Simulation
-from latecomer.recommenders.settings import MODELS, PREDICTORS, TRAINING, Model, Training
+from latecomer.recommenders.settings import (
+    MAX_PASSES,
+    MODELS,
+    PREDICTORS,
+    TRAINING,
+    Model,
+    Training,
+)
 from latecomer.store.port import Head
 from latecomer.validation import problems
 from latecomer.wire import Codec
-
-#: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
-MAX_UPDATES_PER_VERSION = 32_767
-
-
-class Staleness(Section):
-    """See ``latecomer_aggregator.staleness``; defaults as in FedBuff and FedAsync's code."""
-
-    rule: Literal["constant", "polynomial", "hinge"] = "polynomial"
-    exponent: float = Field(0.5, ge=0)
-    slope: float = Field(10.0, gt=0)
-    grace: int = Field(4, ge=0)
-
-
-class ExampleWeight(Section):
-    """See ``latecomer_aggregator.weighting``; ``reference`` is a typical number of examples."""
-
-    rule: Literal["equal", "sqrt", "linear"] = "equal"
-    reference: int = Field(1000, gt=0)
-    cap: float = Field(2.0, gt=0)
-
-
-class Sgd(Section):
-    """x <- x + lr (beta m + g)."""
-
-    name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(1.0, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1)
-
-
-class AdamW(Section):
-    """Adam with decoupled weight decay."""
-
-    name: Literal["adamw"]
-    learning_rate: float = Field(0.01, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-
-
-class Adagrad(Section):
-    """Adagrad, row-wise for tables."""
-
-    name: Literal["adagrad"]
-    learning_rate: float = Field(0.1, gt=0)
-    epsilon: float = Field(1e-8, gt=0)
-
-
-Optimizer = Sgd | AdamW | Adagrad
-
-OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": Sgd, "adamw": AdamW, "adagrad": Adagrad}
 
 #: The models that a table chooses from by a key of its own, by the table's name.
 BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
@@ -99,55 +55,6 @@ BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
 
 #: What recipes mean that name no family: those of releases which had one.
 FIRST_FAMILY = "two_tower"
-
-
-class Aggregation(Section):
-    """How updates become versions.
-
-    Attributes:
-        mode: ``fedbuff`` steps every K updates or T seconds; ``fedasync`` is K = 1; ``sync`` waits
-            for all K workers of a round (or T) and refuses what is not based on the head.
-        updates_per_version: K; with ``target_staleness``, that of the first versions.
-        target_staleness: In ``fedbuff`` mode, K follows the staleness: as many updates make a
-            version as let them be this many versions behind in the mean.
-        max_updates_per_version: K follows no further than this.
-        max_wait_s: T, counted from the first update of a buffer.
-        max_staleness: Updates that are further behind are refused.
-        row_floor: A table's row is divided by at least this many contributors.
-        live_s: A worker that was heard from within this time counts as alive.
-        max_update_norm: Updates of a larger L2 norm are refused. The default only keeps float32
-            sums finite; a recipe that knows its model sets less.
-        identity: ``broker`` believes the login that RabbitMQ validated; ``declared`` believes what
-            an update says of itself, for a laptop where everybody is ``guest``.
-        spread_s: Workers wait up to this long before they fetch.
-    """
-
-    mode: Literal["fedbuff", "fedasync", "sync"] = "fedbuff"
-    updates_per_version: int = Field(10, ge=1, le=MAX_UPDATES_PER_VERSION)
-    target_staleness: float | None = Field(None, gt=0)
-    max_updates_per_version: int = Field(100, ge=1, le=MAX_UPDATES_PER_VERSION)
-    max_wait_s: float = Field(30.0, gt=0, le=300)
-    max_staleness: int = Field(100, ge=0)
-    staleness: Staleness = Staleness()
-    example_weight: ExampleWeight = ExampleWeight()
-    optimizer: Annotated[Optimizer, Field(discriminator="name")] = Sgd()
-    row_floor: int = Field(1, ge=1)
-    live_s: float = Field(300.0, gt=0)
-    max_update_norm: float = Field(1e6, gt=0)
-    identity: Literal["broker", "declared"] = "broker"
-    spread_s: float = Field(0.0, ge=0, le=3600)
-
-    @property
-    def most_updates_per_version(self) -> int:
-        """What K may become at most."""
-        follows = self.mode == "fedbuff" and self.target_staleness is not None
-        most = self.max_updates_per_version if follows else 1
-        return max(self.updates_per_version, most)
-
-    @property
-    def staleness_limit(self) -> int:
-        """How far behind an admitted update may be: a synchronous round takes none that is late."""
-        return 0 if self.mode == "sync" else self.max_staleness
 
 
 class Compression(Section):
@@ -302,6 +209,12 @@ class Recipe(Section):
                 f"model.family {self.model.family!r} learns from {learns}, "
                 f"and data.format is {self.data.format!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_end(self) -> "Recipe":
+        if (passes := getattr(self.training, "passes", 1)) > MAX_PASSES:
+            raise ValueError(f"training.passes: must be at most {MAX_PASSES}, got {passes}")
         return self
 
     @model_validator(mode="after")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from latecomer import wire
+from latecomer.aggregation import Aggregation
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing, LayoutMismatch, Undecodable, UnknownSchema
 from latecomer.events import UPDATE_ID_PATTERN, Staged, UpdateHeader, Version
-from latecomer.recipe import Aggregation
 from latecomer.store.port import Refusal
 from latecomer.tensors import Delta, Layout, check_delta, digest, norm
 

@@ -12,7 +12,7 @@ takes over goes on where the former leader was, and a replay comes to the same K
 from collections.abc import Sequence
 from dataclasses import replace
 
-from latecomer.recipe import Aggregation
+from latecomer.aggregation import Aggregation
 from latecomer.store.port import Cadence, Fold
 
 #: Within these multiples of the target K stays. Widest where K is small: from K = 2 to 3 staleness

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.recipe import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
 
 Mutable = dict[str, Array]

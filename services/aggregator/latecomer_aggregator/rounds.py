@@ -7,9 +7,10 @@ barrier for K workers with nobody late, ``fedbuff`` lies between.
 from dataclasses import dataclass, field
 
 from latecomer import wire
+from latecomer.aggregation import Aggregation
 from latecomer.broker import topology
 from latecomer.broker.port import Message
-from latecomer.recipe import Aggregation, Recipe, round_of
+from latecomer.recipe import Recipe, round_of
 from latecomer.store.port import Cadence, Head
 
 

@@ -7,7 +7,7 @@ fresh update (tau = 0) weight 1, never gives more to a staler one, and never not
 import math
 from collections.abc import Callable
 
-from latecomer.recipe import Staleness
+from latecomer.aggregation import Staleness
 
 Rule = Callable[[int], float]
 

@@ -7,7 +7,7 @@ reference size and capped, so that nobody gains unbounded influence by claiming 
 
 import math
 
-from latecomer.recipe import ExampleWeight
+from latecomer.aggregation import ExampleWeight
 
 
 def example_weight(examples: int, settings: ExampleWeight) -> float:

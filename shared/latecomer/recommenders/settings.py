@@ -18,8 +18,8 @@ from latecomer.validation import first_problem
 #: A layer this wide and as deep is 64 MB: more belongs on no phone.
 MAX_WIDTH = 4096
 
-#: No recipe asks for more at once; who trains alone has those of all rounds.
-MAX_PASSES = 1_000_000
+#: No round asks for more; who trains alone has those of all its rounds at once.
+MAX_PASSES = 1000
 
 
 class _Settings(BaseModel):
@@ -62,7 +62,7 @@ class TwoTowerTraining(_Settings):
     """
 
     family: Literal["two_tower"] = Field("two_tower", exclude=True)
-    passes: int = Field(1, ge=1, le=MAX_PASSES)
+    passes: int = Field(1, ge=1)
     loss: Literal["softmax", "bpr"] = "softmax"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.03, gt=0)
@@ -148,7 +148,7 @@ class AlsTraining(_Settings):
     """
 
     family: Literal["als"] = Field("als", exclude=True)
-    passes: int = Field(1, ge=1, le=MAX_PASSES)
+    passes: int = Field(1, ge=1)
     learning_rate: float = Field(0.5, gt=0, le=1)
     contexts_per_batch: int = Field(4096, ge=1)
 
@@ -195,7 +195,7 @@ class SequentialTraining(_Settings):
     """
 
     family: Literal["sequential"] = Field("sequential", exclude=True)
-    passes: int = Field(1, ge=1, le=MAX_PASSES)
+    passes: int = Field(1, ge=1)
     loss: Literal["softmax"] = "softmax"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
@@ -238,7 +238,7 @@ class NeuralCfTraining(_Settings):
     """
 
     family: Literal["neural_cf"] = Field("neural_cf", exclude=True)
-    passes: int = Field(1, ge=1, le=MAX_PASSES)
+    passes: int = Field(1, ge=1)
     loss: Literal["binary"] = "binary"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.01, gt=0)
@@ -295,7 +295,7 @@ class NetworkTraining(_Settings):
         dropout: Share of hidden units that are left out of a step.
     """
 
-    passes: int = Field(1, ge=1, le=MAX_PASSES)
+    passes: int = Field(1, ge=1)
     examples_per_pass: int = Field(0, ge=0)
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from latecomer import wire
+from latecomer.aggregation import Aggregation
 from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing
 from latecomer.events import UpdateSubmitted, Version
-from latecomer.recipe import Aggregation
 from latecomer.tensors import Kind, Layout, TensorDelta, TensorSpec, digest
 from latecomer_aggregator.admission import HOSTILE, Admission, Reason, Refused
 from scenes import EPOCH, FEDERATION, LAYOUT, delivery_of, make_update, net, rows

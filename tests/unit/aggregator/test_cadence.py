@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
+from latecomer.aggregation import Aggregation
 from latecomer.events import Version
-from latecomer.recipe import Aggregation
 from latecomer.store.port import Cadence, Fold
 from latecomer_aggregator import cadence, rounds
 

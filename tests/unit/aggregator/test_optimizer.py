@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from latecomer.recipe import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
 from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import optimizer
 from scenes import LAYOUT, net, rows

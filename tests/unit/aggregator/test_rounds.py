@@ -1,8 +1,8 @@
 import pytest
 
 from latecomer import wire
+from latecomer.aggregation import Aggregation
 from latecomer.events import Version
-from latecomer.recipe import Aggregation
 from latecomer.store.port import Head
 from latecomer_aggregator.rounds import Roster, announcement, prefetch, updates_in_force
 from scenes import make_recipe

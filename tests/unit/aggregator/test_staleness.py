@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latecomer.recipe import Staleness
+from latecomer.aggregation import Staleness
 from latecomer_aggregator import staleness
 
 RULES = [

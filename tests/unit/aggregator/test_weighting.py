@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latecomer.recipe import ExampleWeight
+from latecomer.aggregation import ExampleWeight
 from latecomer_aggregator.weighting import example_weight
 
 RULES = ("equal", "sqrt", "linear")

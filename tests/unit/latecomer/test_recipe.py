@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from latecomer.aggregation import AdamW, Sgd
 from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
-from latecomer.recipe import AdamW, Recipe, Sgd, load_recipe, round_of
+from latecomer.recipe import Recipe, load_recipe, round_of
 from latecomer.store.port import Head
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -358,6 +359,11 @@ def test_a_missing_section_is_named() -> None:
     body = small()
     del body["data"]
     assert "data: required" in problem(body)
+
+
+def test_a_round_of_more_than_a_thousand_passes_is_refused() -> None:
+    said = problem(changed(("training", "passes"), 1001))
+    assert said == "the store's recipe: training.passes: must be at most 1000, got 1001"
 
 
 def test_a_large_wrong_value_is_not_quoted_in_full() -> None:

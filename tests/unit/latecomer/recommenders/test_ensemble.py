@@ -7,9 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from latecomer.recommenders.ensemble import gated, mixed
+from latecomer.recommenders.als import FACTORS
+from latecomer.recommenders.ensemble import gated, mixed, trained_alone
 from latecomer.recommenders.port import Scorer
+from latecomer.recommenders.settings import AlsModel
 from latecomer.tensors import Array
+from unit.latecomer.recommenders.families_under_test import ITEMS, checkerboard
+from unit.latecomer.recommenders.families_under_test import USERS as OWNERS
 
 USERS = np.array([0, 1])
 
@@ -51,6 +55,26 @@ def test_probabilities_are_mixed_as_odds() -> None:
     assert both == pytest.approx(0.6)
     (sure,) = mixed(scorer(1.0), scorer(0.0), 0.5)(USERS[:1])
     assert sure == pytest.approx(0.5)
+
+
+def alone(passes: int, rounds: int) -> Array:
+    model, _ = trained_alone(
+        AlsModel(dimension=2),
+        checkerboard(),
+        users=OWNERS,
+        items=ITEMS,
+        plan={"passes": passes},
+        rounds=rounds,
+        seed=1,
+        rng=np.random.default_rng(0),
+    )
+    return model[FACTORS]
+
+
+def test_who_trains_alone_has_the_passes_of_all_rounds_however_many() -> None:
+    np.testing.assert_array_equal(alone(3, 2), alone(6, 1))
+    once, often = alone(1, 1), alone(2, 501)
+    assert not np.array_equal(once, often)
 
 
 #: What three users get with each weight.
