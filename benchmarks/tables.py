@@ -4,6 +4,7 @@ Every report in ``docs/evaluated`` has its rows; nothing is measured here.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import readme
@@ -53,7 +54,7 @@ def table(reports: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
 def label(body: dict[str, Any]) -> str:
     """A recipe, and whether it was evaluated otherwise than it says itself."""
     full = ", full ranking" if body["full_ranking"] else ""
-    leaky = ", LEAKY as in PFedRec" if body.get("leaky") else ""
+    leaky = ", LEAKY as in PFedRec" if body["leaky"] else ""
     return f"`{body['recipe']}`{full}{leaky}"
 
 
@@ -78,9 +79,23 @@ def facts(body: dict[str, Any]) -> str:
     )
 
 
+def report(path: Path) -> dict[str, Any]:
+    """What a file says, which is named after what was run: a second copy would be a second row.
+
+    Raises:
+        SystemExit: It is not.
+    """
+    body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    full, leaky = "-full" * body["full_ranking"], "-pfedrec" * body["leaky"]
+    name = f"{body['recipe']}{full}{leaky}"
+    if path.stem != name:
+        raise SystemExit(f"{path} is of {name}: rename it, or remove it")
+    return body
+
+
 def main() -> None:
     """All reports into the README."""
-    reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
+    reports = [report(path) for path in sorted(REPORTS.glob("*.json"))]
     made = f"Latecomer {_release(reports)}; reports in docs/evaluated."
     readme.replace(BEGIN, END, [*tables(reports), "", made])
 
