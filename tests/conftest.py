@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
@@ -22,6 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # pika reports every refused connection on seven lines; tests refuse hundreds on purpose.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # How long an example takes says how busy the machine is, and nothing about the code.
+    hypothesis.settings.register_profile("latecomer", deadline=None)
+    hypothesis.settings.load_profile("latecomer")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from latecomer.events import Staged, Version
 from latecomer.store.keys import Keys
 from latecomer.store.port import Commit, Fold, Lease, Manifest, Refusal
 from latecomer.store.redis import RedisStore, connect, embedded
-from latecomer.tensors import Kind, Layout, TensorSpec, digest
+from latecomer.tensors import Kind, Layout, TensorSpec, content_address
 from server import Server
 
 #: What any answer of a healthy server may take on a busy machine.
@@ -83,7 +83,7 @@ class Stores:
 
 def named(*contents: bytes) -> dict[str, bytes]:
     """Contents by their digests."""
-    return {digest(content): content for content in contents}
+    return {content_address(content): content for content in contents}
 
 
 def manifest(version: Version, *contents: bytes, folds: tuple[Fold, ...] = ()) -> Manifest:
@@ -93,7 +93,7 @@ def manifest(version: Version, *contents: bytes, folds: tuple[Fold, ...] = ()) -
         version=version,
         previous=Version(version.epoch, version.number - 1) if version.number else None,
         layout=Layout((TensorSpec("weights", Kind.DENSE, (size,)),)),
-        model={"weights": tuple(digest(content) for content in contents)},
+        model={"weights": tuple(content_address(content) for content in contents)},
         folds=folds,
         at_s=1234.5,
     )

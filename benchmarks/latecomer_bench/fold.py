@@ -26,7 +26,7 @@ from latecomer.broker import topology
 from latecomer.broker.port import Delivery
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.store.port import Fold
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, digest
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, content_address
 from latecomer_aggregator import optimizer, staleness
 from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer
@@ -43,7 +43,7 @@ K = 10
 LEDGER = 100_000
 
 #: How the rate changes with the model at K = 10, and with K at 100,000 parameters. Payloads above
-#: 4 MiB wait in the store, here a dictionary, and are checked by their digest.
+#: 4 MiB wait in the store, here a dictionary, and are checked by their content address.
 SWEEP = tuple((params, K) for params in (10_000, 100_000, 1_000_000, 10_000_000)) + tuple(
     (100_000, k) for k in (1, 3, 30, 100)
 )
@@ -51,6 +51,9 @@ SWEEP = tuple((params, K) for params in (10_000, 100_000, 1_000_000, 10_000_000)
 #: A repeat takes at least this many multiply-adds; the fastest counts.
 WORK = 40_000_000
 REPEATS = 9
+
+#: Whose versions a report states.
+LIBRARIES = ("latecomer", "numpy", "blake3", "xxhash", "msgpack")
 
 PEERS = Path(__file__).parents[1] / "peers"
 PEER_VERSIONS = 2
@@ -115,7 +118,11 @@ def scene_of(
         layout,
         Aggregation.model_validate({"updates_per_version": k}),
         tuple(delivery(each, sent.body) for each, sent in zip(updates, encoded, strict=True)),
-        {digest(each.detached): each.detached for each in encoded if each.detached is not None},
+        {
+            content_address(each.detached): each.detached
+            for each in encoded
+            if each.detached is not None
+        },
         arrays,
         k,
     )
@@ -195,7 +202,7 @@ def run(seed: int, *, sweep: bool, say: Callable[[str], None]) -> dict[str, Any]
         "dedupe": "a set in memory; the store's ledger is measured with the store",
         "peer": "NVFlare BuffModelManager, from decoded arrays" if peer else None,
         "machine": machine(),
-        "versions": {name: version(name) for name in ("latecomer", "numpy", "xxhash", "msgpack")},
+        "versions": {name: version(name) for name in LIBRARIES},
     }
 
 

@@ -107,7 +107,7 @@ def run(seed: int, *, say: Callable[[str], None]) -> dict[str, Any]:
         "touched": TOUCHED,
         "machine": fold.machine() | {"cores": os.cpu_count()},
         "load_before": round(load, 2),
-        "versions": {name: version(name) for name in ("latecomer", "numpy", "xxhash", "msgpack")},
+        "versions": {name: version(name) for name in fold.LIBRARIES},
     }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from latecomer.errors import LayoutMismatch
 
@@ -33,8 +34,21 @@ BLOCK = 1 << 18
 
 
 def digest(data: bytes | memoryview) -> str:
-    """BLAKE2b-128 of ``data`` as 32 hex digits: the name of a chunk, a manifest, a payload."""
+    """BLAKE2b-128 of ``data`` as 32 hex digits: what a layout, a catalogue, a manifest is."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def content_address(data: bytes | memoryview) -> str:
+    """BLAKE3-128 of ``data`` as 32 hex digits: where a chunk or a payload is.
+
+    Of megabytes it takes a fifth of the time that BLAKE2b does.
+    """
+    return blake3(data).hexdigest(length=DIGEST_BYTES)
+
+
+def has_name(data: bytes | memoryview, name: str) -> bool:
+    """Whether ``name`` is the content address of ``data`` or, as for recipes, its digest."""
+    return content_address(data) == name or digest(data) == name
 
 
 class Kind(StrEnum):

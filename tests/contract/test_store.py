@@ -10,7 +10,7 @@ from latecomer.errors import ChunkMissing, StagedMissing, VersionConflict
 from latecomer.events import Version
 from latecomer.store.port import Head
 from latecomer.store.redis import SPENT_MS
-from latecomer.tensors import digest
+from latecomer.tensors import content_address
 from store_scene import RETENTION_S, Stores, commit_of, fold, lead, manifest, named, publish
 
 pytest_plugins = ["store_plugin"]
@@ -40,7 +40,7 @@ def test_committed_chunks_read_back_and_never_expire(stores: Stores) -> None:
     store = stores.open()
     publish(store, lead(store), 0, RED, GREEN)
     assert store.read(named(RED, GREEN)) == named(RED, GREEN)
-    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+    assert stores.left_s(stores.keys.chunk(content_address(RED))) is None
     assert stores.left_s(stores.keys.manifest(Version(1, 0))) is None
 
 
@@ -53,19 +53,19 @@ def test_what_is_staged_but_not_committed_leaves_the_head_alone_and_expires(
     head = store.head()
     assert head is not None
     assert head.manifest == commit.manifest.digest
-    left_s = stores.left_s(stores.keys.chunk(digest(GREEN)))
+    left_s = stores.left_s(stores.keys.chunk(content_address(GREEN)))
     assert left_s is not None
     assert 800 < left_s <= 900
 
 
 def test_chunks_may_be_staged_as_views_of_arrays(stores: Stores) -> None:
     store = stores.open()
-    store.stage({digest(RED): memoryview(RED)})
-    assert store.read([digest(RED)]) == named(RED)
+    store.stage({content_address(RED): memoryview(RED)})
+    assert store.read([content_address(RED)]) == named(RED)
 
 
 def test_staging_again_starts_the_expiry_anew(stores: Stores) -> None:
-    store, key = stores.open(), stores.keys.chunk(digest(RED))
+    store, key = stores.open(), stores.keys.chunk(content_address(RED))
     store.stage(named(RED))
     stores.raw.expire(key, 5)
     store.stage(named(RED))
@@ -78,7 +78,7 @@ def test_staging_a_chunk_that_the_head_needs_does_not_make_it_expire(stores: Sto
     store = stores.open()
     publish(store, lead(store), 0, RED)
     store.stage(named(RED))
-    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+    assert stores.left_s(stores.keys.chunk(content_address(RED))) is None
 
 
 def test_a_zombie_that_stages_what_the_leader_just_committed_gives_it_no_expiry(
@@ -97,7 +97,7 @@ def test_a_zombie_that_stages_what_the_leader_just_committed_gives_it_no_expiry(
     monkeypatch.setattr(Pipeline, "execute", look_and_be_paused)
     zombie.stage(named(RED))
     assert leader.head() is not None
-    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+    assert stores.left_s(stores.keys.chunk(content_address(RED))) is None
 
 
 def test_staging_nothing_and_reading_nothing_are_no_errors(stores: Stores) -> None:
@@ -118,10 +118,10 @@ def test_a_commit_whose_staged_chunk_expired_changes_nothing(stores: Stores) -> 
     lease = lead(store)
     publish(store, lease, 0, RED)
     store.stage(named(GREEN, BLUE))
-    stores.raw.delete(stores.keys.chunk(digest(BLUE)))
+    stores.raw.delete(stores.keys.chunk(content_address(BLUE)))
     commit = commit_of(lease, Version(1, 1), GREEN, BLUE, folds=(fold("anna:b:1"),))
 
-    with pytest.raises(StagedMissing, match=digest(BLUE)):
+    with pytest.raises(StagedMissing, match=content_address(BLUE)):
         store.commit(commit)
 
     head = store.head()
@@ -140,7 +140,7 @@ def test_the_commit_succeeds_once_the_chunk_is_staged_again(stores: Stores) -> N
         store.commit(commit)
     store.stage(named(RED))
     store.commit(commit)
-    assert store.read([digest(RED)]) == named(RED)
+    assert store.read([content_address(RED)]) == named(RED)
 
 
 def test_a_repeated_commit_succeeds_and_changes_nothing(stores: Stores) -> None:
@@ -226,7 +226,7 @@ def test_between_two_versions_only_the_changed_chunks_are_new(stores: Stores) ->
     publish(store, lease, 0, RED, GREEN)
     publish(store, lease, 1, RED, BLUE)
     old, new = store.manifest(Version(1, 0)), store.manifest(Version(1, 1))
-    assert new.chunks() - old.chunks() == {digest(BLUE)}
+    assert new.chunks() - old.chunks() == {content_address(BLUE)}
     assert store.read(new.chunks() - old.chunks()) == named(BLUE)
 
 
@@ -234,8 +234,8 @@ def test_what_is_superseded_lives_for_the_retention_time(stores: Stores) -> None
     store = stores.open()
     lease = lead(store)
     publish(store, lease, 0, RED)
-    publish(store, lease, 1, GREEN, superseded=frozenset({digest(RED), "1.0"}))
-    for key in (stores.keys.chunk(digest(RED)), stores.keys.manifest(Version(1, 0))):
+    publish(store, lease, 1, GREEN, superseded=frozenset({content_address(RED), "1.0"}))
+    for key in (stores.keys.chunk(content_address(RED)), stores.keys.manifest(Version(1, 0))):
         left_s = stores.left_s(key)
         assert left_s is not None
         assert RETENTION_S - 60 < left_s <= RETENTION_S
@@ -247,12 +247,12 @@ def test_what_only_aggregators_read_is_soon_gone(stores: Stores) -> None:
     store = stores.open()
     lease = lead(store)
     publish(store, lease, 0, RED, BLUE)
-    spent, superseded = frozenset({digest(BLUE)}), frozenset({digest(RED), "1.0"})
+    spent, superseded = frozenset({content_address(BLUE)}), frozenset({content_address(RED), "1.0"})
     publish(store, lease, 1, GREEN, superseded=superseded, spent=spent)
-    left_s = stores.left_s(stores.keys.chunk(digest(BLUE)))
+    left_s = stores.left_s(stores.keys.chunk(content_address(BLUE)))
     assert left_s is not None
     assert 0 < left_s <= SPENT_MS / 1000
-    kept_s = stores.left_s(stores.keys.chunk(digest(RED)))
+    kept_s = stores.left_s(stores.keys.chunk(content_address(RED)))
     assert kept_s is not None
     assert kept_s > RETENTION_S - 60
 
@@ -261,35 +261,35 @@ def test_a_superseded_version_is_gone_after_the_retention_time(stores: Stores) -
     store = stores.open(retention_s=0)
     lease = lead(store)
     publish(store, lease, 0, RED)
-    publish(store, lease, 1, GREEN, superseded=frozenset({digest(RED), "1.0"}))
+    publish(store, lease, 1, GREEN, superseded=frozenset({content_address(RED), "1.0"}))
     with pytest.raises(ChunkMissing, match=r"1\.0"):
         store.manifest(Version(1, 0))
-    with pytest.raises(ChunkMissing, match=digest(RED)):
-        store.read([digest(RED)])
+    with pytest.raises(ChunkMissing, match=content_address(RED)):
+        store.read([content_address(RED)])
 
 
 def test_a_superseded_chunk_that_comes_back_does_not_expire(stores: Stores) -> None:
     store = stores.open()
     lease = lead(store)
     publish(store, lease, 0, RED)
-    publish(store, lease, 1, GREEN, superseded=frozenset({digest(RED)}))
-    publish(store, lease, 2, RED, superseded=frozenset({digest(GREEN)}))
-    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+    publish(store, lease, 1, GREEN, superseded=frozenset({content_address(RED)}))
+    publish(store, lease, 2, RED, superseded=frozenset({content_address(GREEN)}))
+    assert stores.left_s(stores.keys.chunk(content_address(RED))) is None
 
 
 def test_a_chunk_that_is_needed_and_called_superseded_stays(stores: Stores) -> None:
     store = stores.open()
-    publish(store, lead(store), 0, RED, superseded=frozenset({digest(RED)}))
-    assert stores.left_s(stores.keys.chunk(digest(RED))) is None
+    publish(store, lead(store), 0, RED, superseded=frozenset({content_address(RED)}))
+    assert stores.left_s(stores.keys.chunk(content_address(RED))) is None
 
 
 def test_staging_never_shortens_what_retention_promised(stores: Stores) -> None:
     store = stores.open()
     lease = lead(store)
     publish(store, lease, 0, RED)
-    publish(store, lease, 1, GREEN, superseded=frozenset({digest(RED)}))
+    publish(store, lease, 1, GREEN, superseded=frozenset({content_address(RED)}))
     store.stage(named(RED))
-    left_s = stores.left_s(stores.keys.chunk(digest(RED)))
+    left_s = stores.left_s(stores.keys.chunk(content_address(RED)))
     assert left_s is not None
     assert left_s > RETENTION_S - 60
 
@@ -297,14 +297,14 @@ def test_staging_never_shortens_what_retention_promised(stores: Stores) -> None:
 def test_a_damaged_chunk_is_an_error_and_never_returned(stores: Stores) -> None:
     store = stores.open()
     publish(store, lead(store), 0, RED, GREEN)
-    stores.raw.set(stores.keys.chunk(digest(RED)), b"rad.")
-    with pytest.raises(ChunkMissing, match=f"{digest(RED)} is damaged"):
+    stores.raw.set(stores.keys.chunk(content_address(RED)), b"rad.")
+    with pytest.raises(ChunkMissing, match=f"{content_address(RED)} is damaged"):
         store.read(named(RED, GREEN))
 
 
 def test_a_chunk_that_is_gone_is_named(stores: Stores) -> None:
-    with pytest.raises(ChunkMissing, match=f"{digest(RED)} is gone"):
-        stores.open().read([digest(RED)])
+    with pytest.raises(ChunkMissing, match=f"{content_address(RED)} is gone"):
+        stores.open().read([content_address(RED)])
 
 
 def test_federations_on_one_server_do_not_see_each_other(stores: Stores) -> None:

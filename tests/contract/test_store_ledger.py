@@ -9,7 +9,7 @@ from latecomer.errors import ChunkMissing, Fenced, VersionConflict
 from latecomer.events import Version
 from latecomer.store import port, redis
 from latecomer.store.port import LEDGER_STEP_S, Lease, Refusal, Totals, Verdict, WorkerRecord
-from latecomer.tensors import digest
+from latecomer.tensors import content_address
 from store_scene import LEDGER_WINDOW_S, Stores, commit_of, fold, lead, named, publish, refuse
 
 pytest_plugins = ["store_plugin"]
@@ -236,7 +236,7 @@ def test_the_fleet_table_shows_the_last_report(stores: Stores) -> None:
 
 def test_a_payload_waits_under_its_workers_name_and_expires(stores: Stores) -> None:
     name = stores.open().stage_payload("anna", memoryview(b"a large update"))
-    assert name == digest(b"a large update")
+    assert name == content_address(b"a large update")
     assert stores.open().read_payload("anna", name, 14) == b"a large update"
     assert stores.left_s(stores.keys.payload("anna", name)) is not None
 
@@ -289,7 +289,10 @@ def test_chunks_and_payloads_and_what_is_superseded_are_told_apart(stores: Store
     store = stores.open()
     lease = lead(store)
     publish(store, lease, 0, b"old.", b"kept", b"sqrs")
-    gone, spent = frozenset({digest(b"old."), "1.0"}), frozenset({digest(b"sqrs")})
+    gone, spent = (
+        frozenset({content_address(b"old."), "1.0"}),
+        frozenset({content_address(b"sqrs")}),
+    )
     folds = (fold("anna:b:1"), fold("bert:b:1"))
     payloads = frozenset({anna, bert})
     publish(
@@ -300,10 +303,10 @@ def test_chunks_and_payloads_and_what_is_superseded_are_told_apart(stores: Store
         payloads=payloads,
     )
     assert waiting(stores, anna, bert) == []
-    assert stores.left_s(stores.keys.chunk(digest(b"sqrs"))) is not None
-    assert stores.left_s(stores.keys.chunk(digest(b"kept"))) is None
-    assert stores.left_s(stores.keys.chunk(digest(b"new."))) is None
-    assert stores.left_s(stores.keys.chunk(digest(b"old."))) is not None
+    assert stores.left_s(stores.keys.chunk(content_address(b"sqrs"))) is not None
+    assert stores.left_s(stores.keys.chunk(content_address(b"kept"))) is None
+    assert stores.left_s(stores.keys.chunk(content_address(b"new."))) is None
+    assert stores.left_s(stores.keys.chunk(content_address(b"old."))) is not None
     assert stores.left_s(stores.keys.manifest("1.0")) is not None
 
 
@@ -346,7 +349,7 @@ def test_a_payload_that_the_server_lost_a_part_of_midway_is_written_again(
 ) -> None:
     monkeypatch.setattr(redis, "PIECE_BYTES", 4)
     store, payload = stores.open(), b"a large update that is written in pieces"
-    key = stores.keys.payload("anna", digest(payload))
+    key = stores.keys.payload("anna", content_address(payload))
     write, lost = store._write, list[int]()
 
     def lossy(key: str, start: int, piece: bytes) -> bool:

@@ -107,4 +107,4 @@ class Leaders(RuleBasedStateMachine):
 
 
 TestLeaders = Leaders.TestCase
-TestLeaders.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLeaders.settings = settings(max_examples=60, stateful_step_count=25)

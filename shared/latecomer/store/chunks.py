@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from latecomer.errors import ChunkMissing
-from latecomer.tensors import Array, Layout, State, TensorSpec, digest
+from latecomer.tensors import Array, Layout, State, TensorSpec, content_address
 
 #: Small enough that a phone on a bad line makes progress, large enough that a gigabyte of model is
 #: a thousand keys and not a million.
@@ -74,11 +74,11 @@ def joined(
 
 
 def _names(pieces: Sequence[memoryview]) -> list[str]:
-    """The pieces' digests, in their order; the threads are gone when this returns."""
+    """The pieces' content addresses, in their order; the threads are gone when this returns."""
     if sum(map(len, pieces)) < THREADED_BYTES:
-        return [digest(piece) for piece in pieces]
+        return [content_address(piece) for piece in pieces]
     with ThreadPoolExecutor(THREADS, thread_name_prefix="chunks") as pool:
-        return list(pool.map(digest, pieces))
+        return list(pool.map(content_address, pieces))
 
 
 def _pieces(spec: TensorSpec, array: Array, dtype: DType) -> Iterator[memoryview]:

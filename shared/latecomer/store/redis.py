@@ -26,7 +26,7 @@ from latecomer.store.port import (
     WorkerRecord,
 )
 from latecomer.store.server import Client, Server, connect, embedded, embedded_server, text
-from latecomer.tensors import digest
+from latecomer.tensors import content_address, has_name
 
 __all__ = ["RedisStore", "connect", "embedded", "embedded_server"]
 
@@ -212,7 +212,7 @@ class RedisStore:
 
         Pieces are written at their place, so that one whose reply was lost may be written again.
         """
-        name = digest(payload)
+        name = content_address(payload)
         key = self._keys.payload(worker, name)
         with self._server.border():
             start: Any = self._redis.strlen(key)
@@ -331,7 +331,7 @@ def _fenced(lease: Lease, holder: str) -> Fenced:
 def _check(name: str, data: bytes | None) -> bytes:
     if data is None:
         raise ChunkMissing(f"chunk {name} is gone: its version was superseded, fetch the head")
-    if digest(data) != name:
+    if not has_name(data, name):
         raise ChunkMissing(f"chunk {name} is damaged")
     return data
 

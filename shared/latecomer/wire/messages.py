@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latecomer.errors import Undecodable
 from latecomer.events import Digest, RoundStarted, Staged, UpdateHeader, UpdateSubmitted, Whole
-from latecomer.tensors import Delta, Layout, digest
+from latecomer.tensors import Delta, Layout, content_address, digest, has_name
 from latecomer.validation import first_problem
 from latecomer.wire.header import BIN32_BYTES, MAX_HEADER_BYTES, pack, pack_padded, unpack
 from latecomer.wire.payload import (
@@ -64,7 +64,7 @@ class Payload(BaseModel):
             return False
         if self.at == "inline" and self.xxh3 is not None:
             return checksum(payload) == self.xxh3
-        return digest(payload) == self.digest
+        return has_name(payload, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +204,11 @@ def checksum(payload: bytes | memoryview) -> str:
 
 
 def _place(payload: bytes, *, inline: bool) -> dict[str, Any]:
-    """The digest is for whoever stages it, and for readers that know no checksum yet."""
-    named = {"bytes": len(payload), "digest": digest(payload)}
+    """Beside the checksum, a digest is for readers that know none yet."""
+    size = {"bytes": len(payload)}
     if inline:
-        return {"at": "inline", **named, "xxh3": checksum(payload)}
-    return {"at": "store", **named}
+        return {"at": "inline", **size, "digest": digest(payload), "xxh3": checksum(payload)}
+    return {"at": "store", **size, "digest": content_address(payload)}
 
 
 def _mark(update_id: str) -> bytes:

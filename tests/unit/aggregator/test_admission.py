@@ -11,7 +11,7 @@ from latecomer.aggregation import Aggregation
 from latecomer.broker.port import Delivery
 from latecomer.errors import ChunkMissing
 from latecomer.events import UpdateSubmitted, Version
-from latecomer.tensors import Kind, Layout, TensorDelta, TensorSpec, digest
+from latecomer.tensors import Kind, Layout, TensorDelta, TensorSpec, content_address, digest
 from latecomer_aggregator.admission import HOSTILE, Admission, Reason, Refused
 from scenes import EPOCH, FEDERATION, LAYOUT, delivery_of, make_update, net, rows
 
@@ -292,7 +292,7 @@ def test_a_payload_is_read_under_the_name_of_its_worker_and_no_further_than_anno
 
     rules = wide()
     delta = rules.read(rules.open(delivery), read_payload)
-    assert asked == [("w1", digest(payload), len(payload))]
+    assert asked == [("w1", content_address(payload), len(payload))]
     assert delta["net"].values.sum() == WIDE.size
 
 

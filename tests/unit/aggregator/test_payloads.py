@@ -6,7 +6,7 @@ from latecomer import wire
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.redis import embedded
 from latecomer.store.server import text
-from latecomer.tensors import digest
+from latecomer.tensors import content_address
 from latecomer.wire import messages
 from scenes import EPOCH, Federation, make_update, message_of, net, step
 
@@ -103,5 +103,5 @@ def test_a_payload_is_named_by_the_digest_that_its_reader_checks(scene: Federati
     update = make_update("w1")
     payload = wire.encode_update(update).detached or b""
     sealed = wire.open_update(message_of(update).body)
-    assert sealed.staged == {("w1", digest(payload))}
+    assert sealed.staged == {("w1", content_address(payload))}
     assert scene.store.stage_payload("w1", payload) == sealed.payload.digest

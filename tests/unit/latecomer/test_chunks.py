@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from latecomer.errors import ChunkMissing
 from latecomer.store import chunks
 from latecomer.store.chunks import CHUNK_BYTES, Chunked, cut, joined
-from latecomer.tensors import Array, Kind, Layout, TensorSpec, digest
+from latecomer.tensors import Array, Kind, Layout, TensorSpec, content_address
 
 TABLE = Layout((TensorSpec("items", Kind.ROWS, (4, 2)),))
 
@@ -36,8 +36,8 @@ ROWS = table((1, 2), (3, 4), (5, 6), (7, 8))
 def test_a_small_tensor_is_one_chunk_of_its_little_endian_bytes() -> None:
     cut_up = cut(TABLE, ROWS)
     content = np.arange(1, 9, dtype="<f4").tobytes()
-    assert cut_up.tensors == {"items": (digest(content),)}
-    assert bytes_of(cut_up) == {digest(content): content}
+    assert cut_up.tensors == {"items": (content_address(content),)}
+    assert bytes_of(cut_up) == {content_address(content): content}
 
 
 @pytest.mark.usefixtures("_two_rows_a_chunk")
@@ -45,8 +45,8 @@ def test_a_table_is_cut_between_rows() -> None:
     cut_up = cut(TABLE, ROWS)
     first = np.array([1, 2, 3, 4], "<f4").tobytes()
     second = np.array([5, 6, 7, 8], "<f4").tobytes()
-    assert cut_up.tensors == {"items": (digest(first), digest(second))}
-    assert bytes_of(cut_up) == {digest(first): first, digest(second): second}
+    assert cut_up.tensors == {"items": (content_address(first), content_address(second))}
+    assert bytes_of(cut_up) == {content_address(first): first, content_address(second): second}
 
 
 @pytest.mark.usefixtures("_two_rows_a_chunk")
@@ -95,7 +95,7 @@ def test_large_models_have_the_names_that_small_ones_have_in_the_order_of_their_
     alone = {spec.name: cut(Layout((spec,)), state).tensors[spec.name] for spec in layout}
     assert together.tensors == alone
     assert [len(names) for names in together.tensors.values()] == [4, 1, 2, 0]
-    assert all(digest(blob) == name for name, blob in together.blobs.items())
+    assert all(content_address(blob) == name for name, blob in together.blobs.items())
 
 
 def test_no_thread_outlives_the_cut() -> None:

@@ -19,8 +19,10 @@ from latecomer.tensors import (
     TensorSpec,
     applied,
     check_delta,
+    content_address,
     difference,
     digest,
+    has_name,
     norm,
 )
 
@@ -267,3 +269,14 @@ def test_a_digest_is_blake2b_of_128_bits() -> None:
     assert digest(b"") == "cae66941d9efbd404e4d88758ea67670"
     assert digest(memoryview(b"abc")) == digest(b"abc")
     assert len(digest(b"abc")) == 32
+
+
+def test_a_content_address_is_blake3_of_128_bits() -> None:
+    assert content_address(b"") == "af1349b9f5f9a1a6a0404dea36dcc949"
+    assert content_address(memoryview(b"abc")) == content_address(b"abc")
+
+
+def test_what_was_named_by_its_digest_still_has_its_name() -> None:
+    for name in (content_address(b"abc"), digest(b"abc")):
+        assert has_name(b"abc", name)
+        assert not has_name(b"abd", name)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from latecomer.errors import MessageTooLarge, Undecodable
 from latecomer.events import RoundStarted, UpdateSubmitted, Version
-from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec, digest
+from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec, content_address, digest
 from latecomer.wire import (
     ALIGNMENT_BYTES,
     BIN32_BYTES,
@@ -238,7 +238,7 @@ def test_a_payload_above_the_inline_limit_is_detached_and_read_back() -> None:
     assert len(encoded.body) < MAX_HEADER_BYTES
     sealed = open_update(encoded.body)
     assert (sealed.payload.at, sealed.inline) == ("store", None)
-    assert sealed.payload.digest == digest(encoded.detached)
+    assert sealed.payload.digest == content_address(encoded.detached)
     payload = memoryview(encoded.detached)
     assert_same(read_update(sealed, payload, limit_bytes=8 << 20), an_update(delta))
 
@@ -260,7 +260,7 @@ def test_what_waits_in_the_store_is_named_with_its_worker() -> None:
     wide = {"wide": TensorDelta(np.ones(MAX_INLINE_BYTES // 4 + 1, np.float32))}
     encoded = encode_update(an_update(wide))
     sealed = open_update(encoded.body)
-    assert sealed.staged == {(sealed.header.worker, digest(encoded.detached or b""))}
+    assert sealed.staged == {(sealed.header.worker, content_address(encoded.detached or b""))}
     assert open_update(encode_update(an_update()).body).staged == frozenset()
 
 

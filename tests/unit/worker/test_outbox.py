@@ -15,7 +15,7 @@ from latecomer.errors import (
     Unroutable,
 )
 from latecomer.store.redis import PIECE_BYTES, RedisStore, embedded
-from latecomer.tensors import digest
+from latecomer.tensors import content_address
 from latecomer_worker.encode import encode
 from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.state import Outgoing, WorkerState
@@ -177,7 +177,7 @@ def test_a_payload_too_large_for_a_message_is_in_the_store_before_the_message_is
     (delivery,) = arrived(scene)
     assert len(delivery.body) < wire.MAX_HEADER_BYTES
     name = wire.open_update(delivery.body).payload.digest
-    assert name == digest(outgoing.payload)
+    assert name == content_address(outgoing.payload)
     assert scene.store.read_payload("w1", name, len(outgoing.payload)) == outgoing.payload
 
 
@@ -237,7 +237,7 @@ def test_a_broken_upload_goes_on_where_it_stopped(scene: Federation, state: Work
     outgoing = encode(make_update("w1", delta=delta))
     assert outgoing.payload is not None
     client, there = embedded(scene.redis), 3 * PIECE_BYTES
-    key = f"lc:{{{FEDERATION}}}:u:w1:{digest(outgoing.payload)}"
+    key = f"lc:{{{FEDERATION}}}:u:w1:{content_address(outgoing.payload)}"
     client.set(key, b"mark" + outgoing.payload[4:there])
     state.put_outgoing(outgoing, created_s=START_S)
     outbox_of(scene, state).send()
