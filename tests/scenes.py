@@ -340,7 +340,9 @@ class Device:
         self.stopping: Callable[[], bool] = lambda: False
         self._start()
 
-    def restart(self) -> None:
+    def restart(self, *, site: Site | None = None) -> None:
+        """With what is at home now, where that is another ``site``."""
+        self._site = site or self._site
         self._announcements.close()
         self.state.close()
         self._start()

@@ -47,8 +47,7 @@ def load(store: ModelStore, federation: str) -> tuple[Published, Recipe]:
     if head is None:
         raise NotInitialised(federation)
     manifest = store.manifest(head.version)
-    halves = {name for names in manifest.halves.values() for name in names}
-    blobs = store.read(manifest.chunks() - halves)
+    blobs = store.read(manifest.led())
     published = Published(
         manifest,
         chunks.joined(manifest.layout, manifest.model, blobs),

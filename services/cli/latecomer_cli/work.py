@@ -3,7 +3,7 @@
 import fcntl
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ from latecomer.events import UpdateSubmitted
 from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
 from latecomer.recipe import Recipe, round_of
+from latecomer.recommenders.giveaway import GIVES_AWAY
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
+from latecomer_worker.rounds import last_version
 from latecomer_worker.state import WorkerState, made
 from latecomer_worker.trainer import Trainer
+
+#: What SQLite takes for a file in memory.
+NOWHERE = ":memory:"
 
 
 def entry_of(recipe: Recipe, name: str) -> FleetWorker:
@@ -87,6 +92,7 @@ class Work:
         """Take part in rounds until told to stop."""
         assert self.entry is not None, "a worker has a name"
         with self._state() as state:
+            state.claim(self.recipe.federation)
             service.run(
                 self.settings,
                 worker=self.entry.name,
@@ -98,14 +104,21 @@ class Work:
             )
 
     def dry_run(self, stop: Stop) -> dict[str, Any]:
-        """Train one round on the head and describe the update; nothing is kept or sent.
+        """Train one round on the head, as the agent would, and describe the update.
+
+        Nothing is kept or sent.
 
         Raises:
-            BadData: There would be none.
+            BadData: There would be none, or none before a verdict that is awaited.
         """
         assert self.entry is not None, "a worker has a name"
         snapshot = self._head()
-        with self._state() as state:
+        with self._state_for(snapshot) as state:
+            if state.tentative():
+                raise BadData(
+                    f"{self.entry.name} sends nothing before the verdict on its last update",
+                    hint="what there is to add depends on it; ask again when the worker has run",
+                )
             trainer = self._trainer(snapshot, state)
             sums = trainer.sums(snapshot.model)
             trained = trainer.train(
@@ -129,7 +142,7 @@ class Work:
             sums=sums,
             delta=coded.delta,
         )
-        return _described(update, snapshot)
+        return _described(update, snapshot, users=len(trainer.site.users))
 
     def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
         """The head's version, and the best items for a user.
@@ -138,7 +151,7 @@ class Work:
             BadData: The user is not this worker's.
         """
         snapshot = self._head()
-        with self._state() as state:
+        with self._state_for(snapshot) as state:
             trainer = self._trainer(snapshot, state)
         catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
         found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
@@ -173,13 +186,29 @@ class Work:
         return recommend.trainer(agreed, site, state, items=len(catalogue))
 
     @contextmanager
+    def _state_for(self, snapshot: Snapshot) -> Iterator[WorkerState]:
+        """The state to look at a version with, which changes nothing of the worker's.
+
+        Of another epoch it is a new device's: the agent forgets its own as soon as it hears of it.
+        """
+        with self._state() as state:
+            last = last_version(state)
+            if last is None or last.epoch == snapshot.version.epoch:
+                yield state
+                return
+        with closing(WorkerState(Path(NOWHERE))) as blank:
+            yield blank
+
+    @contextmanager
     def _state(self) -> Iterator[WorkerState]:
-        state = WorkerState(self.settings.state_dir / f"{self._name()}.sqlite")
-        try:
-            state.claim(self.recipe.federation)
+        """The worker's own.
+
+        Raises:
+            BadConfiguration: It is of another federation.
+        """
+        with closing(WorkerState(self.settings.state_dir / f"{self._name()}.sqlite")) as state:
+            state.check_owner(self.recipe.federation)
             yield state
-        finally:
-            state.close()
 
     def _cache(self) -> ChunkCache:
         return ChunkCache(self.settings.state_dir / f"{self._name()}.chunks")
@@ -197,16 +226,16 @@ def show_dry_run(output: Output, body: dict[str, Any]) -> None:
         ("tensor", "rows", "shape", "bytes"),
         ((each["tensor"], each["rows"], each["shape"], each["bytes"]) for each in body["tensors"]),
     )
-    output.say("not sent: interactions, user ids, private vectors of users")
-    if body["counts"]:
-        output.say("but if only one user has something new, counts of pairs tell all of his items")
+    output.say("not sent as such: interactions, user ids, private vectors of users")
+    output.say(f"learned from {body['users']} users; but {body['gives_away']}")
 
 
-def _described(update: UpdateSubmitted, snapshot: Snapshot) -> dict[str, Any]:
+def _described(update: UpdateSubmitted, snapshot: Snapshot, *, users: int) -> dict[str, Any]:
     codec = encode.codec_of(snapshot)
     return {
         "header": update.model_dump(by_alias=True, mode="json"),
-        "counts": snapshot.manifest.layout.additive,
+        "users": users,
+        "gives_away": GIVES_AWAY[Recipe.from_bytes(snapshot.recipe).model.family],
         "tensors": [
             {
                 "tensor": name,

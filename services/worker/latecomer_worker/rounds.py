@@ -75,9 +75,7 @@ class Rounds:
 
     def last_version(self) -> Version | None:
         """The version that was last trained on."""
-        # The second is what release 0.1.0 remembered.
-        version = self._last().get("version") or self._state.fact("last_version")
-        return Version(*version) if version else None
+        return last_version(self._state)
 
     def trained(self, snapshot: Snapshot) -> None:
         """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
@@ -165,3 +163,10 @@ class Rounds:
 
     def _last(self) -> dict[str, Any]:
         return self._state.fact("last_round") or {}
+
+
+def last_version(state: WorkerState) -> Version | None:
+    """The version that a worker with this state last trained on."""
+    # The second is what release 0.1.0 remembered.
+    version = (state.fact("last_round") or {}).get("version") or state.fact("last_version")
+    return Version(*version) if version else None

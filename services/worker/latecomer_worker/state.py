@@ -21,6 +21,13 @@ from latecomer.tensors import Array, Delta, TensorDelta
 
 WRITABLE = "set LATECOMER_STATE_DIR to a folder that this user may write to"
 
+#: The file names users and what they have: it is nobody's but the worker's own user's. SQLite gives
+#: its log the same rights.
+OWNER_ALONE = 0o600
+
+#: What SQLite takes for no file at all.
+IN_MEMORY = Path(":memory:")
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -91,6 +98,8 @@ def made(folder: Path, what: str) -> Path:
 class WorkerState:
     """The file. Writes are atomic inside ``transaction``; used by one thread at a time.
 
+    Nobody but the user who runs the worker may read it.
+
     Raises:
         BadConfiguration: The file cannot be opened or is none of ours.
     """
@@ -98,19 +107,31 @@ class WorkerState:
     def __init__(self, path: Path) -> None:
         made(path.parent, "the worker's state")
         try:
+            if path != IN_MEMORY:
+                path.touch(OWNER_ALONE)
+                path.chmod(OWNER_ALONE)  # of a file that a former release made
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the
             # file.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise BadConfiguration(
                 f"cannot keep the worker's state in {path}: {error}", hint=WRITABLE
             ) from error
 
     def claim(self, federation: str) -> None:
         """Belong to ``federation`` from now on.
+
+        Raises:
+            BadConfiguration: See ``check_owner``.
+        """
+        self.check_owner(federation)
+        self.remember("federation", federation)
+
+    def check_owner(self, federation: str) -> None:
+        """Pass if this file is ``federation``'s, or nobody's yet.
 
         Raises:
             BadConfiguration: The file belongs to another one, in which this worker's updates wait
@@ -122,7 +143,6 @@ class WorkerState:
                 f"the worker's state belongs to federation {owner!r}, not to {federation!r}",
                 hint="set LATECOMER_STATE_DIR to a folder of this federation's own",
             )
-        self.remember("federation", federation)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -235,6 +255,8 @@ class WorkerState:
                         "SELECT user, name, value FROM tentative WHERE update_id = ?",
                         (update_id,),
                     )
+                    # Of whom nothing is counted any more, not even the id is kept.
+                    self._execute("DELETE FROM private WHERE value = zeroblob(length(value))")
                 self._execute("DELETE FROM awaited WHERE update_id = ?", (update_id,))
             self._forget_tentative()
 
@@ -276,6 +298,15 @@ class WorkerState:
             target = private[name][rows[user]]
             if len(value) == target.nbytes:
                 target[...] = np.frombuffer(value, "<f4").reshape(target.shape)
+
+    def users(self) -> set[str]:
+        """Whose private state is kept here."""
+        return {user for (user,) in self._execute("SELECT DISTINCT user FROM private")}
+
+    def forget_users(self, users: Sequence[str]) -> None:
+        """Nothing of these is kept any more."""
+        for user in users:
+            self._execute("DELETE FROM private WHERE user = ?", (user,))
 
     def forget_private(self) -> None:
         """A new lineage of models began: vectors of the former one mean nothing in it."""

@@ -21,7 +21,8 @@ ALONE = Social()
 class Trainer:
     """A family, a site, and the private state of the site's users.
 
-    What ``social`` says of people at the site weighs in.
+    What ``social`` says of people at the site weighs in. Of users who are in the state and not at
+    the site any more, what was added is taken back, and everything else forgotten.
     """
 
     def __init__(
@@ -64,10 +65,11 @@ class Trainer:
         should_stop: Callable[[], bool],
     ) -> Trained:
         """Train on copies; nothing is kept until ``keep``."""
+        here = self.site.split.train
         return self._family.train(
             model,
             self._private,
-            self.site.split.train,
+            here.with_nobody(len(self._departed)) if self._departed else here,
             plan=plan,
             rng=rng,
             should_stop=should_stop,
@@ -78,16 +80,20 @@ class Trainer:
 
         What says what was added to sums is true only if the update counts.
         """
+        users = (*self.site.users, *self._departed)
         if trained.additions:
-            state.save_tentative(update_id, self.site.users, trained.private)
+            state.save_tentative(update_id, users, trained.private)
         else:
-            state.save_private(self.site.users, trained.private)
+            state.save_private(users, trained.private)
+            state.forget_users(self._departed)
             self._private = trained.private
 
     def recall(self, state: WorkerState) -> None:
         """Read the private state anew: a verdict may have changed it."""
-        self._private = self._family.initial_private(len(self.site.users))
-        state.load_private(self.site.users, self._private)
+        self._departed = sorted(state.users() - {*self.site.users})
+        users = (*self.site.users, *self._departed)
+        self._private = self._family.initial_private(len(users))
+        state.load_private(users, self._private)
 
     def scores(self, model: State, user: int) -> Array:
         """Scores (I,) of all items for one user, from everything that is known of him.

@@ -60,6 +60,14 @@ class History:
         spared = None if self.spared is None else self.spared[user : user + 1]
         return History(indptr, self.items[start:end], self.time_s[start:end], spared)
 
+    def with_nobody(self, count: int) -> "History":
+        """The same, and ``count`` users more who did nothing."""
+        indptr = np.append(self.indptr, np.full(count, self.indptr[-1], np.int64))
+        spared = self.spared
+        if spared is not None:
+            spared = np.concatenate([spared, np.full((count, spared.shape[1]), -1, np.int64)])
+        return History(indptr, self.items, self.time_s, spared)
+
 
 @dataclass(frozen=True)
 class Split:

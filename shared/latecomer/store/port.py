@@ -106,6 +106,14 @@ class Manifest:
         read_once = frozenset(each for each in (self.recipe, self.catalogue) if each)
         return _named(self.model) | _named(self.halves) | read_once
 
+    def led(self) -> frozenset[str]:
+        """Those of them that whoever goes on from this version reads: no halves, no catalogue.
+
+        What is there as a half may be needed as a whole as well: chunks are named by their bytes,
+        and of two tensors of zeros one may take as much in float16 as the other in float32.
+        """
+        return _named(self.model) | _named(self.optimizer) | {self.recipe}
+
     def to_bytes(self) -> bytes:
         """Canonical JSON: equal manifests have equal bytes, whose digest names them."""
         return self._bytes

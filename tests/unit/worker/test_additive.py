@@ -278,3 +278,20 @@ def test_who_makes_the_sums_unsolvable_is_found_and_nobody_else_is_refused(
     assert scene.dead() == 1
     assert scene.unacked() == scene.waiting() == 0
     assert_exact(scene, parts)
+
+
+def test_of_who_is_deleted_at_home_nothing_stays_anywhere(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    (device,) = devices(scene, tmp_path, [make_site(checkerboard(6))])
+    assert device.step()
+    step(coordinator, 3)
+    look_for_verdicts(scene, device)
+    left = make_site(checkerboard(5))
+    device.restart(site=left)
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    step(coordinator, 3)
+    assert_exact(scene, [left])
+    look_for_verdicts(scene, device)
+    assert device.state.users() == {*left.users}

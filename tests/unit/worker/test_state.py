@@ -191,3 +191,22 @@ def test_what_was_confirmed_in_the_future_says_nothing_of_when(state: WorkerStat
         state.confirm_outgoing(outgoing(seq).update_id, now_s=sent_s)
     assert state.last_confirm_s(now_s=60.0) == 50.0
     assert state.last_confirm_s(now_s=3600.0) == 3600.0
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_nobody_else_on_the_machine_may_read_it(tmp_path: Path, existed: bool) -> None:
+    path = tmp_path / "w1.sqlite"
+    if existed:
+        path.touch(0o644)
+    state = WorkerState(path)
+    state.save_private(["customer-1"], {"user.vector": np.ones((1, 2), np.float32)})
+    written = list(tmp_path.iterdir())
+    assert path.with_name("w1.sqlite-wal") in written
+    assert {each.stat().st_mode & 0o777 for each in written} == {0o600}
+    state.close()
+
+
+def test_a_state_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    WorkerState(Path(":memory:")).close()
+    assert not list(tmp_path.iterdir())

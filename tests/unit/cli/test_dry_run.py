@@ -1,0 +1,119 @@
+"""A dry run shows what the agent would send, and changes nothing of the worker's."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from latecomer import connect
+from latecomer.clock import SystemClock
+from latecomer.config import Settings
+from latecomer.errors import BadData
+from latecomer.events import Version
+from latecomer.recipe import Recipe
+from latecomer.recommenders.gram import COUNTED, Gram
+from latecomer.recommenders.settings import GramModel
+from latecomer.store.redis import RedisStore, embedded
+from latecomer_cli import federation, sites, work
+from latecomer_worker.state import WorkerState
+
+WORKER = "w1"
+RECIPE: dict[str, Any] = {
+    "federation": "shop",
+    "data": {
+        "source": "purchases.csv",
+        "catalogue": "items.csv",
+        "columns": {"user": "u", "item": "i", "time": "t"},
+    },
+    "model": {"family": "gram"},
+    "fleet": {"workers": [{"name": WORKER}]},
+}
+USERS = 3
+ITEMS = 8
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    items = "".join(f"i{row},\n" for row in range(ITEMS))
+    (tmp_path / "items.csv").write_text(f"item,description\n{items}")
+    rows = [f"c{u},i{i},2024-01-0{i + 1}\n" for u in range(USERS) for i in range(6)]
+    (tmp_path / "purchases.csv").write_text("u,i,t\n" + "".join(rows))
+    return tmp_path
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe.model_validate(RECIPE)
+
+
+@pytest.fixture
+def found(
+    folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Version]]:
+    """Founds the federation, or a new epoch of it."""
+    client = embedded()
+    opened = RedisStore(client, federation="shop", clock=SystemClock())
+    monkeypatch.setattr(connect, "store", lambda *_, **__: opened)
+
+    def founded() -> Version:
+        catalogue = sites.read_catalogue(recipe, folder)
+        made = federation.found(opened, recipe, catalogue, SystemClock(), new_epoch=True)
+        return made.head.version
+
+    yield founded
+    client.close()
+
+
+@pytest.fixture
+def worker(folder: Path, recipe: Recipe) -> work.Work:
+    settings = Settings(state_dir=folder / "state", federation="shop")
+    return work.Work(settings, recipe, folder, work.entry_of(recipe, WORKER), None)
+
+
+@pytest.fixture
+def state(folder: Path) -> Iterator[WorkerState]:
+    state = WorkerState(folder / "state" / f"{WORKER}.sqlite")
+    yield state
+    state.close()
+
+
+def counted(state: WorkerState, version: Version) -> None:
+    """As after a round of ``version`` in which everything was added and folded."""
+    users = [f"c{user}" for user in range(USERS)]
+    private = Gram(GramModel()).initial_private(USERS)
+    private[COUNTED][:, 0] = 0b1111
+    with state.transaction():
+        state.save_private(users, private)
+        state.remember("last_round", {"version": version})
+
+
+def test_what_was_added_in_a_former_epoch_would_be_sent_again(
+    found: Callable[[], Version], worker: work.Work, state: WorkerState
+) -> None:
+    version = found()
+    counted(state, version)
+    with pytest.raises(BadData, match="nothing to send"):
+        worker.dry_run(Event())
+    found()
+    assert worker.dry_run(Event())["header"]["examples"] == 4 * USERS
+    assert state.fact("last_round")["version"] == list(version)
+
+
+def test_nothing_would_be_sent_before_the_verdict_on_what_was(
+    found: Callable[[], Version], worker: work.Work, state: WorkerState
+) -> None:
+    version = found()
+    state.remember("last_round", {"version": version})
+    state.save_tentative("w1:boot:1", ["c0"], Gram(GramModel()).initial_private(1))
+    with pytest.raises(BadData, match="before the verdict"):
+        worker.dry_run(Event())
+
+
+def test_a_dry_run_leaves_the_state_to_whoever_comes_first(
+    found: Callable[[], Version], worker: work.Work, state: WorkerState
+) -> None:
+    found()
+    worker.dry_run(Event())
+    assert state.fact("federation") is None
