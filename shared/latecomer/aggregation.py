@@ -95,6 +95,13 @@ class Aggregation(Section):
     identity: Literal["broker", "declared"] = "broker"
     spread_s: float = Field(0.0, ge=0, le=3600)
 
+    def updates_of(self, workers: int) -> int:
+        """How many updates a version is made of while so many ``workers`` are alive.
+
+        Each has one place; ``fedasync`` has one in all.
+        """
+        return 1 if self.mode == "fedasync" else min(self.updates_per_version, max(1, workers))
+
     @property
     def most_updates_per_version(self) -> int:
         """What K may become at most."""

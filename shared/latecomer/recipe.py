@@ -125,6 +125,10 @@ class ProtocolName(StrEnum):
     PFEDREC_COMPAT = "pfedrec-compat"
 
 
+#: What ``Evaluation`` says of rankings alone.
+RANKING = {"k", "candidates", "protocol", "full_reach"}
+
+
 class Evaluation(Section):
     """The ranking protocol; see ``latecomer.evaluation.protocol``.
 
@@ -182,6 +186,15 @@ class Recipe(Section):
         if family == "deepfm":
             chosen["model"]["widths"] = field_widths(body.get("data"))
         return chosen
+
+    @field_validator("evaluation")
+    @classmethod
+    def _only_rankings_are_ranked(cls, own: Evaluation, info: ValidationInfo) -> Evaluation:
+        """Said of outcomes, they would be without effect: nothing competes with an outcome."""
+        said = own.model_dump(include=RANKING, exclude_defaults=True)
+        if said and isinstance(info.data.get("data"), ExampleData):
+            raise ValueError(f"{', '.join(said)} is about ranking, and outcomes are predicted here")
+        return own
 
     @field_validator("evaluation")
     @classmethod

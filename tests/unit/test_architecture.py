@@ -22,6 +22,10 @@ SOURCES = sorted(
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
+#: What a new family or rule adds to the file that CONTRIBUTING names for its settings.
+ROOM = 50
+GROWING = ("shared/latecomer/recommenders/settings.py", "shared/latecomer/aggregation.py")
+
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -41,6 +45,13 @@ def test_every_import_contract_is_kept() -> None:
 def test_a_file_and_its_functions_stay_readable(path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("\n") <= MAX_FILE_LINES
     assert [name for name, lines in functions(path) if lines > MAX_FUNCTION_LINES] == []
+
+
+@pytest.mark.parametrize("path", GROWING)
+def test_there_is_room_for_the_settings_of_what_is_added(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert text.count("\n") + ROOM <= MAX_FILE_LINES
+    assert Path(path).name in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_the_wheel_ships_no_package_called_shared_or_services() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.errors import Unsolvable
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
 
 Mutable = dict[str, Array]
@@ -164,6 +165,9 @@ def step(
         state: The optimiser's own, of the version before.
         mean: What the buffer made of the updates.
         derive: The family's, from the sums to its ``derived`` tensors; None if it has none.
+
+    Raises:
+        Unsolvable: The next version would hold what is no number, and nobody could use it.
     """
     next_model, next_state = dict(model), dict(state)
     for name, change in mean.items():
@@ -175,6 +179,11 @@ def step(
         slots = {slot: state[f"{name}/{slot}"].copy() for slot, _ in optimizer.slots(spec)}
         g = change.values.astype(np.float32, copy=False)
         next_model[name] = optimizer.move(model[name], slots, touched, g)
+        if not np.isfinite(next_model[name][touched]).all():
+            raise Unsolvable(
+                f"{name} would hold what is no number: aggregation.optimizer.learning_rate is too "
+                "large for these updates, or they for it"
+            )
         next_state |= {f"{name}/{slot}": array for slot, array in slots.items()}
     if derive is not None:
         next_model |= derive(next_model)

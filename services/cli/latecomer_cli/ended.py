@@ -86,7 +86,7 @@ def _trainings(scene: Scene, sites: Mapping[str, Site]) -> int:
     """As many as the recipe's versions take; where everybody adds what he has, one of each."""
     if family(scene.recipe.model).layout(len(scene.catalogue)).additive:
         return sum(bool(site.split.train.size) for site in sites.values())
-    return scene.recipe.demo.versions * scene.recipe.aggregation.updates_per_version
+    return scene.recipe.demo.versions * scene.recipe.aggregation.updates_of(len(sites))
 
 
 def _gathered(devices: list[str], outcome: fleet.Outcome) -> dict[str, Array]:

@@ -59,7 +59,8 @@ def simulate(
     logs.configure(level=settings.quiet_level, style=settings.log_format)
     scene = simulation.Scene(chosen, data or recipe.parent, devices)
     output.read(scene.reading)
-    most = updates or chosen.demo.versions * chosen.aggregation.updates_per_version
+    # Of the recipe's own mode: another is compared with it at equal work.
+    most = updates or chosen.demo.versions * chosen.aggregation.updates_of(len(scene.sites))
     drawn = chosen.seed if seed is None else seed
     with watched(output, "trainings") as progress:
         outcome = simulation.run(

@@ -21,8 +21,9 @@ from latecomer.errors import LayoutMismatch
 from latecomer.outcomes.examples import Examples
 from latecomer.recommenders import logistic
 from latecomer.recommenders.logistic import Dropout, Tensors
+from latecomer.recommenders.network_settings import DeepFmModel, DeepFmTraining
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import DeepFmModel, DeepFmTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
 
 VECTORS = "input.vectors"

@@ -7,14 +7,13 @@ from latecomer.recommenders.als import Als
 from latecomer.recommenders.deepfm import DeepFm
 from latecomer.recommenders.gram import Gram
 from latecomer.recommenders.mlp import Mlp
+from latecomer.recommenders.network_settings import DeepFmModel, MlpModel
 from latecomer.recommenders.neural_cf import NeuralCf
 from latecomer.recommenders.port import Family
 from latecomer.recommenders.sequential import Sequential
 from latecomer.recommenders.settings import (
     AlsModel,
-    DeepFmModel,
     GramModel,
-    MlpModel,
     Model,
     NeuralCfModel,
     SequentialModel,

@@ -20,8 +20,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, linear, relu
 from latecomer.outcomes.examples import Examples
 from latecomer.recommenders import passes
 from latecomer.recommenders.descent import tensor
+from latecomer.recommenders.network_settings import NetworkTraining
 from latecomer.recommenders.port import Scorer, Trained
-from latecomer.recommenders.settings import NetworkTraining
 from latecomer.tensors import Array, Kind, State, TensorSpec
 
 Ids = npt.NDArray[np.int64]

@@ -15,8 +15,9 @@ from torch import Tensor
 from latecomer.outcomes.examples import Examples
 from latecomer.recommenders import logistic
 from latecomer.recommenders.logistic import Dropout, Tensors
+from latecomer.recommenders.network_settings import MlpModel, MlpTraining
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import MlpModel, MlpTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.tensors import Array, Layout, State
 
 

@@ -3,30 +3,23 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from latecomer.errors import BadConfiguration
+from latecomer.recommenders.network_settings import (
+    DeepFmModel,
+    DeepFmTraining,
+    FamilySettings,
+    MlpModel,
+    MlpTraining,
+)
 from latecomer.validation import first_problem
-
-#: A layer this wide and as deep is 64 MB: more belongs on no phone.
-MAX_WIDTH = 4096
 
 #: No round asks for more; who trains alone has those of all its rounds at once.
 MAX_PASSES = 1000
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TwoTowerModel(_Settings):
+class TwoTowerModel(FamilySettings):
     """What two workers must agree on to mean the same by a model.
 
     Attributes:
@@ -43,7 +36,7 @@ class TwoTowerModel(_Settings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class TwoTowerTraining(_Settings):
+class TwoTowerTraining(FamilySettings):
     """How a worker trains; announced with every round.
 
     Attributes:
@@ -75,7 +68,7 @@ class TwoTowerTraining(_Settings):
     private_decay: float = Field(0.01, ge=0)
 
 
-class GramModel(_Settings):
+class GramModel(FamilySettings):
     """What two workers must agree on to mean the same by item-item weights.
 
     Attributes:
@@ -107,7 +100,7 @@ class GramModel(_Settings):
         return self
 
 
-class GramTraining(_Settings):
+class GramTraining(FamilySettings):
     """There is nothing to set: counting has no steps.
 
     Attributes:
@@ -117,7 +110,7 @@ class GramTraining(_Settings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
-class AlsModel(_Settings):
+class AlsModel(FamilySettings):
     """What two workers must agree on to mean the same by factors.
 
     Attributes:
@@ -136,7 +129,7 @@ class AlsModel(_Settings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class AlsTraining(_Settings):
+class AlsTraining(FamilySettings):
     """How a worker trains; announced with every round.
 
     Attributes:
@@ -153,7 +146,7 @@ class AlsTraining(_Settings):
     contexts_per_batch: int = Field(4096, ge=1)
 
 
-class SequentialModel(_Settings):
+class SequentialModel(FamilySettings):
     """What two workers must agree on to mean the same by a transformer.
 
     Attributes:
@@ -179,7 +172,7 @@ class SequentialModel(_Settings):
         return self
 
 
-class SequentialTraining(_Settings):
+class SequentialTraining(FamilySettings):
     """How a worker trains; announced with every round.
 
     Attributes:
@@ -205,7 +198,7 @@ class SequentialTraining(_Settings):
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
-class NeuralCfModel(_Settings):
+class NeuralCfModel(FamilySettings):
     """What two workers must agree on to mean the same by a product and a network.
 
     Attributes:
@@ -220,7 +213,7 @@ class NeuralCfModel(_Settings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class NeuralCfTraining(_Settings):
+class NeuralCfTraining(FamilySettings):
     """How a worker trains; announced with every round.
 
     Attributes:
@@ -248,71 +241,6 @@ class NeuralCfTraining(_Settings):
     negatives: int = Field(256, ge=1)
     private_learning_rate: float = Field(0.1, ge=0)
     private_decay: float = Field(0.001, ge=0)
-
-
-class _Network(_Settings):
-    """What networks over fields have in common; ``hidden`` are the widths of hidden layers."""
-
-    hidden: tuple[int, ...] = (128, 128)
-
-    @field_validator("hidden")
-    @classmethod
-    def _are_widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if any(not 1 <= width <= MAX_WIDTH for width in widths):
-            raise ValueError(f"must be widths from 1 to {MAX_WIDTH}")
-        return widths
-
-
-class MlpModel(_Network):
-    """What two workers must agree on; without hidden layers it is logistic regression."""
-
-    family: Literal["mlp"] = "mlp"
-
-
-class DeepFmModel(_Network):
-    """What two workers must agree on.
-
-    Attributes:
-        dimension: Of the embeddings of fields.
-        widths: Inputs of each field; a recipe takes them from its fields.
-    """
-
-    family: Literal["deepfm"] = "deepfm"
-    dimension: int = Field(8, ge=1, le=256)
-    widths: tuple[int, ...] = ()
-
-
-class NetworkTraining(_Settings):
-    """How a worker trains a network; announced with every round. The optimiser is AdamW.
-
-    Attributes:
-        passes: Passes over the worker's examples per round.
-        examples_per_pass: At most, drawn anew for each, so that who has many is not slow for it;
-            0 for all.
-        learning_rate: Of the worker.
-        weight_decay: Decoupled; not of embeddings.
-        examples_per_batch: Per step.
-        dropout: Share of hidden units that are left out of a step.
-    """
-
-    passes: int = Field(1, ge=1)
-    examples_per_pass: int = Field(0, ge=0)
-    learning_rate: float = Field(0.001, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    examples_per_batch: int = Field(64, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-
-class MlpTraining(NetworkTraining):
-    """See there; ``family`` is as the model's, and not part of what is published."""
-
-    family: Literal["mlp"] = Field("mlp", exclude=True)
-
-
-class DeepFmTraining(NetworkTraining):
-    """See there; ``family`` is as the model's, and not part of what is published."""
-
-    family: Literal["deepfm"] = Field("deepfm", exclude=True)
 
 
 #: Every family's settings; what is in a union here is in the dictionaries below it.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.errors import Unsolvable
 from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import optimizer
 from scenes import LAYOUT, net, rows
@@ -146,3 +147,14 @@ def test_everything_stays_float32(settings: Optimizer) -> None:
     assert {array.dtype for array in [*model.values(), *state.values()]} == {np.dtype(np.float32)}
     LAYOUT.check(model)
     optimizer.state_layout(optimizer.build(settings), LAYOUT).check(state)
+
+
+def test_no_version_is_made_of_what_is_no_number() -> None:
+    """The mean is finite and so is the model: their sum in float32 is not."""
+    rule = optimizer.build(Sgd(learning_rate=1e30))
+    mean = {"net": TensorDelta(np.array([1e10, 0.0], np.float32))}
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(Unsolvable, match=r"net .* aggregation\.optimizer\.learning_rate"),
+    ):
+        optimizer.step(rule, LAYOUT, LAYOUT.zeros(), {}, mean)

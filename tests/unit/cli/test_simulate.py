@@ -36,6 +36,19 @@ def test_a_run_prints_json_and_leaves_timeline_and_report(
     assert (out / "report.html").exists()
 
 
+def test_of_more_places_than_workers_none_is_waited_for(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three workers fill three places of a version, however many there are."""
+    path = Path(recipe)
+    roomy = path.read_text().replace("updates_per_version = 2", "updates_per_version = 1000")
+    path.write_text(roomy + "[demo]\nversions = 2\n")
+    options = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert app.run(["simulate", recipe, *options, "--format", "json"]) == ExitCode.OK
+    body = json.loads(capsys.readouterr().out)
+    assert (body["versions"], body["trained"]) == (2, 6)
+
+
 def test_a_bad_trace_is_bad_usage(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -327,6 +327,25 @@ def test_no_value_of_an_outcome_counts_as_1_and_as_0() -> None:
     assert "outcome: Value error, '1' cannot be both positive and negative" in said
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("k", 3),
+        ("candidates", "sampled-99"),
+        ("protocol", "pfedrec-compat"),
+        ("full_reach", {"a": 1}),
+    ],
+)
+def test_what_is_about_ranking_is_refused_where_outcomes_are_predicted(
+    key: str, value: object
+) -> None:
+    body = tomllib.loads((RECIPES / "heart-disease.toml").read_text(encoding="utf-8"))
+    whole = recipe(body | {"evaluation": {"reach": {"auc": 0.8}}})
+    assert Recipe.from_bytes(whole.to_bytes()) == whole
+    said = problem(body | {"evaluation": {key: value}})
+    assert f"{key} is about ranking, and outcomes are predicted here" in said
+
+
 def test_given_candidates_need_a_format_that_gives_them() -> None:
     body = changed(("data",), {"format": "ml-1m"}) | {"evaluation": {"candidates": "given"}}
     assert recipe(body).evaluation.candidates == "given"
@@ -399,6 +418,17 @@ def test_a_synchronous_round_takes_nothing_late() -> None:
     assert recipe(small(aggregation=lenient)).aggregation.staleness_limit == 7
     strict = {**lenient, "mode": "sync"}
     assert recipe(small(aggregation=strict)).aggregation.staleness_limit == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "expected"),
+    [("fedbuff", 3, 3), ("fedbuff", 30, 10), ("sync", 3, 3), ("fedasync", 3, 1), ("fedbuff", 0, 1)],
+)
+def test_a_version_is_made_of_as_many_updates_as_there_are_places_and_workers(
+    mode: str, workers: int, expected: int
+) -> None:
+    found = recipe(small(aggregation={"mode": mode})).aggregation
+    assert found.updates_of(workers) == expected
 
 
 def test_slots_are_workers_of_their_own() -> None:

@@ -9,8 +9,9 @@ import pytest
 from latecomer.errors import BadConfiguration, LayoutMismatch
 from latecomer.outcomes.examples import UNKNOWN, Examples
 from latecomer.recommenders.families import family
+from latecomer.recommenders.network_settings import DeepFmModel, MlpModel
 from latecomer.recommenders.port import Plan, Predictor, Trained
-from latecomer.recommenders.settings import DeepFmModel, MlpModel, Model
+from latecomer.recommenders.settings import Model
 from latecomer.tensors import Array, Layout, State, applied, check_delta, norm
 
 #: Two inputs, and one that says nothing.
