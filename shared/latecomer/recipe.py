@@ -125,6 +125,9 @@ class ProtocolName(StrEnum):
     PFEDREC_COMPAT = "pfedrec-compat"
 
 
+#: What ``Compression`` says of updates that may lose something.
+LOSSY = {"values", "top_rows", "budget_bytes"}
+
 #: What ``Evaluation`` says of rankings alone.
 RANKING = {"k", "candidates", "protocol", "full_reach"}
 
@@ -228,6 +231,26 @@ class Recipe(Section):
     def _rounds_end(self) -> "Recipe":
         if (passes := getattr(self.training, "passes", 1)) > MAX_PASSES:
             raise ValueError(f"training.passes: must be at most {MAX_PASSES}, got {passes}")
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_travel_as_they_are(self) -> "Recipe":
+        lossy = self.compression.model_dump(include=LOSSY, exclude_defaults=True)
+        if lossy and self.model.family == "gram":
+            raise ValueError(
+                f"compression.{next(iter(lossy))}: family 'gram' sends counts, of which nothing is "
+                "left out; only zstd makes them smaller"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_asked_for_is_measured(self) -> "Recipe":
+        measured = self.protocol.measured
+        for name in (*self.evaluation.reach, *self.evaluation.full_reach):
+            if name not in measured:
+                raise ValueError(
+                    f"evaluation.reach: {name!r} is not measured, only {', '.join(measured)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -121,6 +121,11 @@ class OutcomeProtocol:
         """What workers report and tables show."""
         return REPORTED
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """All that an evaluation measures; ``ece`` is the expected calibration error."""
+        return (*REPORTED, "ece")
+
     def label(self) -> str:
         """What to write beside every number that this test produced."""
         return f"outcomes of a held-out fifth (seed {self.seed}), AUC within each site"

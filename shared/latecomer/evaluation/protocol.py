@@ -124,6 +124,12 @@ class RankingProtocol:
         """What workers report and tables show."""
         return tuple(f"{name}@{self.k}" for name in REPORTED)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """All that an evaluation measures; ``hr`` is short for the hit rate."""
+        nobody = of_held_out(np.empty(0, np.int64), self.k)
+        return tuple(f"{name}@{self.k}" for name in ("hr", *nobody))
+
     def label(self) -> str:
         """What to write beside every number that this protocol produced."""
         sampled = f"{N_NEGATIVES} sampled negatives (seed {self.seed})"

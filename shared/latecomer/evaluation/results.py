@@ -43,6 +43,7 @@ class EvaluationProtocol(Protocol):
     Attributes:
         metric: By which systems are compared; more is better.
         reported: What workers report and tables show.
+        measured: All that an evaluation measures, and may be asked for.
     """
 
     @property
@@ -50,6 +51,9 @@ class EvaluationProtocol(Protocol):
 
     @property
     def reported(self) -> tuple[str, ...]: ...  # noqa: D102 - see Attributes
+
+    @property
+    def measured(self) -> tuple[str, ...]: ...  # noqa: D102 - see Attributes
 
     def label(self) -> str:
         """What to write beside every number that this test produced."""

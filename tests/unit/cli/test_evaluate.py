@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from latecomer.errors import ExitCode
+from latecomer.evaluation.protocol import RankingProtocol
 from latecomer_cli import app
 from latecomer_cli import evaluate as evaluate_
 from scenes import ITEM_CATALOGUE, checkerboard
@@ -77,6 +78,7 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
     body = json.loads(capsys.readouterr().out)
     assert (body["recipe"], body["family"], body["seeds"]) == ("board", "gram", [1, 2])
     assert body["metrics"]["global"] == pytest.approx(body["metrics"]["centralised"])
+    assert body["metrics"]["global"].keys() == {"users", *RankingProtocol(k=5).measured}
     assert body["metrics"]["global"]["hr@5"] == body["metrics"]["global"]["recall@5"]
     # A closed form is the same with every seed; other customers would be served otherwise.
     low, high = body["intervals"]["global"]

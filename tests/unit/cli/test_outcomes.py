@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from latecomer.errors import ExitCode
+from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
 from latecomer_cli import app, demo, recommend
@@ -76,6 +77,7 @@ def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_out
     assert app.run(["evaluate", str(recipe), "--seeds", "2", "--format", "json"]) == ExitCode.OK
     body = json.loads(capsys.readouterr().out)
     ours, popular = body["metrics"]["global"], body["metrics"]["popularity"]
+    assert ours.keys() == {"users", *OutcomeProtocol().measured}
     assert ours["auc"] == ours["accuracy"] == 1.0
     assert popular["auc"] == 0.5
     assert ours["log_loss"] < 0.2 < popular["log_loss"]

@@ -385,6 +385,17 @@ def test_a_round_of_more_than_a_thousand_passes_is_refused() -> None:
     assert said == "the store's recipe: training.passes: must be at most 1000, got 1001"
 
 
+def test_what_is_asked_for_and_not_measured_is_refused_before_anything_runs() -> None:
+    said = problem(changed(("evaluation", "reach"), {"ndgc@10": 0.1}))
+    assert "evaluation.reach: 'ndgc@10' is not measured, only hr@10, recall@10," in said
+
+
+def test_counts_are_not_to_be_rounded() -> None:
+    body = small(model={"family": "gram"}, compression={"budget_bytes": 1000})
+    del body["training"]
+    assert "compression.budget_bytes: family 'gram' sends counts" in problem(body)
+
+
 def test_a_large_wrong_value_is_not_quoted_in_full() -> None:
     assert len(problem(changed(("title",), ["x" * 200] * 200))) < 300
 
