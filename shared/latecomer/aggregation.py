@@ -2,12 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from latecomer.fleet import Section
 
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767
+
+#: Server steps are computed in float32: what it rounds to 1, to 0 or to infinity makes a model of
+#: NaN, because bias correction divides 0 by 0, or 0 is multiplied by infinity.
+BELOW_ONE, ABOVE_ZERO, MOST = 1 - 2.0**-24, 2.0**-126, (2 - 2.0**-23) * 2.0**127
+
+
+def _below_one(value: float) -> float:
+    if value > BELOW_ONE:
+        raise ValueError(f"must be at most {BELOW_ONE}: float32 has nothing between that and 1")
+    return value
+
+
+Rate = Annotated[float, Field(gt=0, le=MOST)]
+Memory = Annotated[float, Field(ge=0, lt=1), AfterValidator(_below_one)]
+Epsilon = Annotated[float, Field(ge=ABOVE_ZERO, le=MOST)]
 
 
 class Staleness(Section):
@@ -31,27 +46,27 @@ class Sgd(Section):
     """x <- x + lr (beta m + g)."""
 
     name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(1.0, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1)
+    learning_rate: Rate = 1.0
+    momentum: Memory = 0.0
 
 
 class AdamW(Section):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]
-    learning_rate: float = Field(0.01, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: Rate = 0.01
+    beta1: Memory = 0.9
+    beta2: Memory = 0.99
+    epsilon: Epsilon = 1e-8
+    weight_decay: float = Field(0.0, ge=0, le=MOST)
 
 
 class Adagrad(Section):
     """Adagrad, row-wise for tables."""
 
     name: Literal["adagrad"]
-    learning_rate: float = Field(0.1, gt=0)
-    epsilon: float = Field(1e-8, gt=0)
+    learning_rate: Rate = 0.1
+    epsilon: Epsilon = 1e-8
 
 
 Optimizer = Sgd | AdamW | Adagrad

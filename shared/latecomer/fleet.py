@@ -13,9 +13,9 @@ from latecomer.interactions.selection import Selection
 
 
 class Section(BaseModel):
-    """A table of a recipe: unknown keys are errors, and nobody changes it."""
+    """A table of a recipe: unknown keys are errors, infinite numbers too, and nobody changes it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FleetWorker(Selection):

@@ -53,7 +53,7 @@ def after(before: Cadence | None, folds: Sequence[Fold], limits: Aggregation) ->
     )
     if seen.folded < UPDATES or seen.versions * seen.folded < TURNS * seen.behind:
         return seen
-    return Cadence(updates=_next(seen, limits.target_staleness, limits.max_updates_per_version))
+    return Cadence(updates=_next(seen, limits.target_staleness, limits.most_updates_per_version))
 
 
 def _next(seen: Cadence, target: float, most: int) -> int:

@@ -78,4 +78,6 @@ def simulate(
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
     if not body["versions"]:
         raise LatecomerError(f"no version was made; refused: {dict(outcome.refused)}")
-    output.next(f"latecomer simulate {recipe} --mode sync --updates {most} --out {out}-sync")
+    same = {"devices": devices, "seed": seed, "trace": trace, "data": data}
+    given = "".join(f" --{name} {value}" for name, value in same.items() if value is not None)
+    output.next(f"latecomer simulate {recipe} --mode sync --updates {most}{given} --out {out}-sync")

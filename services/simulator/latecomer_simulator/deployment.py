@@ -186,12 +186,15 @@ class Deployment:
         return 0 if self._ended else min(most - busy, left)
 
     def _finished(self) -> bool:
-        """All work is done and settled, or the model is good enough."""
+        """All work is done and settled, or nobody has any left, or the model is good enough."""
         if self._reached_s is not None:
             return True
         return (
             not self._open
-            and self._trained >= self._limits.updates
+            and (
+                self._trained >= self._limits.updates
+                or all(device.done for device in self._devices)
+            )
             and not any(device.awake or device.owes for device in self._devices)
         )
 

@@ -148,6 +148,11 @@ class Device:
         """Whether it has something that it will still send."""
         return self._backlog and not self._gone
 
+    @property
+    def done(self) -> bool:
+        """Whether it never begins to train again: it has said all that it has, or left for good."""
+        return self.trainer.learned_all or self._gone
+
     def start(self) -> None:
         """Wait for the first window."""
         self._next_window()
@@ -185,7 +190,7 @@ class Device:
         self._there_again()
 
     def _left(self) -> None:
-        self.link.online = False
+        self.link.cut()
         self._all.record.add("offline", self.name)
         if self._process is not None and self._all.recipe.simulation.offline == "stops":
             self._all.record.add("dropped_out", self.name)

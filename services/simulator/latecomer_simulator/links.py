@@ -23,6 +23,7 @@ class Link:
 
     Attributes:
         online: Nothing passes while it is not.
+        absences: How often the network went away; no transfer survives that, however it ends.
         bytes_up, bytes_down: Bodies and chunks that passed; a transfer that broke counts, too.
     """
 
@@ -31,6 +32,7 @@ class Link:
     timeline: Timeline
     record: Record
     online: bool = False
+    absences: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
 
@@ -39,21 +41,31 @@ class Link:
         if not self.online:
             return False
         self.bytes_up += size
-        self.timeline.sleep(self.profile.latency_s + size / self.profile.up_bytes_per_s)
-        return self.online
+        return self._lasts(self.profile.latency_s + size / self.profile.up_bytes_per_s)
 
     def down(self, size: int) -> bool:
         """Receive so many bytes; whether the network was there from begin to end."""
         if not self.online:
             return False
         self.bytes_down += size
-        self.timeline.sleep(size / self.profile.down_bytes_per_s)
+        lasted = self._lasts(size / self.profile.down_bytes_per_s)
         self.record.add("downloaded", self.worker, bytes=size)
-        return self.online
+        return lasted
+
+    def cut(self) -> None:
+        """The network goes away, and whatever is on its way with it."""
+        self.online = False
+        self.absences += 1
 
     def store(self, store: ModelStore) -> ModelStore:
         """The store, at the end of this link."""
         return cast("ModelStore", _LinkedStore(self, store))
+
+    def _lasts(self, seconds: float) -> bool:
+        """Wait for so long; whether the network was there all the while."""
+        before = self.absences
+        self.timeline.sleep(seconds)
+        return self.online and self.absences == before
 
 
 class _LinkedStore:

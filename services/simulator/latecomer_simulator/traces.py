@@ -4,13 +4,15 @@ import csv
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from latecomer.errors import BadData
 
 #: When a device is online: from, until, in seconds of the run; in order, without overlap.
 Window = tuple[float, float]
+
+#: One as it is read, with its line.
+Placed = tuple[float, float, str]
 
 REQUIRED = ("worker", "online_from_s", "online_until_s")
 
@@ -37,7 +39,8 @@ def read(path: Path, workers: Collection[str]) -> dict[str, Trace]:
             of one worker; the line is named.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Spreadsheets put a byte order mark before the first column's name; utf-8-sig takes it off.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [each for each in REQUIRED if each not in (reader.fieldnames or ())]
             if missing:
@@ -51,31 +54,45 @@ def read(path: Path, workers: Collection[str]) -> dict[str, Trace]:
 
 
 def _traces(rows: list[tuple[str, dict[str, str]]], workers: Collection[str]) -> dict[str, Trace]:
-    found: dict[str, Trace] = {}
+    windows: dict[str, list[Placed]] = {}
+    speeds: dict[str, float] = {}
     for where, row in rows:
         name = row["worker"]
         if name not in workers:
             known = ", ".join(sorted(workers)[:5])
             raise BadData(f"{where}: there is no worker {name!r}", hint=f"there are {known}, …")
-        found[name] = _added(found.get(name), row, where)
-    return found
+        windows.setdefault(name, []).append((*_window(row, where), where))
+        speed = _speed(row, where)
+        if speed is not None and speeds.setdefault(name, speed) != speed:
+            raise BadData(f"{where}: this worker had speed {speeds[name]} before")
+    return {name: Trace(_joined(found), speeds.get(name)) for name, found in windows.items()}
 
 
-def _added(before: Trace | None, row: Mapping[str, str], where: str) -> Trace:
+def _joined(found: list[Placed]) -> tuple[Window, ...]:
+    """In order; who is online from the very moment at which a window ends never left."""
+    joined: list[Window] = []
+    for from_s, until_s, where in sorted(found, key=lambda each: each[:2]):
+        if joined and from_s < joined[-1][1]:
+            raise BadData(f"{where}: this window overlaps another one of the same worker")
+        if joined and from_s == joined[-1][1]:
+            joined[-1] = (joined[-1][0], until_s)
+        else:
+            joined.append((from_s, until_s))
+    return tuple(joined)
+
+
+def _window(row: Mapping[str, str | None], where: str) -> Window:
     window = (_number(row, "online_from_s", where), _number(row, "online_until_s", where))
     if not 0 <= window[0] < window[1]:
         raise BadData(f"{where}: a window from {window[0]} until {window[1]} is none")
+    return window
+
+
+def _speed(row: Mapping[str, str | None], where: str) -> float | None:
     speed = _number(row, SPEED, where) if row.get(SPEED) else None
     if speed is not None and not 0 < speed < math.inf:
         raise BadData(f"{where}: a speed of {speed} is none", hint="1 is the usual one")
-    if before is None:
-        return Trace((window,), speed)
-    if speed is not None and before.speed not in (None, speed):
-        raise BadData(f"{where}: this worker had speed {before.speed} before")
-    windows = tuple(sorted((*before.windows, window)))
-    if any(a[1] > b[0] for a, b in pairwise(windows)):
-        raise BadData(f"{where}: this window overlaps another one of the same worker")
-    return Trace(windows, before.speed if speed is None else speed)
+    return speed
 
 
 def _number(row: Mapping[str, str | None], column: str, where: str) -> float:

@@ -7,7 +7,7 @@ from latecomer import codecs, wire
 from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
 from latecomer.recipe import Compression, Recipe
 from latecomer.recommenders.port import Trained
-from latecomer.tensors import Delta, Layout
+from latecomer.tensors import Delta, Layout, norm
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.residual import left_over
 from latecomer_worker.state import Outgoing, WorkerState
@@ -25,11 +25,17 @@ RESERVED = (OTHER, ALL_REGIONS)
 
 
 def coded(snapshot: Snapshot, trained: Trained, state: WorkerState) -> codecs.Coded:
-    """What changed, and what earlier updates left out, as the federation's recipe codes it."""
+    """What changed, and what earlier updates left out, as the federation's recipe codes it.
+
+    The law: of a change that the aggregator refuses for its length nothing is left over. It travels
+    as it is, to be refused as a whole; in pieces it would pass, or come back for ever.
+    """
     recipe, layout = Recipe.from_bytes(snapshot.recipe), snapshot.manifest.layout
+    limits, compression = recipe.aggregation, recipe.compression
     delta = trained.delta(layout, snapshot.model)
-    left = left_over(state, snapshot, max_age=recipe.aggregation.max_staleness)
-    compression = recipe.compression
+    left = left_over(state, snapshot, max_age=limits.max_staleness, max_norm=limits.max_update_norm)
+    if norm(delta) > limits.max_update_norm:
+        return codecs.Coded(delta, dict(left))
     if compression.budget_bytes is None:
         return codecs.coded(layout, delta, left, compression.loss)
     return _within(layout, delta, left, compression, compression.budget_bytes)

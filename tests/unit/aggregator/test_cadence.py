@@ -58,6 +58,10 @@ def test_k_stays_between_one_and_the_recipes_maximum() -> None:
     assert judged(80, 80, 40.0, most=90) == 90
 
 
+def test_a_recipes_k_above_its_maximum_does_not_fall_because_updates_are_too_stale() -> None:
+    assert judged(200, 200, 4.0, most=100) == 200
+
+
 def test_a_k_that_no_version_reaches_is_not_raised_and_comes_down_to_where_it_counts() -> None:
     assert judged(40, 10, 6.0) == 40
     assert judged(40, 10, 1.0) == 20

@@ -37,7 +37,12 @@ def test_a_slow_site_may_learn_alone_for_as_long_as_others_where_it_stops_by_its
     outcome = {"column": "ill", "positive": ["yes"]}
     examples = {"format": "examples", "source": "x.csv", "outcome": outcome, "fields": [field]}
     outcomes = Recipe.model_validate(
-        {**body, "data": examples, "model": {"family": "mlp"}, "training": {}}
+        {
+            "federation": body["federation"],
+            "data": examples,
+            "model": {"family": "mlp"},
+            "training": {},
+        }
     )
     assert (rounds_alone(outcomes, 2, 9), rounds_alone(outcomes, 20, 9)) == (9, 20)
     assert rounds_alone(make_recipe(), 2, 9) == 2

@@ -49,6 +49,17 @@ def test_of_more_places_than_workers_none_is_waited_for(
     assert (body["versions"], body["trained"]) == (2, 6)
 
 
+def test_what_is_proposed_next_is_the_same_fleet(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(tmp_path / "data"), "--devices", "4", "--seed", "0"]
+    out = ["--out", str(tmp_path / "out"), "--evaluate-every", "0"]
+    assert app.run(["simulate", recipe, "--updates", "6", *options, *out]) == ExitCode.OK
+    proposed = capsys.readouterr().out.split("next: ")[1].split()
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert {name: proposed[proposed.index(name) + 1] for name in given} == given
+
+
 def test_a_bad_trace_is_bad_usage(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,23 @@ def test_the_shipped_recipes_are_the_ones_we_know() -> None:
     assert {"retail", "three-cities"} <= {path.stem for path in SHIPPED}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("beta1", 1 - 1e-8), ("beta2", 1 - 1e-8), ("epsilon", 1e-50), ("learning_rate", 1e39)],
+)
+def test_what_float32_takes_for_one_or_nothing_or_infinity_is_refused(
+    key: str, value: float
+) -> None:
+    assert key in problem(changed(("aggregation", "optimizer", key), value))
+
+
+@pytest.mark.parametrize(
+    "keys", [("aggregation", "max_update_norm"), ("simulation", "period_s")], ids=str
+)
+def test_an_infinite_number_is_refused(keys: Keys) -> None:
+    assert str(keys[-1]) in problem(changed(keys, float("inf")))
+
+
 def test_two_workers_of_one_name_are_refused() -> None:
     twice = changed(("fleet", "workers", 1, "name"), "north")
     assert "2 workers are called 'north'" in problem(twice)

@@ -105,6 +105,15 @@ def test_who_trains_without_network_hands_in_when_it_is_back() -> None:
     assert late["staleness"] > 0
 
 
+def test_nothing_passes_an_absence_that_it_began_before_and_ended_after() -> None:
+    traces = {"w0": Trace(((0.0, 10.0), (240.0, 250.0), (2000.0, 4000.0)), 1.0)}
+    recipe = scene({"up_bytes_per_s": 10.0, "network_spread": 0.0}, updates_per_version=1)
+    outcome = run(recipe, devices=1, updates=1, traces=traces)
+    (update,) = (event for event in outcome.events if event["event"] == "published")
+    assert update["t_s"] >= 2000.0 + update["bytes"] / 10.0
+    assert outcome.bytes_up >= 2 * update["bytes"]
+
+
 def test_handing_in_takes_no_place_among_those_who_train() -> None:
     traces = {
         "w0": Trace(((0.6, 1e4),), 0.01),  # it trains from 1.0 to 101.0, and nobody beside it
@@ -123,6 +132,17 @@ def test_who_has_added_all_that_it_has_is_not_asked_again() -> None:
     outcome = run(recipe, updates=8, traces=slow)
     assert len(times(outcome, "folded")) == 4
     assert set(times(outcome, "downloaded")) == {0.0}  # of the first version, and never again
+
+
+def test_a_run_ends_when_nobody_has_anything_left_to_do() -> None:
+    body = scene({"availability": "windows", "period_s": 10.0}, updates_per_version=1).model_dump()
+    body |= {"model": {"family": "gram"}}
+    recipe = Recipe.model_validate({key: body[key] for key in body if key != "training"})
+    outcome = run(recipe, updates=100)
+    assert len(times(outcome, "folded")) == 4
+    assert outcome.events[-1]["event"] == "committed"
+    gone = run(scene(), updates=100, traces={"w0": Trace(((0.0, 3.5),), 1.0)})
+    assert gone.events[-1]["t_s"] < 100.0
 
 
 def test_who_stops_without_network_loses_the_round() -> None:

@@ -24,6 +24,24 @@ def test_windows_are_sorted_and_a_speed_need_be_given_once(tmp_path: Path) -> No
     }
 
 
+def test_windows_without_a_gap_are_one(tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD + "a,5,10,\na,0,5,\na,11,12,\n")
+    assert read(path, ["a"])["a"].windows == ((0.0, 10.0), (11.0, 12.0))
+
+
+def test_a_byte_order_mark_and_line_ends_of_a_spreadsheet_are_no_part_of_a_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + (HEAD + "a,0,5,1\n").replace("\n", "\r\n").encode())
+    assert read(path, ["a"]) == {"a": Trace(((0.0, 5.0),), 1.0)}
+
+
+def test_a_long_trace_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
+    lines = "".join(f"a,{10 * at},{10 * at + 5},\n" for at in range(50_000))
+    assert len(read(written(tmp_path, HEAD + lines), ["a"])["a"].windows) == 50_000
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [

@@ -12,8 +12,9 @@ from latecomer import wire
 from latecomer.broker import topology
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.recipe import Compression
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, difference
-from latecomer_worker import residual
+from latecomer.recommenders.port import Trained
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, difference, norm
+from latecomer_worker import encode, residual
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.state import WorkerState
 from scenes import FEDERATION, LAYOUT, Device, Federation, make_recipe, make_update, net, rows, step
@@ -131,6 +132,34 @@ def test_a_residual_survives_a_restart(tmp_path: Path) -> None:
     assert same(again.residual(), LEFT | scalar)
     assert again.residual()["scale"].values.shape == ()
     again.close()
+
+
+def test_what_was_left_over_is_forgotten_where_no_update_may_be_so_long(
+    state: WorkerState, snapshot: Snapshot
+) -> None:
+    residual.keep(state, snapshot, LEFT)
+    assert same(residual.left_over(state, snapshot, max_age=0, max_norm=2.5), LEFT)
+    assert residual.left_over(state, snapshot, max_age=0, max_norm=2.3) == {}
+
+
+@pytest.mark.parametrize(
+    "compression", [{"values": "int8"}, {"values": "ternary", "top_rows": 0.3}]
+)
+def test_of_what_is_refused_for_its_length_nothing_is_left_over(
+    state: WorkerState, snapshot: Snapshot, compression: dict[str, Any]
+) -> None:
+    recipe = make_recipe(max_update_norm=10.0)
+    recipe = recipe.model_copy(update={"compression": Compression.model_validate(compression)})
+    snapshot = replace(snapshot, recipe=recipe.to_bytes())
+    lengths = []
+    for change in (1e9, 8.0, *[0.1] * 8):
+        moved = {name: array + np.float32(change) for name, array in snapshot.model.items()}
+        form = encode.coded(snapshot, Trained(moved, {}, 1, 1, 0.0), state)
+        residual.keep(state, snapshot, form.residual)
+        lengths.append(norm(form.delta))
+    assert lengths[0] > 1e9
+    assert lengths[1] > 10.0
+    assert max(lengths[2:]) < 1.0
 
 
 # The agent keeps it with the update.
