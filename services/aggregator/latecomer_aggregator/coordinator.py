@@ -51,6 +51,10 @@ ANNOUNCE_AGAIN_S = 1.0
 #: workers keep only the newest announcement.
 ANNOUNCE_EVERY_S = 0.1
 
+#: Who has no answer from the store for this long, or only that it is full, leads nobody and gives
+#: back what it holds. The broker would take it every half an hour (its consumer timeout), and each
+#: time counts towards the delivery limit: after ten hours it would bury updates that nobody refused.
+GIVE_BACK_S = 30.0
 
 #: Somebody waits for a federation that nobody founded, or whose name is misspelt.
 COMPLAIN_EVERY_S = 60.0
@@ -104,8 +108,9 @@ class Coordinator:
         """Do the next thing, waiting at most about ``wait_s`` for it to come.
 
         A server that is away is waited for, with pauses that grow to a ceiling; what was buffered
-        stays buffered. A lost leadership drops the buffer and the version that was to be written:
-        the broker gives what they are made of to the next leader.
+        stays buffered, unless the store is for so long that nobody leads. A lost leadership drops
+        the buffer and the version that was to be written: the broker gives what they are made of
+        to the next leader.
         """
         try:
             self._step(wait_s)
@@ -114,6 +119,8 @@ class Coordinator:
         except Transient as error:
             pause_s = self._backoff.next_s()
             log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
+            if self._leadership.unheard_s > GIVE_BACK_S:
+                self._stand_down()
             self._idle(pause_s)
         except (Fenced, VersionConflict) as error:
             log.warning("leadership.lost", cause=str(error))

@@ -29,6 +29,7 @@ class Leadership:
         self._lease_s = lease_s
         self._lease: Lease | None = None
         self._asked_s = float("-inf")
+        self._unheard_from_s = float("inf")
         self._asking = threading.Lock()
 
     def hold(self) -> Lease | None:
@@ -41,10 +42,20 @@ class Leadership:
         with self._asking:
             if self._clock.monotonic_s() - self._asked_s < self.pause_s:
                 return self._lease
-            if self._lease is None or not self._store.renew(self._lease, self._lease_s):
-                self._lease = self._acquired()
+            try:
+                if self._lease is None or not self._store.renew(self._lease, self._lease_s):
+                    self._lease = self._acquired()
+            except StoreUnreachable:
+                self._unheard_from_s = min(self._unheard_from_s, self._clock.monotonic_s())
+                raise
+            self._unheard_from_s = float("inf")
             self._asked_s = self._clock.monotonic_s()
             return self._lease
+
+    @property
+    def unheard_s(self) -> float:
+        """Since the first question in a row that the store did not answer; 0 if it did the last."""
+        return max(0.0, self._clock.monotonic_s() - self._unheard_from_s)
 
     def keep(self) -> None:
         """``hold`` in the middle of something long: who cannot be asked now is asked again."""

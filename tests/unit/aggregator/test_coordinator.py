@@ -22,6 +22,7 @@ from latecomer_aggregator.coordinator import (
     ANNOUNCE_AGAIN_S,
     ANNOUNCE_EVERY_S,
     COMPLAIN_EVERY_S,
+    GIVE_BACK_S,
     Coordinator,
 )
 from latecomer_aggregator.rounds import prefetch
@@ -545,6 +546,28 @@ def test_a_store_that_is_away_while_folding_costs_nothing_but_time(scene: Federa
     assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
     assert scene.model()["net"].tolist() == [1.0, 1.0]
     assert scene.store.totals().duplicates == 0
+    assert scene.unacked() == scene.waiting() == 0
+
+
+def test_who_does_not_hear_from_the_store_for_long_gives_back_what_it_holds(
+    scene: Federation,
+) -> None:
+    """What is held for hours is taken away by the broker, again and again, and buried at last."""
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1"))
+    step(coordinator, 2)
+    scene.redis.connected = False
+    scene.clock.advance(LEASE_S)
+    step(coordinator)
+    assert (scene.unacked(), scene.waiting()) == (1, 0)
+    scene.clock.advance(GIVE_BACK_S + 1.0)
+    step(coordinator, 3)
+    assert (scene.unacked(), scene.waiting()) == (0, 1)
+
+    scene.redis.connected = True
+    scene.send(make_update("w2"))
+    step(coordinator, 4)
+    assert sorted(folded(scene)) == ["w1:boot:1", "w2:boot:1"]
     assert scene.unacked() == scene.waiting() == 0
 
 
