@@ -48,7 +48,7 @@ SWEEP = tuple((params, K) for params in (10_000, 100_000, 1_000_000, 10_000_000)
     (100_000, k) for k in (1, 3, 30, 100)
 )
 
-#: A repeat takes at least this many multiply-adds; the fastest counts.
+#: A repeat takes at least this many multiply-adds; the fastest counts, on both sides.
 WORK = 40_000_000
 REPEATS = 9
 
@@ -56,7 +56,6 @@ REPEATS = 9
 LIBRARIES = ("latecomer", "numpy", "blake3", "xxhash", "msgpack")
 
 PEERS = Path(__file__).parents[1] / "peers"
-PEER_VERSIONS = 2
 PEER_LIMIT_S = 600
 
 
@@ -211,7 +210,7 @@ def peer_rates(seed: int, sizes: tuple[int, ...], k: int) -> Mapping[str, float]
     python = PEERS / ".venv" / "bin" / "python"
     if not python.exists():
         return {}
-    arguments = [str(each) for each in (seed, k, PEER_VERSIONS, *sizes)]
+    arguments = [str(each) for each in (seed, k, REPEATS, WORK, *sizes)]
     done = subprocess.run(  # noqa: S603 - our own script, in our own environment
         [str(python), "-I", str(PEERS / "nvflare_fold.py"), *arguments],
         check=True,

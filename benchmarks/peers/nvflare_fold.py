@@ -1,7 +1,8 @@
 """NVFlare's side of `latecomer bench fold`: `BuffModelManager`, in its own environment.
 
-Usage: nvflare_fold.py SEED K VERSIONS PARAMS… prints one JSON object. It gets decoded arrays (no
-decoding, no validation), and steps once per K updates, as it does in production.
+Usage: nvflare_fold.py SEED K REPEATS WORK PARAMS… prints one JSON object. It gets decoded arrays (no
+decoding, no validation), and steps once per K updates, as it does in production. A repeat takes at
+least WORK multiply-adds; the fastest of REPEATS counts.
 """
 
 import json
@@ -52,8 +53,10 @@ def update(version: int, number: int, delta: Any) -> ModelUpdate:
 def main() -> None:
     """See the module."""
     logging.disable(logging.CRITICAL)
-    seed, k, versions, *sizes = (int(each) for each in sys.argv[1:])
-    rates = {params: best_of(3, seed, k, versions, params) for params in sizes}
+    seed, k, repeats, work, *sizes = (int(each) for each in sys.argv[1:])
+    rates = {
+        params: best_of(repeats, seed, k, max(1, work // (params * k)), params) for params in sizes
+    }
     sys.stdout.write(json.dumps({"nvflare": nvflare.__version__, "updates_per_s": rates}) + "\n")
 
 
