@@ -53,7 +53,7 @@ ANNOUNCE_EVERY_S = 0.1
 
 #: Who has no answer from the store for this long, or only that it is full, leads nobody and gives
 #: back what it holds. The broker would take it every half an hour (its consumer timeout), and each
-#: time counts towards the delivery limit: after ten hours it would bury updates that nobody refused.
+#: time counts towards the delivery limit: after ten hours it would bury what nobody refused.
 GIVE_BACK_S = 30.0
 
 #: Somebody waits for a federation that nobody founded, or whose name is misspelt.
