@@ -1,8 +1,8 @@
 """NVFlare's side of `latecomer bench fold`: `BuffModelManager`, in its own environment.
 
 Usage: nvflare_fold.py SEED K REPEATS WORK PARAMS… prints one JSON object. It gets decoded arrays
-(no decoding, no validation), and steps once per K updates, as it does in production. A repeat takes at
-least WORK multiply-adds; the fastest of REPEATS counts.
+(no decoding, no validation), and steps once per K updates, as it does in production. A repeat takes
+at least WORK multiply-adds; the fastest of REPEATS counts.
 """
 
 import json
