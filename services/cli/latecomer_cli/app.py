@@ -207,18 +207,23 @@ def worker(
     dry_run: Annotated[
         bool, typer.Option(help="Train once, show exactly what would leave, send nothing.")
     ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="With --dry-run: every number of it, for numpy.load.")
+    ] = None,
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Train on local data, round after round, until told to stop."""
     from latecomer_cli import work  # noqa: PLC0415 - torch, as above
 
+    if save is not None and not dry_run:
+        raise BadConfiguration("--save is for --dry-run", hint="updates are sent, and not kept")
     chosen = load_recipe(recipe)
     settings = _settings(federation=chosen.federation, log_format=_log_format(format_))
     with stop_signal() as stop:
         if dry_run:
             output = Output(format_)
             entry = work.entry_of(chosen, name)
-            body = work.Work(settings, chosen, recipe.parent, entry, data).dry_run(stop)
+            body = work.Work(settings, chosen, recipe.parent, entry, data).dry_run(stop, save=save)
             output.result(body)
             work.show_dry_run(output, body)
             own = f" --data {data}" if data else ""

@@ -19,6 +19,7 @@ from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
 from latecomer.recipe import Recipe, round_of
 from latecomer.recommenders.giveaway import GIVES_AWAY
+from latecomer.tensors import Delta
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
@@ -26,11 +27,8 @@ from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.rounds import last_version
-from latecomer_worker.state import WorkerState, made
+from latecomer_worker.state import IN_MEMORY, WorkerState, made
 from latecomer_worker.trainer import Trainer
-
-#: What SQLite takes for a file in memory.
-NOWHERE = ":memory:"
 
 
 def entry_of(recipe: Recipe, name: str) -> FleetWorker:
@@ -103,12 +101,14 @@ class Work:
                 once=once,
             )
 
-    def dry_run(self, stop: Stop) -> dict[str, Any]:
+    def dry_run(self, stop: Stop, *, save: Path | None = None) -> dict[str, Any]:
         """Train one round on the head, as the agent would, and describe the update.
 
-        Nothing is kept or sent.
+        Nothing is kept or sent. Every number of it is written to ``save``, if there is such a file
+        to be.
 
         Raises:
+            BadConfiguration: The file cannot be written.
             BadData: There would be none, or none before a verdict that is awaited.
         """
         assert self.entry is not None, "a worker has a name"
@@ -142,6 +142,8 @@ class Work:
             sums=sums,
             delta=coded.delta,
         )
+        if save is not None:
+            _write(save, update.delta)
         return _described(update, snapshot, users=len(trainer.site.users))
 
     def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
@@ -196,7 +198,7 @@ class Work:
             if last is None or last.epoch == snapshot.version.epoch:
                 yield state
                 return
-        with closing(WorkerState(Path(NOWHERE))) as blank:
+        with closing(WorkerState(IN_MEMORY)) as blank:
             yield blank
 
     @contextmanager
@@ -228,6 +230,19 @@ def show_dry_run(output: Output, body: dict[str, Any]) -> None:
     )
     output.say("not sent as such: interactions, user ids, private vectors of users")
     output.say(f"learned from {body['users']} users; but {body['gives_away']}")
+
+
+def _write(path: Path, delta: Delta) -> None:
+    """An update's tensors as ``numpy.load`` reads them; of a table, its rows' numbers as well."""
+    arrays = {name: change.values for name, change in delta.items()}
+    rows = {f"{name}.rows": each.rows for name, each in delta.items() if each.rows is not None}
+    try:
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays, **rows)
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot write the update to {path}: {error.strerror}", hint="choose another --save"
+        ) from error
 
 
 def _described(update: UpdateSubmitted, snapshot: Snapshot, *, users: int) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def test_a_worker_runs_once_per_state_folder(
         (["evaluate", "recipe.toml", "--seeds", "0"], "--seeds"),
         (["demo", "recipe.toml", "--seed", "x"], "--seed"),
         (["worker", "recipe.toml"], "--name"),
+        (["worker", "recipe.toml", "--name", "anna", "--save", "update.npz"], "--save"),
     ],
 )
 def test_a_wrong_or_missing_option_is_named(

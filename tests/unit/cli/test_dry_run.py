@@ -5,15 +5,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from latecomer import connect
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadData
+from latecomer.errors import BadConfiguration, BadData
 from latecomer.events import Version
 from latecomer.recipe import Recipe
-from latecomer.recommenders.gram import COUNTED, Gram
+from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
 from latecomer.recommenders.settings import GramModel
 from latecomer.store.redis import RedisStore, embedded
 from latecomer_cli import federation, sites, work
@@ -117,3 +118,19 @@ def test_a_dry_run_leaves_the_state_to_whoever_comes_first(
     found()
     worker.dry_run(Event())
     assert state.fact("federation") is None
+
+
+def test_every_number_that_would_leave_can_be_saved(
+    found: Callable[[], Version], worker: work.Work, tmp_path: Path
+) -> None:
+    found()
+    path = tmp_path / "update.npz"
+    body = worker.dry_run(Event(), save=path)
+    (tensor,) = body["tensors"]
+    with np.load(path, allow_pickle=False) as saved:
+        assert saved.keys() == {PAIRS, f"{PAIRS}.rows"}
+        # Everybody has four items to train on: of ten pairs, counted with themselves, three each.
+        assert saved[PAIRS].tolist() == 10 * [[3.0]]
+        assert len(saved[f"{PAIRS}.rows"]) == tensor["rows"] == 10
+    with pytest.raises(BadConfiguration, match="cannot write the update"):
+        worker.dry_run(Event(), save=tmp_path / "nowhere" / "update.npz")
