@@ -262,7 +262,7 @@ class Device:
         )
 
     def _note(self, event: str, **facts: int) -> None:
-        self._all.record.add(event, self.name, version=self._base, **facts)
+        self._all.record.add(event, self.name, version=self.link.fetched, **facts)
 
     def _train_for(self, *, examples: int) -> None:
         settings = self._all.recipe.simulation

@@ -25,6 +25,7 @@ class Link:
         online: Nothing passes while it is not.
         absences: How often the network went away; no transfer survives that, however it ends.
         bytes_up, bytes_down: Bodies and chunks that passed; a transfer that broke counts, too.
+        fetched: Number of the version whose manifest came last.
     """
 
     worker: str
@@ -35,6 +36,7 @@ class Link:
     absences: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    fetched: int = 0
 
     def up(self, size: int) -> bool:
         """Send so many bytes; whether the network was there from begin to end."""
@@ -82,6 +84,8 @@ class _LinkedStore:
             result = call(*arguments, **options)
             if (size := _size(result)) and not self._link.down(size):
                 raise StoreUnreachable("the network went away")
+            if isinstance(result, Manifest):
+                self._link.fetched = result.version.number
             return result
 
         return over_the_link

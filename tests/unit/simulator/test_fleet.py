@@ -1,7 +1,7 @@
 """A fleet in virtual time: who was there when, what became of it, and the same again per seed."""
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -175,6 +175,20 @@ def test_bandwidth_and_bytes_add_up() -> None:
     assert outcome.bytes_down == sum(
         each["bytes"] for each in outcome.events if each["event"] == "downloaded"
     )
+
+
+def test_the_timeline_names_the_version_that_was_trained_from() -> None:
+    """On a slow line, the head has moved on before what it was at waking is asked for."""
+    slow = {"spread": 1.0, "latency_s": 0.4, "down_bytes_per_s": 1e4}
+    outcome = run(scene(slow, updates_per_version=1), updates=16)
+    named, based = defaultdict(list), defaultdict(list)
+    for event in outcome.events:
+        if event["event"] == "trained":
+            named[event["worker"]].append(event["version"])
+    for commit in outcome.history:
+        for fold in commit.folds:
+            based[fold.worker].append(fold.base.number)
+    assert named == based
 
 
 def test_what_is_too_stale_is_refused_and_counted() -> None:
