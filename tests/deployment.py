@@ -110,15 +110,15 @@ class Deployment:
             check=False,
         )
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, **more: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            [LATECOMER, *arguments], env=self.environment(), stdout=log, stderr=log
+            [LATECOMER, *arguments], env=self.environment(**more), stdout=log, stderr=log
         )
         log.close()
 
-    def start_worker(self, name: str) -> None:
-        self.start(name, "worker", self.recipe, "--name", name)
+    def start_worker(self, name: str, **more: str) -> None:
+        self.start(name, "worker", self.recipe, "--name", name, **more)
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)

@@ -17,6 +17,10 @@ class ExitCode(IntEnum):
     SOME_WORKERS_FAILED = 4
 
 
+#: What to do where a server's certificate is not trusted.
+UNTRUSTED = "SSL_CERT_FILE names the certificate of the authority to trust; is it the right server?"
+
+
 class LatecomerError(Exception):
     """Root of all errors that Latecomer raises on purpose.
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from latecomer.clock import Clock
 from latecomer.config import not_a_url
-from latecomer.errors import BadConfiguration, StoreDenied, StoreUnreachable
+from latecomer.errors import UNTRUSTED, BadConfiguration, StoreDenied, StoreUnreachable
 
 _T = TypeVar("_T")
 
@@ -250,6 +250,10 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
             raise StoreUnreachable(
                 f"the store at {where} is full: it holds as much as its maxmemory",
                 hint="more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators",
+            ) from error
+        case exceptions.ConnectionError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise StoreUnreachable(
+                f"no connection to the store at {where}: {error}", hint=UNTRUSTED
             ) from error
         case _:
             raise StoreUnreachable(

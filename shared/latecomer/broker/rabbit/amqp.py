@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from ssl import SSLCertVerificationError
 from typing import Any, TypeAlias
 
 from pika import URLParameters
@@ -22,6 +23,7 @@ from latecomer.broker.port import Delivery, Message
 from latecomer.broker.topology import Topology
 from latecomer.config import not_a_url
 from latecomer.errors import (
+    UNTRUSTED,
     BadConfiguration,
     BrokerDenied,
     BrokerUnreachable,
@@ -92,7 +94,9 @@ def translate(reason: Exception) -> LatecomerError:
         case ShortStringTooLong():
             return BadConfiguration(f"A name does not fit into AMQP's 255 bytes: {text}")
         case _:
-            return BrokerUnreachable(f"No connection to RabbitMQ: {_innermost(reason)!r}")
+            cause = _innermost(reason)
+            hint = UNTRUSTED if isinstance(cause, SSLCertVerificationError) else ""
+            return BrokerUnreachable(f"No connection to RabbitMQ: {cause!r}", hint=hint)
 
 
 def _innermost(reason: BaseException) -> BaseException:
