@@ -7,6 +7,7 @@ an update, the version that is here is trained on again, now and then. Who added
 the verdict before adding more: only then is it known what was added.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Protocol
@@ -248,11 +249,12 @@ class Agent:
             self._trainer.recall(self._state)
 
     def _log(self, update: UpdateSubmitted, trained: Trained) -> None:
+        lost = {} if math.isnan(trained.loss) else {"loss": round(trained.loss, 4)}
         log.info(
             "round.trained",
             version=str(update.base),
             update_id=update.update_id,
             examples=trained.examples,
             steps=trained.steps,
-            loss=round(trained.loss, 4),
+            **lost,
         )
