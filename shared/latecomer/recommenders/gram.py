@@ -4,8 +4,8 @@ With X the (users, items) matrix of who has what, G = X'WX counts for every two 
 have both, each once, or as often as ``activity`` says: W is the identity, or diag(n_u^activity),
 rounded, where user u has n_u items. G is a sum over users, so each worker adds its own users'
 counts once, and whenever what they have is another the difference; in whatever order that arrives,
-the sum is the same. The aggregator solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse
-Data", equation 8:
+the sum is the same. The aggregator solves for the weights of Steck 2019, "Embarrassingly Shallow
+Autoencoders for Sparse Data", equation 8:
 
     P = (G + D)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
 
