@@ -42,7 +42,18 @@ class ExampleWeight(Section):
     cap: float = Field(2.0, gt=0)
 
 
-class Sgd(Section):
+class ServerStep(Section):
+    """What every server optimiser has.
+
+    Attributes:
+        damp_beyond: Where an update of a version is further behind than this, the step is divided
+            by how far behind the furthest is; by default it never is.
+    """
+
+    damp_beyond: int | None = Field(None, ge=1)
+
+
+class Sgd(ServerStep):
     """x <- x + lr (beta m + g)."""
 
     name: Literal["sgd"] = "sgd"
@@ -50,7 +61,7 @@ class Sgd(Section):
     momentum: Memory = 0.0
 
 
-class AdamW(Section):
+class AdamW(ServerStep):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]
@@ -61,7 +72,7 @@ class AdamW(Section):
     weight_decay: float = Field(0.0, ge=0, le=MOST)
 
 
-class Adagrad(Section):
+class Adagrad(ServerStep):
     """Adagrad, row-wise for tables."""
 
     name: Literal["adagrad"]

@@ -290,6 +290,7 @@ class Coordinator:
     def _computed(self, term: Term) -> Attempt:
         """The server step: what the buffer makes of the head, fixed until it is published."""
         before, limits = term.published, term.recipe.aggregation
+        folds = tuple(term.buffer.folds)
         # Workers may have been forgotten since they were folded: never more than the mean.
         divisor = max(len(term.buffer), term.updates_in_force(self._clock.monotonic_s()))
         model, state = optimizer.step(
@@ -299,8 +300,8 @@ class Coordinator:
             before.optimizer,
             term.buffer.mean(divisor, row_floor=limits.row_floor),
             term.derive and partial(term.derive, between=self._breathe),
+            part=optimizer.damping(limits.optimizer, (fold.staleness for fold in folds)),
         )
-        folds = tuple(term.buffer.folds)
         return commit.prepare(
             before,
             model,

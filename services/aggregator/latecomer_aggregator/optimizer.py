@@ -7,7 +7,8 @@ state does not either. ``sum`` tensors are statistics: what came in is added, wh
 optimiser; and what a family derives from them is derived again.
 
 Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Loshchilov and Hutter
-2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2.
+2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2;
+damping as in Wang et al. 2024, "FADAS: Towards Federated Adaptive Asynchronous Optimization".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -125,6 +126,10 @@ def _moved(value: Array, touched: Touched, change: npt.NDArray[np.floating[Any]]
     return moved
 
 
+def _part(part: float, before: Array, after: Array) -> Array:
+    return after if part == 1 else before + np.float32(part) * (after - before)
+
+
 def build(settings: Optimizer) -> ServerOptimizer:
     """The rule that a recipe names."""
     match settings:
@@ -134,6 +139,17 @@ def build(settings: Optimizer) -> ServerOptimizer:
             return AdamWRule(settings)
         case Adagrad():
             return AdagradRule(settings)
+
+
+def damping(settings: Optimizer, staleness: Iterable[int]) -> float:
+    """The part of a step that is taken: FADAS's delay-adaptive rate, over the rate.
+
+    1 where nobody is further behind than the threshold, else 1 / the largest staleness. One
+    straggler slows the whole version down, so the threshold belongs above the usual staleness.
+    """
+    furthest = max(staleness, default=0)
+    beyond = settings.damp_beyond is not None and furthest > settings.damp_beyond
+    return 1.0 / furthest if beyond else 1.0
 
 
 def state_layout(optimizer: ServerOptimizer, model: Layout) -> Layout:
@@ -155,6 +171,8 @@ def step(
     state: Mapping[str, Array],
     mean: Mapping[str, TensorDelta],
     derive: Callable[[Mapping[str, Array]], Mutable] | None = None,
+    *,
+    part: float = 1.0,
 ) -> tuple[Mutable, Mutable]:
     """The next version's model and optimiser state; the arguments stay as they are.
 
@@ -165,6 +183,8 @@ def step(
         state: The optimiser's own, of the version before.
         mean: What the buffer made of the updates.
         derive: The family's, from the sums to its ``derived`` tensors; None if it has none.
+        part: Of the step, that is taken; what the optimiser remembers is of the whole. See
+            ``damping``.
 
     Raises:
         Unsolvable: The next version would hold what is no number, and nobody could use it.
@@ -178,7 +198,7 @@ def step(
         touched: Touched = ALL if change.rows is None else change.rows
         slots = {slot: state[f"{name}/{slot}"].copy() for slot, _ in optimizer.slots(spec)}
         g = change.values.astype(np.float32, copy=False)
-        next_model[name] = optimizer.move(model[name], slots, touched, g)
+        next_model[name] = _part(part, model[name], optimizer.move(model[name], slots, touched, g))
         if not np.isfinite(next_model[name][touched]).all():
             raise Unsolvable(
                 f"{name} would hold what is no number: aggregation.optimizer.learning_rate is too "

@@ -43,12 +43,14 @@ def replay(
         KeyError: A version names an update that nobody sent.
     """
     derive = derived.rule(recipe.model)
-    rule = optimizer.build(recipe.aggregation.optimizer)
+    settings = recipe.aggregation.optimizer
+    rule = optimizer.build(settings)
     model, state = dict(initial), dict(optimizer_state)
     for manifest in manifests:
         buffer = Buffer(manifest.layout)
         for fold in manifest.folds:
             buffer.fold(fold, updates[fold.update_id].delta, NO_DELIVERY)
         mean = buffer.mean(manifest.divisor, row_floor=recipe.aggregation.row_floor)
-        model, state = optimizer.step(rule, manifest.layout, model, state, mean, derive)
+        part = optimizer.damping(settings, (fold.staleness for fold in manifest.folds))
+        model, state = optimizer.step(rule, manifest.layout, model, state, mean, derive, part=part)
     return model

@@ -967,8 +967,9 @@ def test_a_store_flushed_and_founded_again_ends_the_term_although_its_fences_rep
         {"name": "sgd", "learning_rate": 0.7, "momentum": 0.9},
         {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
         {"name": "adagrad", "learning_rate": 0.1},
+        {"name": "sgd", "damp_beyond": 1},
     ],
-    ids=lambda rule: str(rule["name"]),
+    ids=lambda rule: ",".join(map(str, rule)),
 )
 def test_replaying_the_manifests_from_version_0_gives_bit_identical_models(
     rule: dict[str, object],
@@ -995,7 +996,8 @@ def test_replaying_the_manifests_from_version_0_gives_bit_identical_models(
     step(coordinator, 100)
     assert scene.number() >= 12
 
-    server_rule = optimizer.build(scene.recipe.aggregation.optimizer)
+    rule_settings = scene.recipe.aggregation.optimizer
+    server_rule = optimizer.build(rule_settings)
     model, state = initial, optimizer.state_layout(server_rule, LAYOUT).zeros()
     for number in range(1, scene.number() + 1):
         manifest = scene.store.manifest(Version(EPOCH, number))
@@ -1005,7 +1007,8 @@ def test_replaying_the_manifests_from_version_0_gives_bit_identical_models(
             delta = sent[fold.update_id].delta
             buffer.fold(fold, delta, delivery_of(sent[fold.update_id]))
         mean = buffer.mean(manifest.divisor, row_floor=2)
-        model, state = optimizer.step(server_rule, LAYOUT, model, state, mean)
+        part = optimizer.damping(rule_settings, (fold.staleness for fold in manifest.folds))
+        model, state = optimizer.step(server_rule, LAYOUT, model, state, mean, part=part)
     final = scene.model()
     assert {name: array.tobytes() for name, array in model.items()} == {
         name: array.tobytes() for name, array in final.items()

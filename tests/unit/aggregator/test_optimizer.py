@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -50,6 +50,29 @@ def test_momentum_remembers_the_step_before() -> None:
     model, state = after(Sgd(momentum=0.5), net(2.0, 0.0), net(4.0, 0.0))
     assert model["net"].tolist() == [8.0, 1.0]
     assert state["net/momentum"].tolist() == [5.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("staleness", "part"),
+    [((), 1.0), ((0, 1), 1.0), ((4, 0), 1.0), ((5, 0), 0.2), ((1, 10, 5), 0.1)],
+)
+def test_who_is_too_far_behind_divides_the_step(staleness: Sequence[int], part: float) -> None:
+    assert optimizer.damping(Sgd(damp_beyond=4), staleness) == part
+    assert optimizer.damping(Sgd(), staleness) == 1.0
+
+
+@every_rule
+def test_of_a_damped_step_a_part_is_taken_and_the_whole_remembered(settings: Optimizer) -> None:
+    rule, mean = optimizer.build(settings), net(2.0, -4.0) | rows({2: (1.0, 3.0)})
+    before, empty = fresh(settings)
+    whole, remembered = optimizer.step(rule, LAYOUT, before, empty, mean)
+    quarter, state = optimizer.step(rule, LAYOUT, before, empty, mean, part=0.25)
+    for name, array in before.items():
+        moved = whole[name] - array
+        np.testing.assert_allclose(quarter[name] - array, 0.25 * moved, atol=1e-6)
+    assert {name: each.tolist() for name, each in state.items()} == {
+        name: each.tolist() for name, each in remembered.items()
+    }
 
 
 def test_adamw_starts_with_a_step_of_its_rate_in_the_direction_of_the_mean() -> None:
