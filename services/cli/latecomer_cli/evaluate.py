@@ -14,11 +14,9 @@ from latecomer import __version__
 from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import Interval, bootstrap, paired_bootstrap, student_t
-from latecomer.evaluation.protocol import ALL, Score
+from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats
-from latecomer.interactions.splits import History
 from latecomer.recipe import Recipe
-from latecomer.recommenders import gram
 from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, calibration, ended, standing, status
 from latecomer_cli.demo import Scene
@@ -106,18 +104,11 @@ def _judged(scene: Scene, ended: Ended) -> Run:
 def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
     """What others do with everybody's data in one place: shown beside ours, and no criterion.
 
-    Where the recipe has a ridge penalty that was chosen on validation, EASE has the same: beside
-    counts of everybody once, as much less as these are less.
+    Where the recipe has a ridge penalty that was chosen on validation, EASE has the same.
     """
     model = recipe.model
-    central = partial(_with_ridge_of, model) if isinstance(model, GramModel) else ease
+    central = partial(ease, regularisation=model.l2) if isinstance(model, GramModel) else ease
     return {"item_knn": item_knn, "ease": central}
-
-
-def _with_ridge_of(model: GramModel, known: History, items: int) -> Score:
-    has = known.lengths[known.lengths > 0]
-    counted = np.average([gram.weight(model, int(each)) for each in has], weights=has)
-    return ease(known, items, regularisation=model.l2 / float(counted))
 
 
 def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:

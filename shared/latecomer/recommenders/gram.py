@@ -1,11 +1,10 @@
 """Item-item weights in closed form from statistics that add up: EASE, federated exactly.
 
-With X the (users, items) matrix of who has what, G = X'WX counts for every two items the users who
-have both, each once, or as often as ``activity`` says: W is the identity, or diag(n_u^activity),
-rounded, where user u has n_u items. G is a sum over users, so each worker adds its own users'
-counts once, and whenever what they have is another the difference; in whatever order that arrives,
-the sum is the same. The aggregator solves for the weights of Steck 2019, "Embarrassingly Shallow
-Autoencoders for Sparse Data", equation 8:
+With X the (users, items) matrix of who has what, G = X'X counts for every two items the users who
+have both. G is a sum over users, so each worker adds its own users' counts once, and whenever what
+they have is another the difference; in whatever order that arrives, the sum is the same. The
+aggregator solves for the weights of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse
+Data", equation 8:
 
     P = (G + D)^-1,  B_ij = -P_ij / P_jj,  B_jj = 0,
 
@@ -14,8 +13,8 @@ D = l2 I + p / (1 - p) diag(G) (Steck 2020, "Autoencoders that don't overfit tow
 the theorem of the emphasized denoising autoencoder). It publishes for every item j the sources i
 with the largest |B_ij|. A user's score of j is the sum of B_ij over his own items i, each weighted
 by how recent its basket is: (1 + baskets ago)^-decay. Where there are factors, a projection of the
-same items is added, as ``spectral`` says. Counts are whole numbers, exact in float32 up to 2^24,
-so the result equals the centralised one bit for bit.
+same items is added, as ``spectral`` says. Counts are whole numbers, exact in float32 up to 2^24
+users, so the result equals the centralised one bit for bit.
 
 Numpy only: the aggregator solves. U users, I items, C = I (I + 1) / 2 pairs, K sources per item,
 F factors, B users of a batch, W words of a set of items.
@@ -122,9 +121,8 @@ class Gram:
         for user in np.flatnonzero((now != before).any(axis=1)):
             if should_stop():
                 break
-            for words, sign in ((now[user], 1), (before[user], -1)):
-                his = _items(words)
-                pairs[_pairs(his, items)] += sign * weight(self._settings, len(his))
+            pairs[_pairs(_items(now[user]), items)] += 1
+            pairs[_pairs(_items(before[user]), items)] -= 1
             counted[user] = now[user]
             examples += len(_items(now[user] ^ before[user]))
         # Looking for the cells takes far longer than to know that there are none.
@@ -157,11 +155,6 @@ class Gram:
             return spectral.head_first(rough, exact, owned > 0, self._settings.head)
 
         return score
-
-
-def weight(settings: GramModel, has: int) -> int:
-    """How often a user with so many items counts: a whole number, so that sums are exact."""
-    return max(1, round(math.pow(has, settings.activity)))
 
 
 def solved(

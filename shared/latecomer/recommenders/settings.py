@@ -74,9 +74,6 @@ class GramModel(FamilySettings):
     Attributes:
         l2: Ridge penalty of the closed form; larger for sparser data.
         dropout: Of what a user has, the part that weights must do without; more for popular items.
-        activity: Who has n items counts n^activity times, to the nearest whole number: who knows
-            much tells more about what belongs together, above all about rare items. ``l2`` is of
-            such counts, and so is ``max_update_norm``.
         sources: Of every item, so many weights are published, the largest.
         decay: Weight of a basket that n newer ones followed: (1 + n)^-decay.
         factors: Directions of a projection that is added to the scores; 0 for none.
@@ -89,7 +86,6 @@ class GramModel(FamilySettings):
     family: Literal["gram"] = "gram"
     l2: float = Field(300.0, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    activity: float = Field(0.0, ge=0, le=1)
     sources: int = Field(400, ge=1)
     decay: float = Field(0.0, ge=0)
     factors: int = Field(0, ge=0, le=1024)

@@ -23,10 +23,8 @@ Baskets = Sequence[Sequence[Sequence[int]]]
 THREE: Baskets = [[[0], [1]], [[1, 0]], [[1], [2]]]
 
 
-def count(
-    known: History, items: int, before: Trained | None = None, *, activity: float = 0.0
-) -> Trained:
-    family = Gram(GramModel(activity=activity))
+def count(known: History, items: int, before: Trained | None = None) -> Trained:
+    family = Gram(GramModel())
     return family.train(
         family.initial(items, seed=0),
         before.private if before else family.initial_private(len(known.lengths)),
@@ -65,23 +63,6 @@ def test_pairs_are_counted_once_per_user_and_every_item_with_itself() -> None:
     assert matrix(pairs(trained, 3), 3).tolist() == [[2, 2, 0], [2, 3, 1], [0, 1, 1]]
     assert trained.private[COUNTED][:, 0].tolist() == [0b011, 0b011, 0b110]
     assert trained.examples == 6
-
-
-def test_whoever_has_more_counts_more_often() -> None:
-    """Of four items, exponent 1/2: twice; of two, sqrt(2) is one."""
-    trained = count(history([[0], [1], [2], [3]], [[0], [1]]), 4, activity=0.5)
-    found = matrix(pairs(trained, 4), 4)
-    assert found[:2, :2].tolist() == [[3, 3], [3, 3]]
-    assert found[2:, 2:].tolist() == found[:2, 2:].tolist() == [[2, 2], [2, 2]]
-
-
-def test_who_has_more_than_before_is_counted_anew() -> None:
-    first = count(history([[0], [1]]), 4, activity=1.0)
-    then = count(history([[0], [1], [2]]), 4, first, activity=1.0)
-    total = pairs(first, 4) + pairs(then, 4)
-    at_once = pairs(count(history([[0], [1], [2]]), 4, activity=1.0), 4)
-    np.testing.assert_array_equal(total, at_once)
-    assert at_once.max() == 3
 
 
 def test_only_the_pairs_that_are_there_travel() -> None:
