@@ -173,7 +173,13 @@ class Federation:
     def login(self, user: str) -> MemoryBroker:
         return MemoryBroker(self.server, user)
 
-    def found(self, *, epoch: int = EPOCH, model: Mapping[str, Array] | None = None) -> Head:
+    def found(
+        self,
+        *,
+        epoch: int = EPOCH,
+        layout: Layout = LAYOUT,
+        model: Mapping[str, Array] | None = None,
+    ) -> Head:
         """Publish version 0: zeros, unless ``model`` says otherwise."""
         lease = self.store.acquire("founder", LEASE_S)
         assert lease is not None
@@ -182,8 +188,8 @@ class Federation:
             lease,
             self.recipe,
             catalogue=CATALOGUE,
-            layout=LAYOUT,
-            model=model or LAYOUT.zeros(),
+            layout=layout,
+            model=model or layout.zeros(),
             epoch=epoch,
             at_s=self.clock.now_s(),
         )

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from deployment import PATIENCE_S, Deployment, Pair
+from deployment import PATIENCE_S, Deployment
 from latecomer import wire
 from latecomer.broker.topology import DEAD, UPDATES, update_key
 from latecomer.events import UpdateSubmitted, Version
@@ -20,14 +19,6 @@ from latecomer.tensors import TensorDelta
 from server import eventually
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def deployed(pair: Pair, tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(pair, tmp_path, f"t-{uuid.uuid4().hex[:8]}")
-    assert deployment.call("init", deployment.recipe).returncode == 0
-    yield deployment
-    deployment.discard()
 
 
 def test_the_leader_is_killed_and_the_standby_goes_on(deployed: Deployment) -> None:

@@ -1,13 +1,11 @@
 """A site elsewhere: its worker reaches broker and store over TLS, and trusts whom it is told to."""
 
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trustme
 
-from deployment import Deployment, Pair
+from deployment import Deployment
 from proxy import LOOPBACK
 from tls_front import HOST, TlsFront
 
@@ -17,14 +15,6 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-@pytest.fixture
-def deployed(pair: Pair, tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(pair, tmp_path, f"t-{uuid.uuid4().hex[:8]}")
-    assert deployment.call("init", deployment.recipe).returncode == 0
-    yield deployment
-    deployment.discard()
 
 
 @pytest.fixture

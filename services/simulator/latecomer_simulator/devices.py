@@ -6,7 +6,6 @@ happens to the process.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -25,11 +24,8 @@ from latecomer_simulator.timeline import Killed, Process, Timeline
 from latecomer_worker import app as worker_app
 from latecomer_worker.agent import Agent
 from latecomer_worker.site import Site
-from latecomer_worker.state import WorkerState
+from latecomer_worker.state import IN_MEMORY, WorkerState
 from latecomer_worker.trainer import Trainer
-
-#: A file that lives in memory, as SQLite calls it.
-MEMORY = Path(":memory:")
 
 #: What waits in an outbox is offered again after this long, while the device is online.
 RETRY_S = 2.0
@@ -121,7 +117,7 @@ class Device:
         self._profile = profile
         self._seed = seed
         self._rng = np.random.default_rng(seed)
-        self.state = WorkerState(MEMORY)
+        self.state = WorkerState(IN_MEMORY)
         self._cache = SharedChunks(surroundings.shelf)
         self._boots = 0
         self._broker: LinkedBroker | None = None

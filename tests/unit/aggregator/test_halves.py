@@ -5,7 +5,7 @@ import numpy as np
 from latecomer.recipe import Recipe
 from latecomer.tensors import Kind, Layout, TensorSpec
 from latecomer_aggregator import commit
-from scenes import CATALOGUE, EPOCH, LEASE_S, Federation, make_recipe
+from scenes import Federation, make_recipe
 
 #: Of zeros, the first takes as many bytes in float16 as the second in float32.
 LAYOUT = Layout((TensorSpec("wide", Kind.DENSE, (4,)), TensorSpec("slim", Kind.DENSE, (2,))))
@@ -19,18 +19,7 @@ def halving() -> Recipe:
 
 def test_a_chunk_that_is_one_tensors_half_is_read_for_the_tensor_that_it_is_all_of() -> None:
     scene = Federation(halving())
-    lease = scene.store.acquire("founder", LEASE_S)
-    assert lease is not None
-    head = commit.publish_initial(
-        scene.store,
-        lease,
-        scene.recipe,
-        catalogue=CATALOGUE,
-        layout=LAYOUT,
-        model=LAYOUT.zeros(),
-        epoch=EPOCH,
-        at_s=scene.clock.now_s(),
-    )
+    head = scene.found(layout=LAYOUT)
     manifest = scene.store.manifest(head.version)
     assert manifest.halves["wide"] == manifest.model["slim"]
     published, _ = commit.load(scene.store, scene.recipe.federation)

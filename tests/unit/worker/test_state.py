@@ -11,7 +11,7 @@ import pytest
 
 from latecomer.broker.topology import updates_queue
 from latecomer.errors import BadConfiguration
-from latecomer_worker.state import Outgoing, WorkerState
+from latecomer_worker.state import IN_MEMORY, Outgoing, WorkerState
 from scenes import FEDERATION, Federation, make_outbox
 
 
@@ -208,5 +208,5 @@ def test_nobody_else_on_the_machine_may_read_it(tmp_path: Path, existed: bool) -
 
 def test_a_state_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    WorkerState(Path(":memory:")).close()
+    WorkerState(IN_MEMORY).close()
     assert not list(tmp_path.iterdir())
