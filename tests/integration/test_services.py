@@ -131,6 +131,21 @@ def test_the_doctor_passes_a_healthy_deployment(deployed: Deployment) -> None:
     assert json.loads(done.stdout)["passed"] is True
 
 
+def test_the_doctor_says_that_an_alarm_holds_publishers_up(deployed: Deployment) -> None:
+    broker = deployed.pair.broker
+    if not broker.ours:
+        pytest.skip("somebody else's broker")
+    broker.raise_alarm("memory")
+    try:
+        done = deployed.call("doctor", "--format", "json")
+    finally:
+        broker.clear_alarm("memory")
+    failed = [each for each in json.loads(done.stdout)["checks"] if not each["passed"]]
+    assert [each["check"] for each in failed] == ["publishing"]
+    assert "blocks publishers" in failed[0]["problem"]
+    assert done.returncode == 1
+
+
 def test_the_doctor_leaves_no_queue_behind_for_a_misspelt_name(deployed: Deployment) -> None:
     for _ in range(2):
         done = deployed.call("doctor", "--federation", "misspelt", "--format", "json")

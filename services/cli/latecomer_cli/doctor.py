@@ -3,14 +3,16 @@
 import platform
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from latecomer import connect
+from latecomer.broker.port import Broker, Message
 from latecomer.broker.topology import federation_topology, updates_queue
 from latecomer.clock import Clock
 from latecomer.config import Settings, without_password
-from latecomer.errors import ExitCode, LatecomerError
+from latecomer.errors import BrokerDenied, ExitCode, LatecomerError, Unroutable
 
 #: Python that the lock was made for, and the next ones that CI has seen.
 PYTHON_FROM = (3, 11)
@@ -94,7 +96,14 @@ def _broker(settings: Settings) -> Iterator[Check]:
     try:
         check = _attempt("broker", broker.version, f"is a RabbitMQ listening at {where}?")
         yield check
-        if check.problem or not settings.federation:
+        if check.problem:
+            return
+        yield _attempt(
+            "publishing",
+            lambda: _takes(broker),
+            "rabbitmq-diagnostics alarms; give it memory or disk",
+        )
+        if not settings.federation:
             return
         queue = updates_queue(settings.federation)
         fix = "give this login the rights in infra/rabbitmq, or run: latecomer init RECIPE"
@@ -118,6 +127,15 @@ def _broker(settings: Settings) -> Iterator[Check]:
             yield _attempt("broker rights", declare, fix)
     finally:
         broker.close()
+
+
+def _takes(broker: Broker) -> str:
+    """Send what no queue wants: it comes back at once, unless an alarm holds publishers up."""
+    name = f"latecomer.doctor.{uuid.uuid4().hex}"
+    # Who may not send there is told so only where no alarm holds the message up.
+    with closing(broker.publisher()) as publisher, suppress(Unroutable, BrokerDenied):
+        publisher.publish(Message("", name, b"", name, "latecomer.probe"))
+    return "no alarm is on"
 
 
 def _store(settings: Settings, clock: Clock) -> Iterator[Check]:
