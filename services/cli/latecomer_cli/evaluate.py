@@ -15,14 +15,14 @@ from latecomer.data import ExampleData
 from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import Interval, bootstrap, paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
-from latecomer.evaluation.ranking import Floats
+from latecomer.evaluation.ranking import Floats, Ids
 from latecomer.recipe import Recipe
 from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, calibration, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
-from latecomer_cli.report import Results
+from latecomer_cli.report import Results, together
 from latecomer_cli.variety import variety
 from latecomer_worker.site import Site
 
@@ -115,9 +115,12 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     served = PERSONALISED if PERSONALISED in systems else "global"
-    per_user = {each: _per_user(recipe, runs, each) for each in (served, *BASELINES)}
+    tested = _tested(runs)
+    per_user = {each: _per_user(recipe, runs, each)[tested] for each in (served, *BASELINES)}
+    groups = together(runs[0].sites)
+    groups = None if groups is None else groups[tested]
     gains = {
-        each: paired_bootstrap(per_user[served], per_user[each], seed=recipe.seed)
+        each: paired_bootstrap(per_user[served], per_user[each], seed=recipe.seed, groups=groups)
         for each in BASELINES
     }
     metric, reach = recipe.protocol.metric, recipe.evaluation.reach
@@ -134,7 +137,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "variety": {system: _variety(runs, system) for system in systems},
         "cold_start": _cold_start(recipe, runs),
         "intervals": {
-            served: _ends(bootstrap(per_user[served], seed=recipe.seed)),
+            served: _ends(bootstrap(per_user[served], seed=recipe.seed, groups=groups)),
             f"{served}_over_seeds": _over_seeds(runs, served, metric),
             **{f"{served}_minus_{name}": _ends(gain) for name, gain in gains.items()},
         },
@@ -220,23 +223,33 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
             yield k
 
 
+def _rows(run: Run) -> Ids:
+    """(T,) the tested users of all sites, by their places among everybody."""
+    first = np.cumsum([0, *(len(site.users) for site in run.sites)])
+    results = run.results["global"].by_site
+    return np.concatenate([at + each.users for at, each in zip(first, results, strict=False)])
+
+
+def _times(runs: Sequence[Run]) -> Ids:
+    """Of everybody, under how many seeds he was tested."""
+    everybody = sum(len(site.users) for site in runs[0].sites)
+    return np.bincount(np.concatenate([_rows(run) for run in runs]), minlength=everybody)
+
+
+def _tested(runs: Sequence[Run]) -> Ids:
+    """Who was tested under any seed."""
+    return np.flatnonzero(_times(runs))
+
+
 def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
-    """The metric of every user that was tested under any seed, its mean over those seeds.
+    """Everybody's metric, its mean over the seeds that he was tested under; 0 under none.
 
     What an interval is drawn from: who is tested under several seeds counts once.
     """
-    sites = runs[0].sites
-    first = np.cumsum([0, *(len(site.users) for site in sites)])
-    total, times = np.zeros(first[-1]), np.zeros(first[-1])
+    total = np.zeros(len(times := _times(runs)))
     for run in runs:
-        results = run.results[system]
-        rows = np.concatenate(
-            [at + each.users for at, each in zip(first, results.by_site, strict=False)]
-        )
-        total[rows] += results.per_user(recipe.protocol.metric)
-        times[rows] += 1
-    tested = times > 0
-    return np.asarray(total[tested] / times[tested])
+        total[_rows(run)] += run.results[system].per_user(recipe.protocol.metric)
+    return np.asarray(total / np.maximum(times, 1))
 
 
 def _over_seeds(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:

@@ -13,7 +13,7 @@ from latecomer import __version__
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.intervals import bootstrap, paired_bootstrap
 from latecomer.evaluation.protocol import ALL, mean_of_sums
-from latecomer.evaluation.ranking import Floats
+from latecomer.evaluation.ranking import Floats, Ids
 from latecomer.evaluation.results import EvaluationProtocol, Result
 from latecomer.interactions.schema import Report
 from latecomer.recipe import Recipe
@@ -43,6 +43,17 @@ class Results:
     def per_user(self, metric: str) -> Floats:
         """A metric of every tested user of every site."""
         return np.concatenate([result.per_user()[metric] for result in self.by_site])
+
+
+def together(sites: Sequence[Site]) -> Ids | None:
+    """Which group each of everybody's users is of; None where nobody says so.
+
+    Who is behind examples of several sites is one and the same at all of them.
+    """
+    if not any(site.groups for site in sites):
+        return None
+    names = [name for site in sites for name in site.groups or site.users]
+    return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
 
 
 def build(
@@ -78,7 +89,7 @@ def build(
         },
         "staleness": status.quantiles(totals.staleness),
         "metrics": {name: _rounded(by_region[ALL]) for name, by_region in means.items()},
-        "intervals": _intervals(results, recipe),
+        "intervals": _intervals(results, recipe, _tested(results[0], sites)),
         "regions": {
             region: {name: _rounded(by_region[region]) for name, by_region in means.items()}
             for region in regions
@@ -124,13 +135,22 @@ def _cells(
         yield " ".join(f"{by_system[name][metric]:.3f}" for name in SYSTEMS)
 
 
-def _intervals(results: Sequence[Results], recipe: Recipe) -> dict[str, dict[str, float]]:
+def _tested(results: Results, sites: Sequence[Site]) -> Ids | None:
+    """The groups of the tested users of every site."""
+    groups, first = together(sites), np.cumsum([0, *(len(site.users) for site in sites)])
+    rows = [at + each.users for at, each in zip(first, results.by_site, strict=False)]
+    return None if groups is None else groups[np.concatenate(rows)]
+
+
+def _intervals(
+    results: Sequence[Results], recipe: Recipe, groups: Ids | None
+) -> dict[str, dict[str, float]]:
     metric = recipe.protocol.metric
     values = {each.name: each.per_user(metric) for each in results}
-    found = {"global": bootstrap(values["global"], seed=recipe.seed)}
+    found = {"global": bootstrap(values["global"], seed=recipe.seed, groups=groups)}
     for name in ("local_only", "popularity"):
         found[f"global_minus_{name}"] = paired_bootstrap(
-            values["global"], values[name], seed=recipe.seed
+            values["global"], values[name], seed=recipe.seed, groups=groups
         )
     return {
         name: _rounded({"mean": each.mean, "low": each.low, "high": each.high})

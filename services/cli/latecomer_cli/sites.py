@@ -160,7 +160,9 @@ def _site(
     regions = (label,) * len(own.users) if label else own.regions
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):
-        return Site(own.users, regions, hashed_split(own, seed=seed, validation=validation), agreed)
+        held_out = hashed_split(own, seed=seed, validation=validation)
+        groups = None if own.groups == own.users else own.groups
+        return Site(own.users, regions, held_out, agreed, groups=groups)
     split = temporal_split(own, validation=validation)
     return Site(own.users, regions, split, agreed, own.edges, own.given)
 

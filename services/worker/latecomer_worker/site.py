@@ -59,6 +59,8 @@ class Site:
         given: (U, C) published negatives of each user's test item, -1 where there are fewer.
         elsewhere: (U,) who is tested at another site of one scene, and therefore not here; None
             for nobody. Real owners do not know whom they share.
+        groups: (U,) who is behind each example, where several are of one: they are held out, and
+            drawn for intervals, together. None where everybody is one of his own.
     """
 
     users: tuple[str, ...]
@@ -68,6 +70,7 @@ class Site:
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     given: npt.NDArray[np.int64] | None = None
     elsewhere: npt.NDArray[np.bool_] | None = None
+    groups: tuple[str, ...] | None = None
 
     def of_user(self, row: int) -> "Site":
         """What one of the users alone holds: nobody else is known there."""
@@ -79,6 +82,7 @@ class Site:
             self.catalogue,
             given=None if self.given is None else self.given[own],
             elsewhere=None if self.elsewhere is None else self.elsewhere[own],
+            groups=None if self.groups is None else self.groups[own],
         )
 
     def asked(self, target: Target) -> npt.NDArray[np.int64]:

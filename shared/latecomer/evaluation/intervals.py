@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 
 from latecomer.errors import BadData, NotFinite
-from latecomer.evaluation.ranking import Floats
+from latecomer.evaluation.ranking import Floats, Ids
 
 #: Draws held at once: 32 MiB of indices, whatever the number of users.
 BLOCK_DRAWS = 2**22
@@ -35,34 +35,54 @@ class Interval:
 
 
 def bootstrap(
-    values: Floats, *, seed: int, n_resamples: int = 1000, level: float = 0.95
+    values: Floats,
+    *,
+    seed: int,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    groups: Ids | None = None,
 ) -> Interval:
     """Percentile interval of the mean over users (Efron & Tibshirani, 1993, chapter 13).
 
     Draw U users with replacement, take their mean, repeat; the interval lies between the
     (1 - level) / 2 and the (1 + level) / 2 quantile of the means. One seed, one answer.
 
+    The stays of one patient are alike: as if they were of many, the interval would be too narrow.
+    With ``groups``, groups are drawn, each with all that is in it (Davison & Hinkley, 1997, section
+    3.8), and the mean is over what was drawn.
+
     Args:
         values: (U,) a metric per user.
         seed: Of the draws.
         n_resamples: Means to draw.
         level: Confidence, in (0, 1).
+        groups: (U,) which group each is of, from 0; without, everybody is one of his own.
 
     Raises:
         BadData: There are no users.
         NotFinite: A value is NaN or infinite.
     """
     _check(values, at_least=1, of="user")
-    n_users, draw = len(values), np.random.default_rng(seed)
-    per_block = max(1, BLOCK_DRAWS // n_users)
-    blocks = [min(per_block, n_resamples - at) for at in range(0, n_resamples, per_block)]
-    means = [values[draw.integers(n_users, size=(n, n_users))].mean(axis=1) for n in blocks]
+    sums, sizes = (values, None) if groups is None else _added(values, groups)
+    n_groups, draw = len(sums), np.random.default_rng(seed)
+    per_block = max(1, BLOCK_DRAWS // n_groups)
+    means = []
+    for at in range(0, n_resamples, per_block):
+        drawn = draw.integers(n_groups, size=(min(per_block, n_resamples - at), n_groups))
+        mean = sums[drawn].mean(axis=1)
+        means.append(mean if sizes is None else mean / sizes[drawn].mean(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(values.mean()), float(low), float(high))
 
 
 def paired_bootstrap(
-    system: Floats, baseline: Floats, *, seed: int, n_resamples: int = 1000, level: float = 0.95
+    system: Floats,
+    baseline: Floats,
+    *,
+    seed: int,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    groups: Ids | None = None,
 ) -> Interval:
     """Percentile interval of the mean of system minus baseline, user by user.
 
@@ -75,6 +95,7 @@ def paired_bootstrap(
         seed: Of the draws.
         n_resamples: Means to draw.
         level: Confidence, in (0, 1).
+        groups: As of ``bootstrap``.
 
     Raises:
         BadData: There are no users, or not the same.
@@ -82,7 +103,9 @@ def paired_bootstrap(
     """
     if system.shape != baseline.shape:
         raise BadData(f"{len(system)} users cannot be paired with {len(baseline)}")
-    return bootstrap(system - baseline, seed=seed, n_resamples=n_resamples, level=level)
+    return bootstrap(
+        system - baseline, seed=seed, n_resamples=n_resamples, level=level, groups=groups
+    )
 
 
 def student_t(values: Floats) -> Interval:
@@ -119,6 +142,15 @@ def t_975(df: int) -> float:
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * df**3)
         + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * df**4)
     )
+
+
+def _added(values: Floats, groups: Ids) -> tuple[Floats, Ids]:
+    """Of every group that there is, the sum of its values and how many they are."""
+    found, group = np.unique(groups, return_inverse=True)
+    sums, sizes = np.zeros(len(found)), np.zeros(len(found), np.int64)
+    np.add.at(sums, group, values)
+    np.add.at(sizes, group, 1)
+    return sums, sizes
 
 
 def _check(values: Floats, *, at_least: int, of: str) -> None:

@@ -174,3 +174,24 @@ def test_a_file_is_found_in_the_folder_that_is_given_or_in_that_of_all_data_sets
     assert demo.read(chosen, recipe.parent, data=elsewhere).sites
     monkeypatch.setenv("LATECOMER_DATA", str(elsewhere))
     assert demo.read(chosen, recipe.parent).sites
+
+
+def test_stays_of_one_patient_are_drawn_together_for_an_interval(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row is there four times, as the stays of one patient: nobody new is known of."""
+    rows = (recipe.parent / "data/patients.csv").read_text().splitlines()
+    stays = [f"{row},{n}" for row in rows[1:81] for n in range(4)]
+    noisy = [
+        stay[:-2].replace(",yes", ",no") + stay[-2:] if at % 28 < 4 else stay
+        for at, stay in enumerate(stays)
+    ]
+    (recipe.parent / "data/patients.csv").write_text("\n".join([f"{rows[0]},stay", *noisy]) + "\n")
+    text = RECIPE.replace('user = "id"\n', "").replace("passes = 20", "passes = 1")
+    widths = []
+    for columns in ("", 'group = "id"\n'):
+        recipe.write_text(text.replace("[data.columns]\n", f"[data.columns]\n{columns}"))
+        assert app.run(["evaluate", str(recipe), "--seeds", "1", "--format", "json"]) == ExitCode.OK
+        low, high = json.loads(capsys.readouterr().out)["intervals"]["global"]
+        widths.append(high - low)
+    assert widths[1] > 1.5 * widths[0]

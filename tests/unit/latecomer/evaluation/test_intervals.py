@@ -22,6 +22,35 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     assert np.mean(covered) == pytest.approx(0.8, abs=0.06)
 
 
+def test_what_is_of_one_person_is_no_evidence_of_many() -> None:
+    """100 people of 30 examples each, all alike: as wide as of 100 examples."""
+    of_people = np.random.default_rng(0).normal(size=100)
+    groups = np.repeat(np.arange(100), 30)
+    one_each = bootstrap(of_people, seed=1)
+    together = bootstrap(np.repeat(of_people, 30), seed=1, groups=groups)
+    assert (together.low, together.high) == pytest.approx((one_each.low, one_each.high))
+    alone = bootstrap(np.repeat(of_people, 30), seed=1)
+    assert (one_each.high - one_each.low) > 4 * (alone.high - alone.low)
+
+
+def test_groups_count_by_their_size_and_may_have_any_numbers() -> None:
+    """Means of two draws from (1 + 1, 5): 1, 7 / 3 or 5."""
+    values, groups = np.array([1.0, 5.0, 1.0]), np.array([7, 9, 7])
+    interval = paired_bootstrap(values, np.zeros(3), seed=0, groups=groups)
+    assert (interval.low, interval.high) == (1.0, 5.0)
+    assert interval.mean == pytest.approx(7 / 3)
+
+
+def test_the_bootstrap_of_groups_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 10)
+    covered = [
+        not bootstrap(x, seed=0, n_resamples=300, level=0.8, groups=groups).excludes(0.0)
+        for x in (rng.normal(size=60)[groups] + rng.normal(size=600) for _ in range(400))
+    ]
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.06)
+
+
 def test_a_seed_reproduces_the_interval_and_another_changes_it() -> None:
     values = np.random.default_rng(0).random(50)
     assert bootstrap(values, seed=1) == bootstrap(values, seed=1)
