@@ -130,7 +130,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "latecomer": __version__,
         "recipe": recipe.federation,
         "family": recipe.model.family,
-        "protocol": recipe.protocol.label(),
+        "protocol": recipe.protocol.label(seeds),
         "seeds": list(seeds),
         "served": served,
         "metrics": {system: each[ALL] for system, each in means.items()},

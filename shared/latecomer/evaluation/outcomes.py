@@ -10,7 +10,7 @@ mean is that of their AUCs: a model gains nothing by knowing which hospital sees
 N examples, T tested ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from latecomer.errors import LayoutMismatch, NotFinite
 from latecomer.evaluation.classification import CLIP
 from latecomer.evaluation.ranking import Floats, Ids, Scores
-from latecomer.evaluation.results import Regions, averaged, summed
+from latecomer.evaluation.results import Regions, averaged, seeded, summed
 
 #: Rows (B,) to the probability of each (B,).
 Probability = Callable[[Ids], Scores]
@@ -126,9 +126,10 @@ class OutcomeProtocol:
         """All that an evaluation measures; ``ece`` is the expected calibration error."""
         return (*REPORTED, "ece")
 
-    def label(self) -> str:
-        """What to write beside every number that this test produced."""
-        return f"outcomes of a held-out fifth (seed {self.seed}), AUC within each site"
+    def label(self, seeds: Sequence[int] = ()) -> str:
+        """What to write beside every number that this test produced; see ``results``."""
+        fifth = seeded(seeds or (self.seed,))
+        return f"outcomes of a held-out fifth ({fifth}), AUC within each site"
 
     def evaluate(
         self,

@@ -24,7 +24,7 @@ from latecomer.evaluation.candidates import (
     known_mask,
 )
 from latecomer.evaluation.ranking import Floats, Ids, Scores, of_held_out, rank_of, top_k
-from latecomer.evaluation.results import Regions, Sums, averaged, summed
+from latecomer.evaluation.results import Regions, Sums, averaged, seeded, summed
 from latecomer.events import ALL_REGIONS
 
 #: Users (B,) to scores (B, I); higher is better, and I is the same for all users.
@@ -129,9 +129,9 @@ class RankingProtocol:
         """All that an evaluation measures: of one held-out item, recall is the hit rate as well."""
         return (f"hr@{self.k}", *self.reported)
 
-    def label(self) -> str:
-        """What to write beside every number that this protocol produced."""
-        sampled = f"{N_NEGATIVES} sampled negatives (seed {self.seed})"
+    def label(self, seeds: Sequence[int] = ()) -> str:
+        """What to write beside every number that this protocol produced; see ``results``."""
+        sampled = f"{N_NEGATIVES} sampled negatives ({seeded(seeds or (self.seed,))})"
         ranking = {"full": "full ranking", "sampled-99": sampled, "given": "published negatives"}
         leak = "; LEAKY (pfedrec-compat): held-out items are never drawn as negatives"
         label = f"{ranking[self.candidates]}, leave-one-out, k={self.k}"

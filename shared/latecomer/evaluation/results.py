@@ -55,8 +55,11 @@ class EvaluationProtocol(Protocol):
     @property
     def measured(self) -> tuple[str, ...]: ...  # noqa: D102 - see Attributes
 
-    def label(self) -> str:
-        """What to write beside every number that this test produced."""
+    def label(self, seeds: Sequence[int] = ()) -> str:
+        """What to write beside every number that this test produced.
+
+        Of means over several ``seeds``, theirs; else its own.
+        """
         ...
 
     def evaluate(
@@ -74,6 +77,11 @@ class EvaluationProtocol(Protocol):
         what would be shown is kept, where anything is.
         """
         ...
+
+
+def seeded(seeds: Sequence[int]) -> str:
+    """As a label says it."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def summed(users: Ids, values: Mapping[str, Floats], by: Regions) -> dict[str, dict[str, float]]:

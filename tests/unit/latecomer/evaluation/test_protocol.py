@@ -239,6 +239,8 @@ def test_labels_name_the_protocol() -> None:
     assert RankingProtocol().label() == "full ranking, leave-one-out, k=10"
     sampled = RankingProtocol(k=5, candidates="sampled-99", seed=3)
     assert sampled.label() == "99 sampled negatives (seed 3), leave-one-out, k=5"
+    of_many = "99 sampled negatives (seeds 1, 2), leave-one-out, k=5"
+    assert sampled.label([1, 2]) == of_many
     leaky = RankingProtocol(leaky=True).label()
     assert leaky.startswith("full ranking, leave-one-out, k=10; LEAKY (pfedrec-compat)")
 
