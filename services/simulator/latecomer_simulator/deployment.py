@@ -42,7 +42,7 @@ STACK_BYTES = 8 * 1024 * 1024
 
 
 def quality(model: State, trainers: Mapping[str, Trainer], metric: str) -> float:
-    """A ranking metric over the validation items of all sites' users; NaN if nobody is tested."""
+    """A metric over what all sites hold out for validation; NaN if nobody is tested."""
     sums = [trainer.evaluate(model).sums(trainer.site.regions) for trainer in trainers.values()]
     means = mean_of_sums(each for each in sums if each)
     return means[ALL][metric] if ALL in means else math.nan
@@ -231,7 +231,7 @@ class Deployment:
             )
         every = self._limits.evaluate_every
         judged = self._judge(None) if every and self._head % every == 0 else None
-        self._record.add("committed", version=self._head, folds=len(manifest.folds), ndcg=judged)
+        self._record.add("committed", version=self._head, folds=len(manifest.folds), quality=judged)
         self._dispatch()
 
     def _judge(self, model: State | None) -> float | None:

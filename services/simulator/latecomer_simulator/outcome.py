@@ -19,7 +19,7 @@ class Limits:
     Attributes:
         updates: Client trainings; modes are compared at equal numbers of them.
         virtual_s: Longer takes no run.
-        quality: Validation NDCG; needs ``evaluate_every``.
+        quality: On validation, by the recipe's metric; needs ``evaluate_every``.
         evaluate_every: Versions between two evaluations, and the last is evaluated anyway; 0
             evaluates none.
     """
@@ -42,7 +42,8 @@ class Outcome:
         trainers: Per worker, the family over its site and private state.
         profiles: Per worker, what the device was like.
         events: What happened when; see ``record``.
-        quality: (version, virtual seconds of its commit, NDCG on validation) where evaluated.
+        quality: (version, virtual seconds of its commit, the recipe's metric on validation) where
+            evaluated.
         staleness: Folded updates by staleness.
         refused: Refused updates by reason.
         trained: Finished client trainings.

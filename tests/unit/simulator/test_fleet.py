@@ -66,6 +66,18 @@ def test_the_same_seed_gives_the_same_timeline_byte_for_byte() -> None:
     assert lines(7) != lines(8)
 
 
+def test_the_timeline_tells_how_good_each_judged_version_was_by_whatever_metric() -> None:
+    outcome = run(scene(), limits=Limits(12, virtual_s=10_000.0, evaluate_every=2))
+    told = {
+        event["version"]: event["quality"]
+        for event in outcome.events
+        if event["event"] == "committed" and event["quality"] is not None
+    }
+    judged = {version: round(found, 6) for version, _, found in outcome.quality}
+    assert told.items() <= judged.items()
+    assert told.keys() == {number for number in judged if number and not number % 2}
+
+
 def test_modes_differ_at_equal_work() -> None:
     recipe = scene({"spread": 1.0}, updates_per_version=4)
     found = {mode: run(recipe, mode=mode) for mode in ("fedbuff", "fedasync", "sync")}
