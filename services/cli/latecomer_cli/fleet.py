@@ -25,7 +25,7 @@ from latecomer.lifecycle import Stop
 from latecomer.recipe import Social
 from latecomer.recommenders.port import Family, Plan, Trained
 from latecomer.store.port import ModelStore
-from latecomer.tensors import Kind, Layout, State, TensorDelta
+from latecomer.tensors import Kind, Layout, State, TensorDelta, TensorSpec
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
@@ -165,6 +165,14 @@ class IntermittentBroker:
         return IntermittentSubscription(inner, self._windows)
 
 
+def _change(spec: TensorSpec, value: float) -> TensorDelta:
+    """Of a tensor of any kind: its first row, where only rows may change, else all of it."""
+    if spec.kind is Kind.DENSE:
+        return TensorDelta(np.full(spec.shape, value, np.float32))
+    values = np.full((1, spec.shape[1]), value, np.float32)
+    return TensorDelta(values, np.array([0], np.uint32))
+
+
 class Misbehaving:
     """Sends, in turn, what no honest worker sends: each must be refused by its own reason."""
 
@@ -203,8 +211,7 @@ class Misbehaving:
     def _update(
         self, layout: Layout, base: Version, *, value: float = 0.0, worker: str | None = None
     ) -> bytes:
-        spec = next(each for each in layout if each.kind in {Kind.ROWS, Kind.SUM})
-        values = np.full((1, spec.shape[1]), value, np.float32)
+        spec = next(each for each in layout if each.kind is not Kind.DERIVED)
         name = worker or self._name
         update = UpdateSubmitted(
             federation=self._federation,
@@ -214,7 +221,7 @@ class Misbehaving:
             layout=layout.digest,
             examples=1,
             steps=1,
-            delta={spec.name: TensorDelta(values, np.array([0], np.uint32))},
+            delta={spec.name: _change(spec, value)},
         )
         return wire.encode_update(update).body
 
