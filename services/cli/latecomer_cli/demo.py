@@ -20,13 +20,12 @@ from latecomer.interactions.splits import MIN_TESTED, Split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import ProtocolName, Recipe
-from latecomer.store import chunks
-from latecomer.store.port import ModelStore
 from latecomer.tensors import Array
 from latecomer_cli import baselines, recommend, report, sites, status
 from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
 from latecomer_cli.output import Output, render
 from latecomer_cli.report import Results
+from latecomer_worker.fetch import head_model
 from latecomer_worker.site import Site
 
 #: Often enough to look alive, rarely enough to leave the cores to the training.
@@ -187,9 +186,7 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     with embedded:
         _watch(embedded, scene, output, progress)
         embedded.stop()
-        head = embedded.store.head()
-        assert head is not None, "founded before it was watched"
-        model = head_model(embedded.store)
+        manifest, model = head_model(embedded.store)
         results = _judge(embedded, scene, model, output)
         body = report.build(
             scene.recipe,
@@ -197,14 +194,14 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
             results,
             embedded.store.totals(),
             reading=scene.reading,
-            versions=head.version.number,
+            versions=manifest.version.number,
             curve=progress.curve,
             wall_s=time.monotonic() - started_s,
         )
         report.write(body, report_path)
         report.show(output, body, scene.recipe.protocol)
         _show_customers(embedded, scene, model, output)
-    if not head.version.number:
+    if not manifest.version.number:
         raise LatecomerError(f"no version was made; refused: {body['updates']['refused']}")
     if embedded.failures:
         names = ", ".join(f"{name} ({error})" for name, error in embedded.failures.items())
@@ -243,16 +240,6 @@ def _screen(output: Output) -> Iterator[Any]:
             output.say(f"{progress.quality()}  {progress.updates()}")
 
     yield line
-
-
-def head_model(store: ModelStore) -> dict[str, Array]:
-    """What a worker would hold of the head."""
-    head = store.head()
-    assert head is not None, "founded before it is read"
-    manifest = store.manifest(head.version)
-    held = manifest.layout.held
-    blobs = store.read({each for spec in held for each in manifest.model[spec.name]})
-    return chunks.joined(held, manifest.model, blobs)
 
 
 def _judge(

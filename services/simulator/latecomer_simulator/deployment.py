@@ -28,6 +28,7 @@ from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Event, Record
 from latecomer_simulator.timeline import Timeline
 from latecomer_simulator.traces import Trace
+from latecomer_worker.fetch import head_model
 from latecomer_worker.site import Site
 from latecomer_worker.trainer import Trainer
 
@@ -98,7 +99,7 @@ class Deployment:
 
     def run(self) -> Outcome:
         """Let time pass until a limit is reached."""
-        self._judge(founding.head_model(self._store)[1])
+        self._judge(head_model(self._store)[1])
         self._timeline.spawn(AGGREGATOR, self._aggregate)
         for device in self._devices:
             device.start()
@@ -238,7 +239,7 @@ class Deployment:
         """Evaluate the head, outside of virtual time: it is so good since it was committed."""
         if not self._limits.evaluate_every:
             return None
-        model = founding.head_model(self._store)[1] if model is None else model
+        model = head_model(self._store)[1] if model is None else model
         found = quality(model, self._trainers(), self._metric)
         self._quality.append((self._head, self._last_s, found))
         target = self._limits.quality
@@ -250,7 +251,7 @@ class Deployment:
         return {device.name: device.trainer for device in self._devices}
 
     def _outcome(self) -> Outcome:
-        manifest, model = founding.head_model(self._store)
+        manifest, model = head_model(self._store)
         folds = [fold for each in self._history for fold in each.folds]
         return Outcome(
             recipe=self._recipe,

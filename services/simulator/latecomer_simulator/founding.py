@@ -7,9 +7,7 @@ from latecomer.clock import Clock
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Agreed
-from latecomer.store import chunks
 from latecomer.store.port import Commit, Lease, Manifest, ModelStore, Refusal
-from latecomer.tensors import Array
 from latecomer_aggregator import commit
 
 #: Nobody else wants it.
@@ -36,16 +34,6 @@ def found(store: ModelStore, recipe: Recipe, catalogue: Agreed, clock: Clock) ->
         at_s=clock.now_s(),
     )
     store.release(lease)
-
-
-def head_model(store: ModelStore) -> tuple[Manifest, dict[str, Array]]:
-    """The newest version, as workers hold it."""
-    head = store.head()
-    assert head is not None, "founded before anything else"
-    manifest = store.manifest(head.version)
-    held = manifest.layout.held
-    blobs = store.read({each for spec in held for each in manifest.model[spec.name]})
-    return manifest, chunks.joined(held, manifest.model, blobs)
 
 
 class WatchedStore:

@@ -123,6 +123,14 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
     )
 
 
+def head_model(store: ModelStore) -> tuple[Manifest, dict[str, Array]]:
+    """The newest version of a federation that was founded, as workers hold it: halves, if any."""
+    head = store.head()
+    assert head is not None, "founded before it is read"
+    manifest = store.manifest(head.version)
+    return manifest, _joined(manifest, store.read(_needed(manifest)))
+
+
 def _manifest(
     store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache
 ) -> Manifest:

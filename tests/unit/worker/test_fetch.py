@@ -14,7 +14,7 @@ from latecomer.store import chunks
 from latecomer.store.port import Head
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.tensors import Kind, digest
-from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
+from latecomer_worker.fetch import ChunkCache, Snapshot, fetch, head_model
 from scenes import (
     CATALOGUE,
     EPOCH,
@@ -280,3 +280,18 @@ def test_a_manifest_of_a_later_release_is_the_one_that_was_announced(
     assert snapshot.manifest.layout == LAYOUT
     again = fetch(scene.store, head.version, digest(later), ChunkCache(folder))
     assert again.manifest == snapshot.manifest
+
+
+def test_a_version_is_judged_as_workers_hold_it(folder: Path) -> None:
+    """Where downloads are halved, nobody serves the whole."""
+    recipe = make_recipe()
+    halves = recipe.compression.model_copy(update={"download": "float16"})
+    scene = Federation(recipe.model_copy(update={"compression": halves}))
+    third = {each.name: np.full(each.shape, 1 / 3, np.float32) for each in LAYOUT}
+    head = scene.found(model=third)
+    manifest, judged = head_model(scene.store)
+    held = fetch(scene.store, head.version, head.manifest, ChunkCache(folder)).model
+    assert manifest.version == head.version
+    assert judged.keys() == held.keys()
+    for name, array in held.items():
+        assert array.tobytes() == judged[name].tobytes() != third[name].tobytes()
