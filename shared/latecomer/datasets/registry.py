@@ -83,12 +83,12 @@ def load(
     """Its interactions; rows that cannot be used are counted as by ``sources.load``.
 
     Raises:
-        BadData: A file is missing or cannot be read, or no row is usable.
+        BadData: A file is missing, cannot be read, or does not go with the others; or no row is
+            usable.
     """
     chosen = dataset(name)
-    _check_files(name, chosen, folder)
     interactions, report = from_table(
-        chosen.table(folder),
+        _table(name, chosen, folder),
         folder,
         chosen.columns,
         catalogue,
@@ -109,7 +109,11 @@ def read_examples(name: str, folder: Path) -> Table:
     Raises:
         BadData: A file is missing, cannot be read, or does not go with the others.
     """
-    chosen = EXAMPLE_SETS[name]
+    return _table(name, EXAMPLE_SETS[name], folder)
+
+
+def _table(name: str, chosen: Dataset | ExampleSet, folder: Path) -> Table:
+    """One row per interaction or example."""
     _check_files(name, chosen, folder)
     try:
         return chosen.table(folder)

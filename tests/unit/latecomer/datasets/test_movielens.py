@@ -147,3 +147,12 @@ def test_an_occupation_that_1m_does_not_know_is_named(tmp_path: Path) -> None:
 def test_a_data_set_that_nobody_knows_is_refused_by_name() -> None:
     with pytest.raises(BadConfiguration, match=r"'ml-2m'.*ml-100k, ml-1m"):
         dataset("ml-2m")
+
+
+def test_a_file_that_is_another_one_is_named_as_such(tmp_path: Path) -> None:
+    folder = one_m(tmp_path)
+    (folder / "ratings_no_timestamp.csv").write_text("user,item,rating,ncf_item\n1,7,5,0\n")
+    (folder / "ncf.ml-1m.test.rating").write_text("user\titem\trating\n")
+    catalogue = read_catalogue("ml-1m", folder)
+    with pytest.raises(BadData, match=r"are not those of ml-1m: .*'user'"):
+        load("ml-1m", folder, catalogue, now_s=NOW_S)
