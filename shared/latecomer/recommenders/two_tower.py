@@ -10,6 +10,7 @@ contexts.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -81,16 +82,17 @@ class TwoTower:
         baskets = Baskets(history, self._settings.decay)
         losses: list[float] = []
         examples = 0
-        for _ in range(training.passes):
-            for contexts, targets in baskets.batches(
-                contexts=training.contexts_per_batch,
-                targets=training.targets_per_context,
-                rng=rng,
-            ):
-                if should_stop():
-                    break
-                losses.append(run.step(contexts, targets, rng))
-                examples += len(targets.item)
+        batches = partial(
+            baskets.batches,
+            contexts=training.contexts_per_batch,
+            targets=training.targets_per_context,
+            rng=rng,
+        )
+        for contexts, targets in (each for _ in range(training.passes) for each in batches()):
+            if should_stop():
+                break
+            losses.append(run.step(contexts, targets, rng))
+            examples += len(targets.item)
         loss = float(np.mean(losses)) if losses else math.nan
         return Trained(*run.result(), examples, len(losses), loss)
 

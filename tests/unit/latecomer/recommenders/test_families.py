@@ -232,8 +232,10 @@ def test_training_stops_between_batches_when_told_to(stepwise: Family, batches: 
     plan = {**stepwise.plans[0], "passes": 3, "contexts_per_batch": 10}
     whole = train(recommender, checkerboard(), plan)
     assert whole.steps == 3 * 5
-    stopped = train(recommender, checkerboard(), plan, should_stop=StopAfter(batches))
+    told = StopAfter(batches)
+    stopped = train(recommender, checkerboard(), plan, should_stop=told)
     assert stopped.steps == batches
+    assert told.asked == batches + 1, "who was told to stop begins no other pass"
     assert stopped.examples <= whole.examples * (batches + 1) / whole.steps
     assert math.isnan(stopped.loss) is (batches == 0)
 
