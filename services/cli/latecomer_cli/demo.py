@@ -69,10 +69,7 @@ class Scene:
         """As it is judged in the end: with a seed, which may hold out other examples."""
         recipe = self.recipe.model_copy(update={"seed": seed})
         validation = not recipe.evaluation.train_on_validation
-        scene = cut(recipe, self.catalogue, self._data, self.reading, validation=validation)
-        if recipe.evaluation.protocol is ProtocolName.PFEDREC_COMPAT:
-            scene.sites = {name: _leaking(site) for name, site in scene.sites.items()}
-        return scene
+        return cut(recipe, self.catalogue, self._data, self.reading, validation=validation)
 
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
@@ -166,6 +163,9 @@ def cut(
     """Everybody's data as the sites of a recipe's honest workers."""
     workers = sites.present(data, recipe)
     found = sites.of_workers(data, workers, catalogue, seed=recipe.seed, validation=validation)
+    if recipe.evaluation.protocol is ProtocolName.PFEDREC_COMPAT:
+        # Every number of it is labelled so, whichever command runs it.
+        found = {name: _leaking(site) for name, site in found.items()}
     return Scene(recipe, catalogue, found, reading, data)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from latecomer.errors import ExitCode
 from latecomer.evaluation.protocol import RankingProtocol
-from latecomer_cli import app
+from latecomer.recipe import load_recipe
+from latecomer_cli import app, demo
 from latecomer_cli import evaluate as evaluate_
 from scenes import ITEM_CATALOGUE, checkerboard
 
@@ -174,3 +175,13 @@ def test_with_models_of_the_sites_own_those_are_judged_beside_the_global_one(
         "personalised_minus_local_only",
         "personalised_minus_popularity",
     }
+
+
+def test_a_recipe_that_is_labelled_as_leaky_leaks_whichever_command_runs_it(folder: Path) -> None:
+    recipe = folder / "recipe.toml"
+    body = RECIPE.replace("{reach}", "0.2").replace("{candidates}", "full")
+    recipe.write_text(body.replace("k = 5", 'k = 5\nprotocol = "pfedrec-compat"'))
+    scene = demo.read(load_recipe(recipe), folder)
+    assert "LEAKY" in scene.recipe.protocol.label()
+    for site in (*scene.in_order(), *scene.seeded(2).in_order()):
+        assert site.split.train.spared is not None
