@@ -142,10 +142,11 @@ def build(settings: Optimizer) -> ServerOptimizer:
 
 
 def damping(settings: Optimizer, staleness: Iterable[int]) -> float:
-    """The part of a step that is taken: FADAS's delay-adaptive rate, over the rate.
+    """The part of a step that is taken, as FADAS's code adapts its rate to delays.
 
-    1 where nobody is further behind than the threshold, else 1 / the largest staleness. One
-    straggler slows the whole version down, so the threshold belongs above the usual staleness.
+    1 where nobody is further behind than the threshold, else 1 / the largest staleness. (The paper
+    says min(rate, 1 / the largest staleness), which is the same at a rate of 1.) One straggler
+    slows the whole version down, so the threshold belongs above the usual staleness.
     """
     furthest = max(staleness, default=0)
     beyond = settings.damp_beyond is not None and furthest > settings.damp_beyond

@@ -1,4 +1,4 @@
-"""What the house needs from a model family: one file implements it, and nothing else changes.
+"""What the house needs from a model family: one file, and the few lines that CONTRIBUTING names.
 
 The laws, which one contract suite checks on every family:
 

@@ -30,7 +30,7 @@ MAX_FLOAT16 = np.float32(np.finfo(np.float16).max)
 #: Hashing less than this takes no longer than starting threads for it.
 THREADED_BYTES = 2 * CHUNK_BYTES
 
-#: BLAKE2b lets go of the interpreter, so that chunks are hashed on several cores; more threads than
+#: BLAKE3 lets go of the interpreter, so that chunks are hashed on several cores; more threads than
 #: this would take them from the broker's and the store's.
 THREADS = min(4, os.cpu_count() or 1)
 

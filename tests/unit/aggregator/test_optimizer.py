@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
+from latecomer.aggregation import OPTIMIZERS, Adagrad, AdamW, Optimizer, Sgd
 from latecomer.errors import Unsolvable
 from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import optimizer
@@ -36,6 +36,10 @@ def after(
     for mean in means:
         model, state = optimizer.step(rule, LAYOUT, model, state, mean)
     return model, state
+
+
+def test_every_optimiser_is_held_to_these_laws() -> None:
+    assert {each.name for each in RULES} == OPTIMIZERS.keys()
 
 
 def test_sgd_adds_the_mean_times_the_rate() -> None:

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,10 @@ RULES = [
     Staleness(rule="hinge", slope=0.5, grace=0),
 ]
 every_rule = pytest.mark.parametrize("settings", RULES, ids=str)
+
+
+def test_every_rule_is_held_to_these_laws() -> None:
+    assert {each.rule for each in RULES} == {*get_args(Staleness.model_fields["rule"].annotation)}
 
 
 @every_rule

@@ -12,6 +12,7 @@ import pytest
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.splits import History
 from latecomer.recommenders.port import Plan, Recommender, Trained
+from latecomer.recommenders.settings import MODELS, PREDICTORS
 from latecomer.tensors import Array, Layout, applied, check_delta, difference, norm
 from unit.latecomer.recommenders.families_under_test import (
     FAMILIES,
@@ -24,6 +25,11 @@ from unit.latecomer.recommenders.families_under_test import (
     checkerboard,
     history,
 )
+
+
+def test_every_family_that_ranks_is_held_to_these_laws() -> None:
+    assert {each.settings.family for each in FAMILIES} == MODELS.keys() - PREDICTORS
+
 
 CASES = [
     pytest.param(each, plan, id=f"{each.name}-{number}")
