@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import readme
+from latecomer.recommenders.settings import PREDICTORS
 
 BEGIN, END = "<!-- tables: made by `make tables` -->", "<!-- end of tables -->"
 
@@ -69,12 +70,13 @@ def facts(body: dict[str, Any]) -> str:
     stands = "every criterion is met" if not missed else f"falls short: {'; '.join(missed)}"
     seeds = ", ".join(str(seed) for seed in body["seeds"])
     low, high = body["intervals"][f"{body['served']}_minus_local_only"]
+    tested = "examples" if body["family"] in PREDICTORS else "users"
     return (
-        f"{label(body)}: {int(body['metrics']['global']['users'])} users, "
+        f"{label(body)}: {int(body['metrics']['global']['users'])} {tested}, "
         f"{body['protocol']}; seeds {seeds}; {body['versions']} versions, "
         f"staleness p95 {body['staleness']['p95']}; "
         f"{body['bytes_sent'] / 1e6:.1f} MB sent by all workers together; "
-        f"above each site alone by {low:.4f} to {high:.4f} (95 %, bootstrap over users); "
+        f"above each site alone by {low:.4f} to {high:.4f} (95 %, bootstrap over {tested}); "
         f"worst region {body['worst_region']}; {stands}."
     )
 

@@ -26,6 +26,14 @@ def test_the_readme_has_the_rows_of_the_reports_and_no_others(tables: Any) -> No
     assert written[:-1] == expected
 
 
+def test_of_outcomes_examples_are_counted_and_not_people(tables: Any) -> None:
+    """A rating is no person: ml-1m has 6,040 of those."""
+    clicks = json.loads((tables.REPORTS / "ml-1m-clicks.json").read_text(encoding="utf-8"))
+    assert tables.facts(clicks).startswith("`ml-1m-clicks`: 194318 examples, ")
+    films = json.loads((tables.REPORTS / "ml-1m.json").read_text(encoding="utf-8"))
+    assert tables.facts(films).startswith("`ml-1m`: 6040 users, ")
+
+
 def test_a_second_copy_of_a_report_is_refused(tables: Any, tmp_path: Path) -> None:
     copied = tmp_path / "ev-ml-100k-full.json"
     body = {"recipe": "ml-100k", "full_ranking": True, "leaky": False}
