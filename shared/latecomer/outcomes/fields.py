@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
 from latecomer.tensors import Array
 
@@ -38,8 +38,8 @@ class Field(BaseModel):
     values: tuple[str, ...] = ()
     separator: str = ""
     edges: tuple[float, ...] = ()
-    low: float | None = None
-    high: float | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> "Field":

@@ -9,9 +9,9 @@ MAX_WIDTH = 4096
 
 
 class FamilySettings(BaseModel):
-    """Of a model or of training: unknown keys are errors, and nobody changes it."""
+    """Of a model or of training: no unknown keys, no infinite numbers, and nobody changes it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Network(FamilySettings):

@@ -96,7 +96,14 @@ def test_what_float32_takes_for_one_or_nothing_or_infinity_is_refused(
 
 
 @pytest.mark.parametrize(
-    "keys", [("aggregation", "max_update_norm"), ("simulation", "period_s")], ids=str
+    "keys",
+    [
+        ("aggregation", "max_update_norm"),
+        ("simulation", "period_s"),
+        ("training", "learning_rate"),
+        ("model", "temperature"),
+    ],
+    ids=str,
 )
 def test_an_infinite_number_is_refused(keys: Keys) -> None:
     assert str(keys[-1]) in problem(changed(keys, float("inf")))
@@ -336,6 +343,13 @@ def test_an_outcome_is_predicted_from_each_other_column_once() -> None:
     leak = problem(ill(yes, "age", "ill"))
     assert "data.fields: Value error, ill is the outcome, and nothing is" in leak
     assert "fields: Value error, age is listed twice" in problem(ill(yes, "age", "pulse", "age"))
+
+
+def test_the_end_of_a_range_is_a_number() -> None:
+    """Scaled by an infinite one, every value would be 0."""
+    body = ill({"positive": ["yes"]}, "age")
+    body["data"]["fields"][0]["high"] = float("inf")
+    assert "data.fields.0.high: must be a finite number" in problem(body)
 
 
 def test_no_value_of_an_outcome_counts_as_1_and_as_0() -> None:
