@@ -154,6 +154,7 @@ class Agent:
         if started is None or self._is_undecided(started.version):
             return Step.WAITED
         self._idle(self._rng.uniform(0.0, started.spread_s))
+        started = self._rounds.caught_up(started)
         snapshot = fetch(self._store, started.version, started.manifest, self._cache)
         trainer = self._trainer_for(snapshot)
         sums = trainer.sums(snapshot.model)

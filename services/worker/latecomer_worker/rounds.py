@@ -69,6 +69,21 @@ class Rounds:
             return again
         return newest or self._again(self._patience_s())
 
+    def caught_up(self, started: RoundStarted) -> RoundStarted:
+        """The round of the head, if there are newer versions than ``started`` announced.
+
+        The broker hands the next announcement out as soon as one is acked: who trains for long
+        finds the version that followed the last one, and would always be a round late.
+        """
+        try:
+            head = self._store.head()
+        except StoreUnreachable:
+            return started  # all of it may be here; else it is said when it is fetched
+        newer = head is not None and head.version > started.version
+        if head is None or not newer or head.version.epoch != started.version.epoch:
+            return started
+        return started.model_copy(update={"version": head.version, "manifest": head.manifest})
+
     def missed(self) -> None:
         """A round came to nothing, and its announcement was acked: what it told is at the head."""
         self._looked_s = float("-inf")

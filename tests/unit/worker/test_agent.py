@@ -360,9 +360,23 @@ def test_a_round_whose_version_expired_leads_to_the_head(scene: Federation, devi
     embedded(scene.redis).delete(f"lc:{{{FEDERATION}}}:m:{old.version}")
     device.rounds.next(0)
     announce(scene, Head(old.version, old.digest, 0.0))
-    assert not device.step()
     assert device.step()
     assert last_version(device).number == 1
+
+
+def test_who_trained_for_long_goes_on_with_the_head_and_not_with_what_was_announced_first(
+    scene: Federation, device: Device
+) -> None:
+    assert device.step()
+    coordinator = scene.coordinator()
+    nudge(scene, coordinator, 1)
+    first = scene.store.head()
+    for seq in (2, 3):
+        nudge(scene, coordinator, seq)
+    # RabbitMQ handed this one out when the former was acked, and holds what came later.
+    announce(scene, first)
+    assert device.step()
+    assert last_version(device).number == scene.number()
 
 
 def test_another_epoch_forgets_private_state_and_starts_anew(
