@@ -155,7 +155,8 @@ class Agent:
             return Step.WAITED
         self._idle(self._rng.uniform(0.0, started.spread_s))
         started = self._rounds.caught_up(started)
-        snapshot = fetch(self._store, started.version, started.manifest, self._cache)
+        held = self._rounds.held()
+        snapshot = fetch(self._store, started.version, started.manifest, self._cache, held=held)
         trainer = self._trainer_for(snapshot)
         sums = trainer.sums(snapshot.model)
         trained = trainer.train(

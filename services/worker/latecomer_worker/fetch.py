@@ -1,7 +1,7 @@
 """Fetching a version: only the chunks that this device does not have yet.
 
 Chunks are files named by their content, so what is on disk is either right or detected. After a
-successful fetch the cache holds exactly one version.
+successful fetch the cache holds exactly one version; before, at most that and the one to come.
 """
 
 import re
@@ -98,8 +98,19 @@ def _being_written(path: Path) -> bool:
         return False
 
 
-def fetch(store: ModelStore, version: Version, expected_digest: str, cache: ChunkCache) -> Snapshot:
+def fetch(
+    store: ModelStore,
+    version: Version,
+    expected_digest: str,
+    cache: ChunkCache,
+    *,
+    held: str | None = None,
+) -> Snapshot:
     """Bring a version here; what is in the cache is not asked for, and all of it may be.
+
+    Where ``held`` is given, the digest of the manifest of the version to fall back on or "" for
+    none, what is neither that one's nor the new one's goes before anything comes: over a line too
+    slow for versions to last until they are here, the rests of each would pile up.
 
     Raises:
         ChunkMissing: It was superseded and has expired, or it is not what was announced.
@@ -107,6 +118,8 @@ def fetch(store: ModelStore, version: Version, expected_digest: str, cache: Chun
     """
     manifest = _manifest(store, version, expected_digest, cache)
     needed = _needed(manifest)
+    if held is not None:
+        cache.keep_only(needed | {expected_digest} | _belongs_to(held, cache))
     blobs = {name: data for name in needed if (data := cache.get(name)) is not None}
     missing = sorted(needed - blobs.keys())
     for start in range(0, len(missing), CHUNKS_AT_A_TIME):
@@ -142,6 +155,12 @@ def _manifest(
         raise ChunkMissing(f"the manifest of {version} is not the one that was announced")
     cache.put(expected_digest, manifest.to_bytes())
     return manifest
+
+
+def _belongs_to(digest: str, cache: ChunkCache) -> frozenset[str]:
+    """The files of a version that is here; of none, none."""
+    data = cache.get(digest) if digest else None
+    return frozenset() if data is None else _needed(Manifest.from_bytes(data)) | {digest}
 
 
 def _joined(manifest: Manifest, blobs: Mapping[str, bytes]) -> dict[str, Array]:

@@ -92,6 +92,10 @@ class Rounds:
         """The version that was last trained on."""
         return last_version(self._state)
 
+    def held(self) -> str:
+        """Digest of that version's manifest; empty where none was trained on."""
+        return str(self._last().get("manifest", ""))
+
     def trained(self, snapshot: Snapshot) -> None:
         """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
         again = self.last_version() == snapshot.version

@@ -248,6 +248,35 @@ def test_what_was_downloaded_before_the_line_went_dead_is_kept(
     np.testing.assert_array_equal(snapshot.model["items"], scene.model()["items"])
 
 
+def test_over_a_line_too_slow_for_any_version_the_cache_does_not_grow(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
+    scene = Federation(mode="fedasync")
+    scene.found()
+    here, cache = fetched(scene.store, scene, folder), ChunkCache(folder)
+    held = {path.name for path in folder.iterdir()}
+    coordinator, rng = scene.coordinator(), np.random.default_rng(1)
+    for seq in range(5):
+        moved = {row: tuple(rng.normal(size=2)) for row in range(LAYOUT["items"].shape[0])}
+        scene.send(make_update(seq=seq, delta=rows(moved) | net(*rng.normal(size=2))))
+        step(coordinator)
+        head = head_of(scene)
+        with pytest.raises(StoreUnreachable):
+            fetch(
+                CountingStore(scene, last=4),
+                head.version,
+                head.manifest,
+                cache,
+                held=here.manifest.digest,
+            )
+        left = {path.name for path in folder.iterdir()}
+        assert held < left
+        assert len(left - held) <= 4 + 1  # the manifest
+    again = fetch(scene.store, here.version, here.manifest.digest, cache)
+    assert again.manifest == here.manifest
+
+
 def test_a_full_disk_is_made_no_fuller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = ChunkCache(folder)
 
