@@ -107,6 +107,19 @@ def test_a_head_moves_once_however_often_its_commit_is_tried(line: Line, fault: 
     assert line.committed() == (2, 2)
 
 
+@pytest.mark.parametrize("fault", ["silence to the server", "silence from the server", "half open"])
+def test_a_server_that_never_answers_is_tried_four_times_and_not_four_times_four(
+    line: Line, real_stores: Stores, fault: str
+) -> None:
+    FAULTS[fault](line.proxy)
+    store, before = line.by_the_proxy(real_stores), line.proxy.accepted
+    with pytest.raises(StoreUnreachable):
+        store.head()
+    # Each of them was waited for; of a real server, for ten seconds.
+    assert line.proxy.accepted - before == 4
+    store.close()
+
+
 def test_a_commit_whose_reply_was_lost_is_repeated_and_counts_once(
     line: Line, real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ The only importer of redis and fakeredis: their exceptions end here. redis-py re
 whose reply was lost, so every script may be repeated without harm.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import fakeredis
 import redis
 from redis import exceptions
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from latecomer.clock import Clock
@@ -85,7 +86,14 @@ class _LoginRefused(exceptions.NoPermissionError):
 
 
 class _RetryUnlessDenied(Retry):
-    """A wrong password stays wrong, though redis-py counts it among lost connections."""
+    """A wrong password stays wrong, though redis-py counts it among lost connections.
+
+    Nor is anything repeated inside of what is repeated already. redis-py repeats a command, its
+    connecting and the ping of a new connection, each within the other: sixteen times the longest
+    wait for an answer, in which nobody can be told to stop.
+    """
+
+    _repeating = threading.local()
 
     def call_with_retry(
         self,
@@ -105,7 +113,13 @@ class _RetryUnlessDenied(Retry):
         # redis-py 6 neither passes nor takes these.
         options = {"is_retryable": is_retryable, "with_failure_count": with_failure_count}
         given: dict[str, Any] = {name: value for name, value in options.items() if value}
-        return super().call_with_retry(once, fail, **given)
+        if getattr(self._repeating, "now", False):
+            return Retry(NoBackoff(), 0).call_with_retry(once, fail, **given)
+        self._repeating.now = True
+        try:
+            return super().call_with_retry(once, fail, **given)
+        finally:
+            self._repeating.now = False
 
 
 class Server:
