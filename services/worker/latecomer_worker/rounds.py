@@ -53,6 +53,7 @@ class Rounds:
         self._clock = clock
         self._alone_every_s = alone_every_s
         self._looked_s = float("-inf")
+        self._started = True
 
     def next(self, wait_s: float) -> RoundStarted | None:
         """News, or the version that is here, if nothing became of it for long enough.
@@ -108,6 +109,7 @@ class Rounds:
             "patience_s": recipe.aggregation.max_wait_s + GRACE_S,
         }
         self._state.remember("last_round", last)
+        self._started = False
 
     def _newest(self, wait_s: float) -> RoundStarted | None:
         """The newest announcement that is news, or what the head says if none came for a while."""
@@ -154,10 +156,16 @@ class Rounds:
         """The round of the version that is on disk, if nothing was trained for so long."""
         last = self._last()
         # A calendar that was set back does not tell how long ago that was: better once too often.
-        if not last or 0.0 <= self._clock.now_s() - self._since_s(last) < after_s:
+        early = not last or 0.0 <= self._clock.now_s() - self._since_s(last) < after_s
+        if early and not self._started:
             return None
-        held = self._cache.get(last["manifest"])
-        recipe = held and self._cache.get(Manifest.from_bytes(held).recipe)
+        held = self._cache.get(last["manifest"]) if last else None
+        manifest = Manifest.from_bytes(held) if held else None
+        # Who only adds has nothing to add twice, but a new process may have read new data: where
+        # all is counted and versions stand still, it would wait until tomorrow.
+        if manifest is None or (early and not manifest.layout.additive):
+            return None
+        recipe = self._cache.get(manifest.recipe)
         if not recipe:
             return None
         head = Head(Version(*last["version"]), last["manifest"], last["trained_s"])

@@ -280,6 +280,27 @@ def test_who_makes_the_sums_unsolvable_is_found_and_nobody_else_is_refused(
     assert_exact(scene, parts)
 
 
+def test_what_is_new_at_home_is_added_once_the_worker_starts_again_and_not_a_day_later(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    """All is counted, and no version brings another round about."""
+    (device,) = devices(scene, tmp_path, [make_site(checkerboard(6))])
+    assert device.step()
+    step(coordinator, 3)
+    for _ in range(3):
+        look_for_verdicts(scene, device)
+    more = make_site(checkerboard(7))
+    device.restart(site=more)
+    assert device.step()
+    step(coordinator, 3)
+    assert_exact(scene, [more])
+    device.restart()
+    for _ in range(3):
+        look_for_verdicts(scene, device)
+        step(coordinator, 2)
+    assert_exact(scene, [more])
+
+
 def test_of_who_is_deleted_at_home_nothing_stays_anywhere(
     scene: Federation, coordinator: Coordinator, tmp_path: Path
 ) -> None:
