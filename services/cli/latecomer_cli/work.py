@@ -1,9 +1,10 @@
 """What the worker's commands share: its entry in the recipe, its data, its state."""
 
 import fcntl
+import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.rounds import last_version
-from latecomer_worker.state import IN_MEMORY, WorkerState, made
+from latecomer_worker.state import IN_MEMORY, WRITABLE, WorkerState, made
 from latecomer_worker.trainer import Trainer
 
 
@@ -56,19 +57,45 @@ def named(settings: Settings, recipe: Recipe, name: str, *, slots: bool) -> Iter
     """
     made(settings.state_dir, "anything")
     for entry in _slots(recipe, name) if slots else [entry_of(recipe, name)]:
-        with (settings.state_dir / f"{entry.name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            lock.write(f"{socket.gethostname()}\n")
-            lock.flush()
-            yield entry
-            return
+        with _locked(settings.state_dir / f"{entry.name}.lock") as free:
+            if free:
+                yield entry
+                return
     raise BadConfiguration(
         f"{name!r} runs already on {settings.state_dir}, in every slot that the recipe gives it",
         hint="stop the other one, or set another LATECOMER_STATE_DIR",
     )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file, which tells people where; False if somebody else does.
+
+    Raises:
+        BadConfiguration: There can be no such file.
+    """
+    try:
+        lock = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise BadConfiguration(f"cannot keep {path}: {error.strerror}", hint=WRITABLE) from error
+    try:
+        taken = _take(lock)
+        # A disk that is full has no room for it, and the lock holds all the same.
+        if taken:
+            with suppress(OSError):
+                os.ftruncate(lock, 0)
+                os.write(lock, f"{socket.gethostname()}\n".encode())
+        yield taken
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _slots(recipe: Recipe, name: str) -> list[FleetWorker]:

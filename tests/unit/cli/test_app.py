@@ -1,6 +1,9 @@
 """The command line: exit codes that mean something, one line of cause, JSON that parses."""
 
+import errno
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -153,6 +156,30 @@ def test_a_worker_runs_once_per_state_folder(
     ):
         pytest.fail("the second one got the name too")
     assert entry.name == "guest-a"
+    assert (tmp_path / "state" / "guest-a.lock").read_text() == f"{socket.gethostname()}\n"
+
+
+def test_a_worker_starts_on_a_disk_that_is_full(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock holds whatever can be written into it."""
+
+    def full(_file: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    settings = load_settings(state_dir=tmp_path / "state")
+    with work.named(settings, load_recipe(scene), "guest-a", slots=False) as entry:
+        assert entry.name == "guest-a"
+
+
+def test_a_lock_that_cannot_be_kept_is_told_in_a_line(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "state" / "guest-a.lock").mkdir(parents=True)
+    assert app.run(["worker", str(scene), "--name", "guest-a"]) == ExitCode.BAD_USAGE
+    assert "guest-a.lock: Is a directory; set LATECOMER_STATE_DIR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
