@@ -67,8 +67,8 @@ class ChunkCache:
             raise ChunkMissing(f"{name[:40]!r} names no chunk")
         try:
             data = (self._folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        except OSError:
+            return None  # not here, or on a part of the disk that cannot be read any more
         return data if has_name(data, name) else None
 
     def put(self, name: str, data: bytes) -> None:

@@ -21,6 +21,9 @@ from latecomer.tensors import Array, Delta, TensorDelta
 
 WRITABLE = "set LATECOMER_STATE_DIR to a folder that this user may write to"
 
+#: What to do about a file that a disk lost parts of; see the module for what else that costs.
+DAMAGED = "move it out of LATECOMER_STATE_DIR: the worker starts again as a new device"
+
 #: The file names users and what they have: it is nobody's but the worker's own user's. SQLite gives
 #: its log the same rights.
 OWNER_ALONE = 0o600
@@ -71,13 +74,17 @@ class Outgoing:
 
 @contextmanager
 def _border() -> Iterator[None]:
-    """What a full, locked or failing disk raises ends here."""
+    """What a full, locked, failing or damaged disk raises ends here."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise DiskTrouble(
             f"the worker's state file: {error}", hint="is the disk of LATECOMER_STATE_DIR full?"
         ) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # of its other kinds each is a mistake of ours
+        raise BadConfiguration(f"the worker's state file: {error}", hint=DAMAGED) from error
 
 
 def made(folder: Path, what: str) -> Path:
@@ -117,8 +124,10 @@ class WorkerState:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
+            damaged = type(error) is sqlite3.DatabaseError
             raise BadConfiguration(
-                f"cannot keep the worker's state in {path}: {error}", hint=WRITABLE
+                f"cannot keep the worker's state in {path}: {error}",
+                hint=DAMAGED if damaged else WRITABLE,
             ) from error
 
     def claim(self, federation: str) -> None:

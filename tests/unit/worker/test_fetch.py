@@ -167,6 +167,25 @@ def test_a_damaged_file_is_as_good_as_none(
     np.testing.assert_array_equal(snapshot.model["net"], scene.model()["net"])
 
 
+def test_a_file_that_cannot_be_read_is_as_good_as_none(
+    scene: Federation, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CountingStore(scene)
+    name = fetched(store, scene, folder).manifest.model["net"][0]
+    store.asked.clear()
+    whole = Path.read_bytes
+
+    def worn(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", worn)
+    snapshot = fetched(store, scene, folder)
+    assert store.asked == [name]
+    np.testing.assert_array_equal(snapshot.model["net"], scene.model()["net"])
+
+
 def test_what_another_process_is_writing_stays(scene: Federation, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "abc.partial").write_bytes(b"half a chunk")

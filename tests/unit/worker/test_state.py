@@ -210,3 +210,30 @@ def test_a_state_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     WorkerState(IN_MEMORY).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_which_the_disk_lost_parts_is_named_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    state = WorkerState(path)
+    state.remember("quality", {})
+    state.close()
+    with sqlite3.connect(path) as db:
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'facts'").fetchone()
+    db.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * page_bytes)
+        file.write(b"\x77" * page_bytes)
+    damaged = WorkerState(path)
+    with pytest.raises(BadConfiguration, match="malformed") as told:
+        damaged.fact("quality")
+    assert "starts again as a new device" in told.value.hint
+    damaged.close()
+
+
+def test_a_file_that_is_no_database_is_not_taken_for_one_of_somebody_else(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    path.write_bytes(b"\x55" * 8192)
+    with pytest.raises(BadConfiguration, match="not a database") as told:
+        WorkerState(path)
+    assert "starts again as a new device" in told.value.hint
