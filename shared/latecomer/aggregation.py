@@ -29,7 +29,7 @@ class Staleness(Section):
     """See ``latecomer_aggregator.staleness``; defaults as in FedBuff and FedAsync's code."""
 
     rule: Literal["constant", "polynomial", "hinge"] = "polynomial"
-    exponent: float = Field(0.5, ge=0)
+    exponent: float = Field(0.5, ge=0, le=10)
     slope: float = Field(10.0, gt=0)
     grace: int = Field(4, ge=0)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from latecomer.store.port import Manifest
 from latecomer_aggregator import rounds, staleness
+from latecomer_aggregator.weighting import example_weight
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured
 from latecomer_simulator.replay import replay
@@ -80,17 +81,19 @@ def the_model_is_its_ledger_replayed(evidence: Evidence) -> list[str]:
 
 
 def weights_follow_staleness(evidence: Evidence) -> list[str]:
-    """4. Staleness = version at the fold - base version; weight = rule(staleness)."""
-    weigh = staleness.rule(evidence.recipe.aggregation.staleness)
+    """4. Staleness = version at the fold - base version; weight = rule(staleness) x examples'."""
+    limits = evidence.recipe.aggregation
+    weigh = staleness.rule(limits.staleness)
     wrong = []
     for lineage in evidence.lineages:
         for version, fold in lineage.folds():
             update = evidence.updates.get(fold.update_id)
             tau = version.number - 1 - (fold if update is None else update).base.number
-            if fold.staleness != tau or fold.weight != weigh(tau):
+            weight = weigh(tau) * example_weight(fold.examples, limits.example_weight)
+            if fold.staleness != tau or fold.weight != weight:
                 wrong.append(
                     f"{fold.update_id} in {version}: staleness {fold.staleness} for {tau}, "
-                    f"weight {fold.weight} for {weigh(tau)}"
+                    f"weight {fold.weight} for {weight}"
                 )
     return wrong
 

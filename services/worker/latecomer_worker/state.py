@@ -265,7 +265,12 @@ class WorkerState:
                         (update_id,),
                     )
                     # Of whom nothing is counted any more, not even the id is kept.
-                    self._execute("DELETE FROM private WHERE value = zeroblob(length(value))")
+                    self._execute(
+                        "DELETE FROM private WHERE value = zeroblob(length(value)) "
+                        "AND (user, name) IN "
+                        "(SELECT user, name FROM tentative WHERE update_id = ?)",
+                        (update_id,),
+                    )
                 self._execute("DELETE FROM awaited WHERE update_id = ?", (update_id,))
             self._forget_tentative()
 

@@ -62,7 +62,7 @@ class RedisStore:
         *,
         federation: str,
         clock: Clock,
-        retention_s: float = 7200.0,
+        retention_s: float = 1200.0,
         ledger_window_s: float = LEDGER_WINDOW_S,
     ) -> None:
         self._server = Server(client)

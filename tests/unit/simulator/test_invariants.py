@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from latecomer.aggregation import ExampleWeight
 from latecomer.store.port import Verdict
 from latecomer_simulator.evidence import Evidence
 from latecomer_simulator.history import (
@@ -99,7 +100,7 @@ def one_bit_of_one_float(evidence: Evidence) -> Evidence:
 
 @breaks(
     weights_follow_staleness,
-    "w0:boot1:1 in 1700000000.2: staleness 2 for 1, "
+    "w1:boot1:1 in 1700000000.2: staleness 2 for 1, "
     "weight 0.7071067811865476 for 0.7071067811865476",
 )
 def a_staleness_that_is_not_the_distance(evidence: Evidence) -> Evidence:
@@ -196,16 +197,16 @@ def test_every_checker_has_a_promise_that_is_broken_here() -> None:
 
 def test_an_update_in_two_versions_is_found(honest: Evidence) -> None:
     twice = with_fold(honest, 3, 3, fold_of(honest, 1, 2))
-    assert no_update_is_in_two_versions(twice) == ["w1:boot1:1 is in 2 versions"]
+    assert no_update_is_in_two_versions(twice) == ["w0:boot1:1 is in 2 versions"]
     assert every_confirmed_update_counts_once(twice) == [
-        "w1:boot1:1: the ledger says Verdict(folded=True, reason=''), and 2 versions hold it"
+        "w0:boot1:1: the ledger says Verdict(folded=True, reason=''), and 2 versions hold it"
     ]
 
 
 def test_an_update_twice_in_one_version_is_found(honest: Evidence) -> None:
     twice = with_fold(honest, 1, 3, fold_of(honest, 1, 2))
-    assert no_update_is_in_two_versions(twice) == ["w1:boot1:1 is in 2 versions"]
-    assert a_worker_has_one_place_per_version(twice) == ["w1 has 2 places in 1700000000.1"]
+    assert no_update_is_in_two_versions(twice) == ["w0:boot1:1 is in 2 versions"]
+    assert a_worker_has_one_place_per_version(twice) == ["w0 has 2 places in 1700000000.1"]
 
 
 def test_a_version_that_is_skipped_is_found(honest: Evidence) -> None:
@@ -250,13 +251,21 @@ def test_a_weight_that_its_rule_does_not_give_is_found(honest: Evidence) -> None
     ]
 
 
+def test_a_weight_that_leaves_its_examples_out_is_found(honest: Evidence) -> None:
+    half = ExampleWeight(rule="linear", reference=2 * fold_of(honest, 1).examples)
+    limits = honest.recipe.aggregation.model_copy(update={"example_weight": half})
+    weighed = replace(honest, recipe=honest.recipe.model_copy(update={"aggregation": limits}))
+    wrong = weights_follow_staleness(weighed)
+    assert "w3:boot1:1 in 1700000000.1: staleness 0 for 0, weight 1.0 for 0.5" in wrong
+
+
 def test_a_fold_that_names_another_base_than_its_update_is_found(honest: Evidence) -> None:
     """The distance is from what the update itself says."""
     fold = fold_of(honest, 2)
     base = fold.base._replace(number=1)
     wrong = with_fold(honest, 2, 0, replace(fold, base=base, staleness=0, weight=1.0))
     assert weights_follow_staleness(wrong) == [
-        "w0:boot1:1 in 1700000000.2: staleness 0 for 1, weight 1.0 for 0.7071067811865476"
+        "w1:boot1:1 in 1700000000.2: staleness 0 for 1, weight 1.0 for 0.7071067811865476"
     ]
 
 

@@ -71,7 +71,7 @@ def test_what_is_in_the_model_twice_is_duplicated(honest: Evidence) -> None:
 
 
 def test_what_is_in_two_versions_and_in_the_model_twice_is_one_duplicate(honest: Evidence) -> None:
-    twice = with_cell(with_fold(honest, 3, 3, fold_of(honest, 1, 2)), 1, 0, 2.0)
+    twice = with_cell(with_fold(honest, 3, 3, fold_of(honest, 1, 2)), 0, 0, 2.0)
     assert tally(twice) == replace(HONEST, duplicated=1)
 
 
