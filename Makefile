@@ -22,7 +22,8 @@ demo: $(VENV)/.installed ## the main job, end to end, in one process
 	@$(BIN)/latecomer demo
 
 test: $(VENV)/.installed-dev check ## everything that is tested
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/simulation -n auto --dist loadfile
+	$(BIN)/python -m pytest tests/quality tests/contract tests/integration tests/chaos
 
 check: $(VENV)/.installed-dev ## lint, format, types, import law
 	$(BIN)/ruff check .
