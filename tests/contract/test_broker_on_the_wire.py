@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -21,6 +21,7 @@ from broker_scene import (
 from latecomer.broker.port import Broker, Publisher, Subscription
 from latecomer.broker.rabbit.amqp import OPEN_DEADLINE_S
 from latecomer.broker.rabbit.broker import CEILING_S, FIRST_PAUSE_S
+from latecomer.broker.rabbit.publisher import SLOWEST_BYTES_PER_S
 from latecomer.broker.topology import Topology
 from latecomer.config import Settings
 from latecomer.errors import BrokerUnreachable, PublishRefused, Transient
@@ -130,6 +131,21 @@ def test_silence_is_noticed_by_heartbeats_and_outlived(line: Line, fault: str) -
     line.try_to_publish(0)
     line.proxy.heal()
     line.assert_works_again()
+
+
+def test_a_body_larger_than_its_line_was_taken_for_gets_out_in_the_end(line: Line) -> None:
+    large = replace(message(line.queue, 1), body=bytes(3 * SLOWEST_BYTES_PER_S))
+    line.proxy.trickle(SLOWEST_BYTES_PER_S / 2)
+
+    def confirmed() -> bool:
+        try:
+            line.publisher.publish(large)
+        except BrokerUnreachable:
+            return False
+        return True
+
+    assert not confirmed()
+    eventually(confirmed, within_s=2 * HEALED_WITHIN_S)
 
 
 def test_connections_that_a_firewall_forgot_are_given_up(line: Line) -> None:

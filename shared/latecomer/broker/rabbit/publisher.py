@@ -21,6 +21,13 @@ from latecomer.errors import (
 #: A phone at the edge of a cell still sends this much; its confirm may take as long as its body.
 SLOWEST_BYTES_PER_S = 32 * 1024
 
+#: Where a line turns out to be slower, a body gets twice as long each time, up to this: every new
+#: attempt sends all of it again. (A line that is dead is known from its heartbeats before.)
+LONGEST_BODY_S = 120.0
+
+#: And no less than this is expected, so that what is small is never waited for much longer.
+LEAST_BYTES_PER_S = 2 * 1024
+
 
 @dataclass(eq=False, slots=True)
 class _Outgoing:
@@ -56,6 +63,7 @@ class RabbitPublisher:
         self._confirm_timeout_s = confirm_timeout_s
         self._on_close = on_close
         self._channel: Channel | None = None
+        self._bytes_per_s: float = SLOWEST_BYTES_PER_S
         self._blocked = False
         self._sequence = 0
         self._waiting: deque[_Outgoing] = deque()
@@ -64,7 +72,10 @@ class RabbitPublisher:
         self._link.start()
 
     def publish(self, message: Message, *, mandatory: bool = True) -> None:
-        """Return once the broker has confirmed, raise within ``confirm_timeout_s`` otherwise."""
+        """Return once the broker has confirmed, raise within ``confirm_timeout_s`` otherwise.
+
+        That is for what is small; a large body has the time that it needs to get out besides.
+        """
         if len(message.body) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(
                 f"Message {message.message_id!r} has {len(message.body)} bytes, "
@@ -73,14 +84,19 @@ class RabbitPublisher:
         outgoing = _Outgoing(message, mandatory)
         if not self._link.post(partial(self._send, outgoing)):
             raise BrokerUnreachable("This publisher is closed")
-        timeout_s = self._confirm_timeout_s + len(message.body) / SLOWEST_BYTES_PER_S
+        timeout_s = self._confirm_timeout_s + self._body_s(len(message.body))
         try:
             outgoing.confirmed.result(timeout_s)
         except TimeoutError:
             self._link.post(partial(self._give_up, outgoing))
+            self._bytes_per_s = max(self._bytes_per_s / 2, LEAST_BYTES_PER_S)
             raise BrokerUnreachable(
                 f"RabbitMQ did not confirm {message.message_id!r} in {timeout_s:.0f} s",
             ) from None
+
+    def _body_s(self, size_bytes: int) -> float:
+        longest_s = max(LONGEST_BODY_S, size_bytes / SLOWEST_BYTES_PER_S)
+        return min(longest_s, size_bytes / self._bytes_per_s)
 
     def close(self) -> None:
         """Close the connection; whoever still waits for a confirm gets BrokerUnreachable."""
