@@ -287,6 +287,11 @@ class ConfiguredRedis(LocalRedis):
         files = [str(self._folder / "redis.conf"), "--aclfile", str(self._folder / "users.acl")]
         return [self._binary, *files, "--port", str(self._port), "--maxmemory", "64mb"]
 
+    @property
+    def data(self) -> Path:
+        """Where it keeps what it was given."""
+        return self._folder
+
     def _address(self) -> str:
         return f"redis://operator:operator@127.0.0.1:{self._port}"
 
@@ -311,6 +316,16 @@ def test_what_was_committed_under_the_shipped_rules_survives_a_restart(
         head = aggregator.head()
     assert head is not None
     assert head.version == Version(1, 0)
+
+
+def test_what_is_on_the_disk_is_no_servers_own_format(configured: ConfiguredRedis) -> None:
+    """Valkey 8 reads Redis 8's commands, and none of its snapshots."""
+    with contextlib.closing(_store(configured, "aggregator:aggregator@")) as aggregator:
+        publish(aggregator, lead(aggregator), 0, b"v0..")
+    configured.restart()
+    files = sorted(configured.data.glob("appendonlydir/*"))
+    assert files
+    assert [each.name for each in files if each.read_bytes().startswith(b"REDIS")] == []
 
 
 @pytest.mark.parametrize("login", ["", ":default@", "default:@", "default:default@"])
