@@ -32,6 +32,7 @@ from latecomer_aggregator.leadership import Leadership
 from latecomer_cli import federation
 from latecomer_worker.agent import Agent, Step
 from latecomer_worker.fetch import ChunkCache, Snapshot
+from latecomer_worker.home import Home
 from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.rounds import Rounds
 from latecomer_worker.site import Site
@@ -346,9 +347,13 @@ class Device:
         self.stopping: Callable[[], bool] = lambda: False
         self._start()
 
+    def at_home(self, site: Site) -> None:
+        """Its owner writes new data while it runs."""
+        self._site = site
+
     def restart(self, *, site: Site | None = None) -> None:
         """With what is at home now, where that is another ``site``."""
-        self._site = site or self._site
+        self.at_home(site or self._site)
         self._announcements.close()
         self.state.close()
         self._start()
@@ -379,6 +384,7 @@ class Device:
             state=self.state,
             cache=cache,
             open_site=self._open,
+            home=Home(lambda: id(self._site), scene.clock),
             clock=scene.clock,
             rng=np.random.default_rng(self._boots),
             backoff=Backoff(first_s=0.5, ceiling_s=10.0, rng=random.Random(1)),

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def read_data(
         read = _interactions(data, folder, catalogue, source)
     log.info("data.read", **read[1].as_dict())
     return read
+
+
+def look(
+    recipe: Recipe, folder: Path, *, source: Path | None = None
+) -> frozenset[tuple[str, int, int, int]]:
+    """What the files that ``read_data`` reads look like: another set once one is another."""
+    data = recipe.data
+    own = data.format in {COLUMNS, EXAMPLES}
+    place = _located(data.source, folder, source) if own else published(data, folder, source)
+    found = set()
+    with suppress(OSError):  # one of them is being replaced: it will look like another
+        for path in place.iterdir() if place.is_dir() else [place]:
+            facts = path.stat()
+            found.add((str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return frozenset(found)
 
 
 def site(

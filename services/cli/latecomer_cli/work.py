@@ -124,6 +124,7 @@ class Work:
                 state=state,
                 cache=self._cache(),
                 open_site=lambda snapshot: self._trainer(snapshot, state),
+                look=lambda: sites.look(self.recipe, self.folder, source=self.data),
                 stop=stop,
                 once=once,
             )

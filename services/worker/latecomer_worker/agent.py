@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from latecomer.clock import Clock
-from latecomer.errors import MessageTooLarge, StoreUnreachable, Transient
+from latecomer.errors import BadData, MessageTooLarge, StoreUnreachable, Transient
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
@@ -24,6 +24,7 @@ from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
 from latecomer.tensors import State
 from latecomer_worker import encode, residual
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
+from latecomer_worker.home import Home
 from latecomer_worker.outbox import BELIEVED_S, Outbox
 from latecomer_worker.rounds import Rounds
 from latecomer_worker.state import WorkerState
@@ -101,6 +102,7 @@ class Agent:
         state: WorkerState,
         cache: ChunkCache,
         open_site: OpenSite,
+        home: Home,
         clock: Clock,
         rng: np.random.Generator,
         backoff: Backoff,
@@ -116,6 +118,7 @@ class Agent:
         self._state = state
         self._cache = cache
         self._open_site = open_site
+        self._home = home
         self._clock = clock
         self._rng = rng
         self._backoff = backoff
@@ -150,6 +153,8 @@ class Agent:
     def _step(self, wait_s: float) -> Step:
         self._outbox.offer()
         self._ask_for_verdicts()
+        if self._trainer is not None and self._home.changed():
+            self._rounds.anew()
         started = self._rounds.next(wait_s)
         if started is None or self._is_undecided(started.version):
             return Step.WAITED
@@ -192,9 +197,23 @@ class Agent:
             self._state.forget_private()
             self._trainer = None
         if self._trainer is None or self._catalogue != snapshot.manifest.catalogue:
-            self._trainer = self._open_site(snapshot)
+            self._trainer = self._opened(snapshot)
             self._catalogue = snapshot.manifest.catalogue
+        elif self._home.changed():
+            self._trainer = self._opened_again(snapshot, self._trainer)
         return self._trainer
+
+    def _opened(self, snapshot: Snapshot) -> Trainer:
+        self._home.reading()
+        return self._open_site(snapshot)
+
+    def _opened_again(self, snapshot: Snapshot, former: Trainer) -> Trainer:
+        """Over what is at home now; where that cannot be used, over what was."""
+        try:
+            return self._opened(snapshot)
+        except BadData as error:
+            log.warning("data.kept", cause=str(error), hint="the worker goes on with what it read")
+            return former
 
     def _save(
         self, trainer: Trainer, snapshot: Snapshot, trained: Trained, sums: encode.Sums

@@ -16,6 +16,7 @@ from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import ModelStore
 from latecomer_worker.agent import Agent, OpenSite, Step
 from latecomer_worker.fetch import ChunkCache
+from latecomer_worker.home import Home
 from latecomer_worker.outbox import Limits, Outbox
 from latecomer_worker.rounds import Rounds
 from latecomer_worker.state import WorkerState
@@ -49,6 +50,7 @@ def build(
     open_site: OpenSite,
     clock: Clock,
     stop: Stop,
+    look: Callable[[], object] = lambda: None,
     limits: Limits = OUTBOX,
     alone_every_s: float = ALONE_EVERY_S,
     boot: str | None = None,
@@ -57,14 +59,13 @@ def build(
 ) -> Agent:
     """An agent over these adapters; nothing else differs between real and simulated runs.
 
-    ``boot`` names this start of the process in update ids and must never be used twice.
+    ``boot`` names this start of the process in update ids and must never be used twice; ``look``
+    is ``Home``'s.
     """
-    topology = worker_topology(federation, worker)
+    topology = worker_topology(federation, worker) if declare else None
     rounds = Rounds(
         federation=federation,
-        announcements=broker.subscribe(
-            rounds_queue(worker), prefetch=1, topology=topology if declare else None
-        ),
+        announcements=broker.subscribe(rounds_queue(worker), prefetch=1, topology=topology),
         store=store,
         state=state,
         cache=cache,
@@ -91,6 +92,7 @@ def build(
         state=state,
         cache=cache,
         open_site=open_site,
+        home=Home(look, clock),
         clock=clock,
         rng=np.random.default_rng(seed),
         backoff=_backoff(seed),
@@ -116,6 +118,7 @@ def run(
     state: WorkerState,
     cache: ChunkCache,
     open_site: OpenSite,
+    look: Callable[[], object] = lambda: None,
     stop: Stop,
     once: bool,
     open_broker: Callable[..., Broker] = connect.broker,
@@ -138,6 +141,7 @@ def run(
         state=state,
         cache=cache,
         open_site=open_site,
+        look=look,
         clock=clock,
         stop=stop,
         limits=Limits(settings.outbox_max_bytes, settings.outbox_max_age_s),

@@ -53,7 +53,7 @@ class Rounds:
         self._clock = clock
         self._alone_every_s = alone_every_s
         self._looked_s = float("-inf")
-        self._started = True
+        self._new = True
 
     def next(self, wait_s: float) -> RoundStarted | None:
         """News, or the version that is here, if nothing became of it for long enough.
@@ -85,6 +85,10 @@ class Rounds:
             return started
         return started.model_copy(update={"version": head.version, "manifest": head.manifest})
 
+    def anew(self) -> None:
+        """There is new data: who only adds need not wait for another version."""
+        self._new = True
+
     def missed(self) -> None:
         """A round came to nothing, and its announcement was acked: what it told is at the head."""
         self._looked_s = float("-inf")
@@ -109,7 +113,7 @@ class Rounds:
             "patience_s": recipe.aggregation.max_wait_s + GRACE_S,
         }
         self._state.remember("last_round", last)
-        self._started = False
+        self._new = False
 
     def _newest(self, wait_s: float) -> RoundStarted | None:
         """The newest announcement that is news, or what the head says if none came for a while."""
@@ -157,12 +161,12 @@ class Rounds:
         last = self._last()
         # A calendar that was set back does not tell how long ago that was: better once too often.
         early = not last or 0.0 <= self._clock.now_s() - self._since_s(last) < after_s
-        if early and not self._started:
+        if early and not self._new:
             return None
         held = self._cache.get(last["manifest"]) if last else None
         manifest = Manifest.from_bytes(held) if held else None
-        # Who only adds has nothing to add twice, but a new process may have read new data: where
-        # all is counted and versions stand still, it would wait until tomorrow.
+        # Who only adds has nothing to add twice, but there may be new data, as at every start:
+        # where all is counted and versions stand still, it would wait until tomorrow.
         if manifest is None or (early and not manifest.layout.additive):
             return None
         recipe = self._cache.get(manifest.recipe)

@@ -1,13 +1,17 @@
 """What of the data was not used is shown by every command that reads it and prints a result."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from deployment import write_scene
 from latecomer.errors import ExitCode
-from latecomer_cli import app
+from latecomer.recipe import load_recipe
+from latecomer_cli import app, sites
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 #: Of sixty customers with ten purchases each, and one of an item that nobody knows.
 SAID = "purchases.csv: 600 of 601 rows kept, 1 unknown_item (line 602: 'item-x')"
@@ -72,3 +76,35 @@ def test_a_log_level_that_is_set_is_kept(
     monkeypatch.setenv("LATECOMER_LOG_LEVEL", "info")
     assert run(command) == ExitCode.OK
     assert "data.read" in capsys.readouterr().err
+
+
+def test_a_file_that_was_written_or_replaced_looks_like_another() -> None:
+    recipe, here = load_recipe(Path("recipe.toml")), Path.cwd()
+    looks = [sites.look(recipe, here)]
+    assert sites.look(recipe, here) == looks[0]
+    rows = Path("purchases.csv")
+    facts = rows.stat()
+    copy = Path("copy.csv")
+    copy.write_bytes(rows.read_bytes())
+    os.utime(copy, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    copy.replace(rows)
+    looks.append(sites.look(recipe, here))
+    with rows.open("a") as more:
+        more.write("c1,item-1,2024-01-11\n")
+    looks.append(sites.look(recipe, here))
+    rows.unlink()
+    looks.append(sites.look(recipe, here))
+    assert len(set(looks)) == 4
+
+
+def test_a_folder_of_published_files_looks_like_another_once_one_of_them_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_DATA", str(tmp_path))
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    (folder / "u.data").write_text("1\t1\t5\t881250949\n")
+    recipe = load_recipe(RECIPES / "ml-100k.toml")
+    before = sites.look(recipe, RECIPES)
+    (folder / "u.user").write_text("1|24|M|technician|85711\n")
+    assert sites.look(recipe, RECIPES) != before

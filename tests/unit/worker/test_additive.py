@@ -15,6 +15,7 @@ from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import rounds
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_worker.agent import VERDICTS_EVERY_S
+from latecomer_worker.home import SETTLED_S
 from latecomer_worker.site import Site
 from scenes import (
     DAY_S,
@@ -295,6 +296,26 @@ def test_what_is_new_at_home_is_added_once_the_worker_starts_again_and_not_a_day
     step(coordinator, 3)
     assert_exact(scene, [more])
     device.restart()
+    for _ in range(3):
+        look_for_verdicts(scene, device)
+        step(coordinator, 2)
+    assert_exact(scene, [more])
+
+
+def test_what_is_new_at_home_is_added_while_the_worker_runs(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    (device,) = devices(scene, tmp_path, [make_site(checkerboard(6))])
+    assert device.step()
+    step(coordinator, 3)
+    for _ in range(3):
+        look_for_verdicts(scene, device)
+    more = make_site(checkerboard(7))
+    device.at_home(more)
+    assert not device.step(), "it may still be written"
+    scene.clock.advance(SETTLED_S)
+    assert device.step()
+    step(coordinator, 3)
     for _ in range(3):
         look_for_verdicts(scene, device)
         step(coordinator, 2)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery, Message
+from latecomer.errors import BadData
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Recipe
 from latecomer.store.port import Head
@@ -18,6 +19,7 @@ from latecomer.wire import payload
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
 from latecomer_worker.agent import VERDICTS_EVERY_S
+from latecomer_worker.home import SETTLED_S
 from latecomer_worker.rounds import GRACE_S, POLL_HEAD_S
 from latecomer_worker.site import Site
 from latecomer_worker.state import Outgoing
@@ -377,6 +379,41 @@ def test_who_trained_for_long_goes_on_with_the_head_and_not_with_what_was_announ
     announce(scene, first)
     assert device.step()
     assert last_version(device).number == scene.number()
+
+
+def test_a_running_device_learns_from_what_is_new_at_home(
+    scene: Federation, device: Device
+) -> None:
+    coordinator = scene.coordinator()
+    assert device.step()
+    device.at_home(make_site(checkerboard(5)))
+    assert not device.step()
+    scene.clock.advance(SETTLED_S)
+    for seq in (1, 2):
+        nudge(scene, coordinator, seq)
+        assert device.step()
+    assert [len(each.site.users) for each in device.trainers] == [12, 5]
+
+
+def test_data_that_cannot_be_used_leaves_a_device_with_what_it_read(
+    scene: Federation, device: Device
+) -> None:
+    def half_a_file() -> None:
+        raise BadData("purchases.csv has no column 'item'")
+
+    coordinator = scene.coordinator()
+    assert device.step()
+    device.on_open = half_a_file
+    device.at_home(make_site(checkerboard(5)))
+    assert not device.step()
+    scene.clock.advance(SETTLED_S)
+    with capture_logs() as logs:
+        for seq in (1, 2):
+            nudge(scene, coordinator, seq)
+            assert device.step()
+    told = [each["cause"] for each in logs if each["event"] == "data.kept"]
+    assert told == ["purchases.csv has no column 'item'"]
+    assert [len(each.site.users) for each in device.trainers] == [12]
 
 
 def test_another_epoch_forgets_private_state_and_starts_anew(
