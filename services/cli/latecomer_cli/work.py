@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 from latecomer import connect, wire
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadConfiguration, BadData, NotInitialised
-from latecomer.events import UpdateSubmitted
+from latecomer.errors import BadConfiguration, BadData, NotInitialised, StoreUnreachable
+from latecomer.events import UpdateSubmitted, Version
 from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
-from latecomer.recipe import Recipe, round_of
+from latecomer.recipe import Recipe
 from latecomer.recommenders.giveaway import GIVES_AWAY
+from latecomer.store.port import ModelStore
 from latecomer.tensors import Delta
 from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
@@ -30,6 +32,8 @@ from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.rounds import last_version
 from latecomer_worker.state import IN_MEMORY, WRITABLE, WorkerState, made
 from latecomer_worker.trainer import Trainer
+
+log = structlog.get_logger()
 
 
 def entry_of(recipe: Recipe, name: str) -> FleetWorker:
@@ -177,31 +181,56 @@ class Work:
     def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
         """The head's version, and the best items for a user.
 
+        While the store is away, from the version that the worker has here.
+
         Raises:
             BadData: The user is not this worker's.
+            StoreUnreachable: It is away, and there is none here.
         """
-        snapshot = self._head()
+        snapshot = self._head_or_held()
         with self._state_for(snapshot) as state:
             trainer = self._trainer(snapshot, state)
         catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
         found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
         return str(snapshot.version), found
 
+    def _head_or_held(self) -> Snapshot:
+        try:
+            return self._head()
+        except StoreUnreachable as error:
+            held = self._held()
+            if held is None:
+                raise
+            log.warning("store.away", version=str(held.version), cause=str(error))
+            return held
+
     def _head(self) -> Snapshot:
-        store = connect.store(
+        with self._store() as store:
+            head = store.head()
+            if head is None:
+                raise NotInitialised(self.recipe.federation)
+            return fetch(store, head.version, head.manifest, self._cache())
+
+    def _held(self) -> Snapshot | None:
+        """The version that the worker last trained on; None where not all of it is here."""
+        with self._state() as state:
+            last = state.fact("last_round")
+        if last is None:
+            return None
+        with self._store() as store, suppress(StoreUnreachable):
+            return fetch(store, Version(*last["version"]), last["manifest"], self._cache())
+        return None
+
+    @contextmanager
+    def _store(self) -> Iterator[ModelStore]:
+        opened = connect.store(
             self.settings,
             federation=self.recipe.federation,
             client=f"latecomer-{self._name()}",
             clock=SystemClock(),
         )
-        try:
-            head = store.head()
-            if head is None:
-                raise NotInitialised(self.recipe.federation)
-            started = round_of(self.recipe, head)
-            return fetch(store, started.version, started.manifest, self._cache())
-        finally:
-            store.close()
+        with closing(opened):
+            yield opened
 
     def _trainer(self, snapshot: Snapshot, state: WorkerState) -> Trainer:
         """The federation's recipe says how to learn; ours only where the data is."""

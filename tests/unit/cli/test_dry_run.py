@@ -11,7 +11,7 @@ import pytest
 from latecomer import connect
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadConfiguration, BadData
+from latecomer.errors import BadConfiguration, BadData, StoreUnreachable
 from latecomer.events import Version
 from latecomer.recipe import Recipe
 from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
@@ -134,3 +134,36 @@ def test_every_number_that_would_leave_can_be_saved(
         assert len(saved[f"{PAIRS}.rows"]) == tensor["rows"] == 10
     with pytest.raises(BadConfiguration, match="cannot write the update"):
         worker.dry_run(Event(), save=tmp_path / "nowhere" / "update.npz")
+
+
+class Away:
+    """A store that does not answer."""
+
+    def head(self) -> None:
+        raise StoreUnreachable("no route to host")
+
+    def read(self, _digests: object) -> None:
+        raise StoreUnreachable("no route to host")
+
+    def close(self) -> None: ...
+
+
+def test_while_the_store_is_away_what_is_here_is_recommended_from(
+    found: Callable[[], Version],
+    worker: work.Work,
+    state: WorkerState,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = found()
+    manifest = connect.store().manifest(version).digest  # type: ignore[call-arg]
+    before = worker.recommend("c0", 2)
+    monkeypatch.setattr(connect, "store", lambda *_, **__: Away())
+    with pytest.raises(StoreUnreachable):
+        worker.recommend("c0", 2)
+    state.remember("last_round", {"version": version, "manifest": manifest})
+    assert worker.recommend("c0", 2) == before
+    for chunk in (worker.settings.state_dir / f"{WORKER}.chunks").iterdir():
+        if chunk.name != manifest:
+            chunk.unlink()
+    with pytest.raises(StoreUnreachable):
+        worker.recommend("c0", 2)
