@@ -153,6 +153,8 @@ class Agent:
     def _step(self, wait_s: float) -> Step:
         self._outbox.offer()
         self._ask_for_verdicts()
+        if self._should_stop():
+            return Step.WAITED  # a store that never answers is waited for long enough once
         if self._trainer is not None and self._home.changed():
             self._rounds.anew()
         started = self._rounds.next(wait_s)

@@ -1,5 +1,6 @@
 import struct
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.broker.port import Delivery, Message
-from latecomer.errors import BadData
+from latecomer.errors import BadData, StoreUnreachable
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Recipe
 from latecomer.store.port import Head
@@ -505,6 +506,25 @@ def test_a_verdict_is_told_once_with_its_reason(tmp_path: Path) -> None:
     ]
     assert told == [(f"w1:boot1:{seq}", "too_large_norm") for seq in (1, 2, 3)]
     assert device.state.awaited(limit=10) == ["w1:boot1:4"]
+
+
+def test_who_is_told_to_stop_while_a_store_does_not_answer_asks_it_nothing_else(
+    scene: Federation, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert device.step()
+    stop, asked = Event(), []
+
+    def silent(*_: object) -> None:
+        asked.append("verdicts")
+        stop.set()
+        raise StoreUnreachable("no answer in 10 s")
+
+    monkeypatch.setattr(scene.store, "verdicts", silent)
+    monkeypatch.setattr(scene.store, "head", lambda: asked.append("head"))
+    device.stopping = stop.is_set
+    scene.clock.advance(VERDICTS_EVERY_S + POLL_HEAD_S)
+    assert not device.step()
+    assert asked == ["verdicts"]
 
 
 def test_a_store_that_is_away_keeps_verdicts_for_later(scene: Federation, device: Device) -> None:
