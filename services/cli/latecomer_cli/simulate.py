@@ -39,7 +39,7 @@ def simulate(
         typer.Option(help="CSV: worker, online_from_s, online_until_s, speed."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Where the recipe's data paths start; default its folder.")
+        Path | None, typer.Option(help="Folder of the data, if it is not beside the recipe.")
     ] = None,
     evaluate_every: Annotated[
         int,
@@ -57,7 +57,7 @@ def simulate(
     output, chosen = Output(format_), load_recipe(recipe)
     settings = load_settings()
     logs.configure(level=settings.quiet_level, style=settings.log_format)
-    scene = simulation.Scene(chosen, data or recipe.parent, devices)
+    scene = simulation.Scene(chosen, recipe.parent, devices, source=data)
     output.read(scene.reading)
     # Of the recipe's own mode: another is compared with it at equal work.
     most = updates or chosen.demo.versions * chosen.aggregation.updates_of(len(scene.sites))

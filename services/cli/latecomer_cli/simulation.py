@@ -21,12 +21,17 @@ TIMELINE = "timeline.jsonl"
 
 
 class Scene:
-    """A recipe, its data, and its honest workers' sites; ``devices`` splits them further."""
+    """A recipe, its data, and its honest workers' sites; ``devices`` splits them further.
 
-    def __init__(self, recipe: Recipe, folder: Path, devices: int | None) -> None:
+    The data lies in ``source``, or beside the recipe in ``folder``.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, devices: int | None, *, source: Path | None = None
+    ) -> None:
         self.recipe = recipe
-        self.catalogue = sites.read_catalogue(recipe, folder)
-        data, self.reading = sites.read_data(recipe, folder, self.catalogue)
+        self.catalogue = sites.read_catalogue(recipe, folder, source=source)
+        data, self.reading = sites.read_data(recipe, folder, self.catalogue, source=source)
         workers = sites.present(data, recipe)
         chosen = split(workers, data, devices) if devices else workers
         self.sites: dict[str, Site] = sites.of_workers(

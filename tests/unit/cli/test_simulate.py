@@ -7,10 +7,13 @@ import pytest
 
 from deployment import write_scene
 from latecomer.errors import BadConfiguration, ExitCode
-from latecomer.fleet import FleetWorker
+from latecomer.fleet import Fleet, FleetWorker
 from latecomer.interactions.selection import select
+from latecomer.recipe import load_recipe
 from latecomer_cli import app, simulation
 from scenes import checkerboard
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 @pytest.fixture
@@ -83,3 +86,20 @@ def test_fewer_devices_than_workers_or_more_than_users_are_refused() -> None:
     for devices in (1, 61):
         with pytest.raises(BadConfiguration, match="cannot be"):
             simulation.split(workers, checkerboard(60), devices)
+
+
+def test_the_folder_of_a_published_data_set_is_given_as_to_evaluate(tmp_path: Path) -> None:
+    """It is the data set's own, not the one that a recipe's paths start in."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    rows = [f"{user}\t{film}\t5\t{film}" for user in range(1, 9) for film in range(1, 7)]
+    (folder / "u.data").write_text("\n".join(rows) + "\n")
+    films = [f"{film}|Film {film}|01-Jan-1995||url" for film in range(1, 9)]
+    (folder / "u.item").write_text("\n".join(films) + "\n")
+    people = [f"{user}|24|M|student|1" for user in range(1, 9)]
+    (folder / "u.user").write_text("\n".join(people) + "\n")
+    recipe = load_recipe(RECIPES / "ml-100k.toml")
+    students = Fleet(workers=[recipe.fleet.workers[0]])
+    recipe = recipe.model_copy(update={"fleet": students})
+    scene = simulation.Scene(recipe, RECIPES, None, source=folder)
+    assert [len(site.users) for site in scene.sites.values()] == [8]
