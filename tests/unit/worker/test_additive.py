@@ -281,8 +281,9 @@ def test_who_makes_the_sums_unsolvable_is_found_and_nobody_else_is_refused(
     assert_exact(scene, parts)
 
 
-def test_what_is_new_at_home_is_added_once_the_worker_starts_again_and_not_a_day_later(
-    scene: Federation, coordinator: Coordinator, tmp_path: Path
+@pytest.mark.parametrize("again", [True, False], ids=["started again", "while it runs"])
+def test_what_is_new_at_home_is_added_at_once_and_not_a_day_later(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path, *, again: bool
 ) -> None:
     """All is counted, and no version brings another round about."""
     (device,) = devices(scene, tmp_path, [make_site(checkerboard(6))])
@@ -291,31 +292,16 @@ def test_what_is_new_at_home_is_added_once_the_worker_starts_again_and_not_a_day
     for _ in range(3):
         look_for_verdicts(scene, device)
     more = make_site(checkerboard(7))
-    device.restart(site=more)
+    if again:
+        device.restart(site=more)
+    else:
+        device.at_home(more)
+        assert not device.step(), "it may still be written"
+        scene.clock.advance(SETTLED_S)
     assert device.step()
     step(coordinator, 3)
     assert_exact(scene, [more])
     device.restart()
-    for _ in range(3):
-        look_for_verdicts(scene, device)
-        step(coordinator, 2)
-    assert_exact(scene, [more])
-
-
-def test_what_is_new_at_home_is_added_while_the_worker_runs(
-    scene: Federation, coordinator: Coordinator, tmp_path: Path
-) -> None:
-    (device,) = devices(scene, tmp_path, [make_site(checkerboard(6))])
-    assert device.step()
-    step(coordinator, 3)
-    for _ in range(3):
-        look_for_verdicts(scene, device)
-    more = make_site(checkerboard(7))
-    device.at_home(more)
-    assert not device.step(), "it may still be written"
-    scene.clock.advance(SETTLED_S)
-    assert device.step()
-    step(coordinator, 3)
     for _ in range(3):
         look_for_verdicts(scene, device)
         step(coordinator, 2)
