@@ -6,6 +6,8 @@ VENV   ?= .venv
 # CPU-only torch wheels, for example: make demo PIP_FLAGS="--extra-index-url URL"
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
+# What needs no server: a file of tests per core, and each computes on its own.
+SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
 # And these with --full-ranking, and with --protocol pfedrec-compat.
@@ -22,7 +24,7 @@ demo: $(VENV)/.installed ## the main job, end to end, in one process
 	@$(BIN)/latecomer demo
 
 test: $(VENV)/.installed-dev check ## everything that is tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/simulation -n auto --dist loadfile
+	$(SIDE_BY_SIDE) tests/unit tests/simulation
 	$(BIN)/python -m pytest tests/quality tests/contract tests/integration tests/chaos
 
 check: $(VENV)/.installed-dev ## lint, format, types, import law
@@ -32,7 +34,7 @@ check: $(VENV)/.installed-dev ## lint, format, types, import law
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/.installed-dev ## what needs no server
-	$(BIN)/python -m pytest tests/unit
+	$(SIDE_BY_SIDE) tests/unit
 
 integration: $(VENV)/.installed-dev ## contract and integration tests over every server found
 	$(BIN)/python -m pytest tests/contract tests/integration -m "not compose"
