@@ -115,10 +115,9 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     served = PERSONALISED if PERSONALISED in systems else "global"
-    tested = _tested(runs)
-    per_user = {each: _per_user(recipe, runs, each)[tested] for each in (served, *BASELINES)}
-    groups = together(runs[0].sites)
-    groups = None if groups is None else groups[tested]
+    times = _times(runs)
+    per_user = {each: _per_user(recipe, runs, each, times) for each in (served, *BASELINES)}
+    groups = together(runs[0].sites, np.flatnonzero(times))
     gains = {
         each: paired_bootstrap(per_user[served], per_user[each], seed=recipe.seed, groups=groups)
         for each in BASELINES
@@ -223,33 +222,24 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
             yield k
 
 
-def _rows(run: Run) -> Ids:
-    """(T,) the tested users of all sites, by their places among everybody."""
-    first = np.cumsum([0, *(len(site.users) for site in run.sites)])
-    results = run.results["global"].by_site
-    return np.concatenate([at + each.users for at, each in zip(first, results, strict=False)])
-
-
 def _times(runs: Sequence[Run]) -> Ids:
     """Of everybody, under how many seeds he was tested."""
     everybody = sum(len(site.users) for site in runs[0].sites)
-    return np.bincount(np.concatenate([_rows(run) for run in runs]), minlength=everybody)
+    places = [run.results["global"].places(run.sites) for run in runs]
+    return np.bincount(np.concatenate(places), minlength=everybody)
 
 
-def _tested(runs: Sequence[Run]) -> Ids:
-    """Who was tested under any seed."""
-    return np.flatnonzero(_times(runs))
-
-
-def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
-    """Everybody's metric, its mean over the seeds that he was tested under; 0 under none.
+def _per_user(recipe: Recipe, runs: Sequence[Run], system: str, times: Ids) -> Floats:
+    """The metric of every user that was tested under any seed, its mean over those seeds.
 
     What an interval is drawn from: who is tested under several seeds counts once.
     """
-    total = np.zeros(len(times := _times(runs)))
+    total = np.zeros(len(times))
     for run in runs:
-        total[_rows(run)] += run.results[system].per_user(recipe.protocol.metric)
-    return np.asarray(total / np.maximum(times, 1))
+        results = run.results[system]
+        total[results.places(run.sites)] += results.per_user(recipe.protocol.metric)
+    tested = times > 0
+    return np.asarray(total[tested] / times[tested])
 
 
 def _over_seeds(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:

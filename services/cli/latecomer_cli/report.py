@@ -44,16 +44,22 @@ class Results:
         """A metric of every tested user of every site."""
         return np.concatenate([result.per_user()[metric] for result in self.by_site])
 
+    def places(self, sites: Sequence[Site]) -> Ids:
+        """Of these tested users, their places among everybody's users, site after site."""
+        first = np.cumsum([0, *(len(site.users) for site in sites[:-1])])
+        tested = zip(first, self.by_site, strict=True)
+        return np.concatenate([at + result.users for at, result in tested])
 
-def together(sites: Sequence[Site]) -> Ids | None:
-    """Which group each of everybody's users is of; None where nobody says so.
+
+def together(sites: Sequence[Site], places: Ids) -> Ids | None:
+    """Which group each of everybody's users at these places is of; None where nobody says so.
 
     Who is behind examples of several sites is one and the same at all of them.
     """
     if not any(site.groups for site in sites):
         return None
     names = [name for site in sites for name in site.groups or site.users]
-    return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
+    return np.asarray(np.unique(names, return_inverse=True)[1][places], np.int64)
 
 
 def build(
@@ -89,7 +95,7 @@ def build(
         },
         "staleness": status.quantiles(totals.staleness),
         "metrics": {name: _rounded(by_region[ALL]) for name, by_region in means.items()},
-        "intervals": _intervals(results, recipe, _tested(results[0], sites)),
+        "intervals": _intervals(results, recipe, together(sites, results[0].places(sites))),
         "regions": {
             region: {name: _rounded(by_region[region]) for name, by_region in means.items()}
             for region in regions
@@ -133,13 +139,6 @@ def _cells(
     """One cell per metric, the systems side by side."""
     for metric in protocol.reported:
         yield " ".join(f"{by_system[name][metric]:.3f}" for name in SYSTEMS)
-
-
-def _tested(results: Results, sites: Sequence[Site]) -> Ids | None:
-    """The groups of the tested users of every site."""
-    groups, first = together(sites), np.cumsum([0, *(len(site.users) for site in sites)])
-    rows = [at + each.users for at, each in zip(first, results.by_site, strict=False)]
-    return None if groups is None else groups[np.concatenate(rows)]
 
 
 def _intervals(

@@ -16,7 +16,7 @@ from latecomer import connect, wire
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, BadData, NotInitialised, StoreUnreachable
-from latecomer.events import UpdateSubmitted, Version
+from latecomer.events import UpdateSubmitted
 from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
 from latecomer.recipe import Recipe
@@ -29,7 +29,7 @@ from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
-from latecomer_worker.rounds import last_version
+from latecomer_worker.rounds import last_manifest, last_version
 from latecomer_worker.state import IN_MEMORY, WRITABLE, WorkerState, made
 from latecomer_worker.trainer import Trainer
 
@@ -214,11 +214,11 @@ class Work:
     def _held(self) -> Snapshot | None:
         """The version that the worker last trained on; None where not all of it is here."""
         with self._state() as state:
-            last = state.fact("last_round")
-        if last is None:
+            version, manifest = last_version(state), last_manifest(state)
+        if version is None or not manifest:
             return None
         with self._store() as store, suppress(StoreUnreachable):
-            return fetch(store, Version(*last["version"]), last["manifest"], self._cache())
+            return fetch(store, version, manifest, self._cache())
         return None
 
     @contextmanager

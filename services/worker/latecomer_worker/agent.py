@@ -26,7 +26,7 @@ from latecomer_worker import encode, residual
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.home import Home
 from latecomer_worker.outbox import BELIEVED_S, Outbox
-from latecomer_worker.rounds import Rounds
+from latecomer_worker.rounds import Rounds, last_manifest
 from latecomer_worker.state import WorkerState
 
 log = structlog.get_logger()
@@ -155,14 +155,14 @@ class Agent:
         self._ask_for_verdicts()
         if self._should_stop():
             return Step.WAITED  # a store that never answers is waited for long enough once
-        if self._trainer is not None and self._home.changed():
+        if self._home.changed():
             self._rounds.anew()
         started = self._rounds.next(wait_s)
         if started is None or self._is_undecided(started.version):
             return Step.WAITED
         self._idle(self._rng.uniform(0.0, started.spread_s))
         started = self._rounds.caught_up(started)
-        held = self._rounds.held()
+        held = last_manifest(self._state)
         snapshot = fetch(self._store, started.version, started.manifest, self._cache, held=held)
         trainer = self._trainer_for(snapshot)
         sums = trainer.sums(snapshot.model)

@@ -80,8 +80,9 @@ class Rounds:
             head = self._store.head()
         except StoreUnreachable:
             return started  # all of it may be here; else it is said when it is fetched
-        newer = head is not None and head.version > started.version
-        if head is None or not newer or head.version.epoch != started.version.epoch:
+        if head is None or head.version.epoch != started.version.epoch:
+            return started
+        if head.version.number <= started.version.number:
             return started
         return started.model_copy(update={"version": head.version, "manifest": head.manifest})
 
@@ -96,10 +97,6 @@ class Rounds:
     def last_version(self) -> Version | None:
         """The version that was last trained on."""
         return last_version(self._state)
-
-    def held(self) -> str:
-        """Digest of that version's manifest; empty where none was trained on."""
-        return str(self._last().get("manifest", ""))
 
     def trained(self, snapshot: Snapshot) -> None:
         """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
@@ -201,3 +198,8 @@ def last_version(state: WorkerState) -> Version | None:
     # The second is what release 0.1.0 remembered.
     version = (state.fact("last_round") or {}).get("version") or state.fact("last_version")
     return Version(*version) if version else None
+
+
+def last_manifest(state: WorkerState) -> str:
+    """The digest of that version's manifest; empty where none was trained on."""
+    return str((state.fact("last_round") or {}).get("manifest", ""))
