@@ -72,6 +72,7 @@ performance: $(VENV)/.installed ## measure how cost grows; writes docs/performan
 	@mkdir -p runs/performance
 	$(BIN)/latecomer bench growth --format json > runs/performance/growth.json
 	$(BIN)/latecomer bench stragglers --format json > runs/performance/stragglers.json
+	$(BIN)/latecomer bench stragglers --many --format json > runs/performance/stragglers-many.json
 	$(BIN)/latecomer bench codec --format json > runs/performance/codec.json
 	$(BIN)/latecomer bench devices ml-100k --format json > runs/performance/devices-ml-100k.json
 	$(BIN)/latecomer bench devices ml-1m --format json > runs/performance/devices-ml-1m.json

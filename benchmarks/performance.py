@@ -83,11 +83,12 @@ def stragglers_lines(report: Report) -> list[str]:
         ]
         for row in report["rows"]
     ]
+    baseline = report["baseline"]
     facts = (
         f"Times as fast as synchronous rounds: over a barrier "
         f"{_spread(report['speedup_over_barrier'])}; over over-selection "
-        f"{_spread(report['speedup_over_selected'])}; over the best of all, T = "
-        f"{report['baseline']['wait_s']:.0f} s, {_spread(report['speedup'])}."
+        f"{_spread(report['speedup_over_selected'])}; over the best of all (K {baseline['k']}, T "
+        f"{baseline['wait_s']:.0f} s) {_spread(report['speedup'])}."
     )
     peers = report["peers"]
     reached = ", ".join(row["reached"] for row in (*report["rows"], *peers.values()))
@@ -147,6 +148,7 @@ PARTS: dict[str, Callable[[Report], list[str]]] = {
     "memory": memory_lines,
     "cold-start": cold_start_lines,
     "stragglers": stragglers_lines,
+    "stragglers-many": stragglers_lines,
     "codec": codec_lines,
     "devices-ml-100k": devices_lines,
     "devices-ml-1m": devices_lines,

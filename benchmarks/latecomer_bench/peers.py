@@ -73,7 +73,7 @@ class Peer:
 
 def measure(jobs: Sequence[Job], done: Callable[[], None]) -> list[Peer]:
     """Every peer with every seed; nobody where their environment is not there."""
-    if not python().exists():
+    if not (jobs and python().exists()):
         return []
     found: dict[tuple[str, int], dict[str, Any]] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

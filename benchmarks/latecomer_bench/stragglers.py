@@ -42,7 +42,7 @@ from latecomer_bench import peers
 from latecomer_bench.clients import Job
 from latecomer_bench.fold import machine
 from latecomer_bench.runs import Run, interval, mean_s, reached, speedup
-from latecomer_bench.ways import AT_ONCE, BARRIER_S, DEFAULT, SWEEP, Way
+from latecomer_bench.ways import BARRIER_S, Race, Way
 from latecomer_simulator import fleet
 from latecomer_worker.site import Site
 
@@ -56,9 +56,6 @@ DEVICES = Simulation(
     period_s=300.0,
 )
 
-#: Trainings between two evaluations, whatever the mode: time to target is that exact.
-EVALUATED_EVERY = 20
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -69,28 +66,20 @@ class Scene:
     catalogue: Agreed
 
 
-@dataclass(frozen=True)
-class Terms:
-    """When a run ends: at the target, or when its equal work is spent."""
-
-    target: float
-    updates: int
-
-
 def measure(
     scene: Scene,
     seeds: Iterable[int],
-    terms: Terms,
+    race: Race,
     progress: Callable[[int, int], None],
     *,
     sweep: bool = False,
 ) -> dict[str, Any]:
     """Every way with every seed; the report, as it is printed."""
     seeds = list(seeds)
-    ways = (*DEFAULT, *SWEEP) if sweep else DEFAULT
-    jobs = [(way, seed) for way in ways for seed in seeds]
+    jobs = [(way, seed) for way in race.ways for seed in seeds]
+    theirs = [_job(scene, seed, race, sweep=sweep) for seed in seeds] if race.peers else []
     steps = itertools.count(1)
-    total = len(jobs) + peers.processes(len(seeds))
+    total = len(jobs) + peers.processes(len(theirs))
 
     def finished() -> None:
         progress(next(steps), total)
@@ -99,31 +88,30 @@ def measure(
     # Forked, a child of a process that used torch or threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
-        waiting = {pool.submit(run, scene, way, seed, terms): (way, seed) for way, seed in jobs}
+        waiting = {pool.submit(run, scene, way, seed, race): (way, seed) for way, seed in jobs}
         for future in as_completed(waiting):
             found[waiting[future]] = future.result()
             finished()
-    by_way = {way: [found[way, seed] for seed in seeds] for way in ways}
-    others = peers.measure([_job(scene, seed, terms, sweep=sweep) for seed in seeds], finished)
-    return report(by_way, terms, others) | {
+    by_way = {way: [found[way, seed] for seed in seeds] for way in race.ways}
+    return report(by_way, race, peers.measure(theirs, finished)) | {
         "devices": len(scene.sites),
         "seeds": seeds,
         "machine": machine() | {"clock": "virtual"},
     }
 
 
-def run(scene: Scene, way: Way, seed: int, terms: Terms) -> Run:
-    """One way with one seed."""
+def run(scene: Scene, way: Way, seed: int, race: Race) -> Run:
+    """One way with one seed: to the target, or until its equal work is spent."""
     torch.set_num_threads(1)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     recipe = adapted(scene.recipe, way)
-    every = max(1, EVALUATED_EVERY // way.k)
+    every = max(1, race.evaluated_every // way.k)
     outcome = fleet.run(
         recipe,
         scene.sites,
         scene.catalogue,
         seed=seed,
-        limits=fleet.Limits(terms.updates, quality=terms.target, evaluate_every=every),
+        limits=fleet.Limits(race.updates, quality=race.target, evaluate_every=every),
     )
     folded = sum(outcome.staleness.values())
     behind = sum(tau * count for tau, count in outcome.staleness.items())
@@ -136,16 +124,16 @@ def run(scene: Scene, way: Way, seed: int, terms: Terms) -> Run:
     )
 
 
-def _job(scene: Scene, seed: int, terms: Terms, *, sweep: bool) -> Job:
+def _job(scene: Scene, seed: int, race: Race, *, sweep: bool) -> Job:
     """One seed's world for a peer: the devices are those of ``adapted``."""
     return Job(
         recipe=scene.recipe.model_copy(update={"simulation": DEVICES}),
         sites=scene.sites,
         items=len(scene.catalogue),
         seed=seed,
-        target=terms.target,
-        updates=terms.updates,
-        evaluated_every=EVALUATED_EVERY,
+        target=race.target,
+        updates=race.updates,
+        evaluated_every=race.evaluated_every,
         sweep=sweep,
     )
 
@@ -169,13 +157,14 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
 
 
 def report(
-    by_way: Mapping[Way, list[Run]], terms: Terms, others: Sequence[peers.Peer] = ()
+    by_way: Mapping[Way, list[Run]], race: Race, others: Sequence[peers.Peer] = ()
 ) -> dict[str, Any]:
     """Times of all ways and peers, and how many times as long as the best fedbuff way they need.
 
-    Everything is compared with what trains as many devices at once.
+    Everything is compared with what trains as many devices at once: here the fewest.
     """
-    few = {way: runs for way, runs in by_way.items() if way.concurrency == AT_ONCE}
+    at_once = min(way.concurrency for way in by_way)
+    few = {way: runs for way, runs in by_way.items() if way.concurrency == at_once}
     fedbuff = best(few, lambda way: way.mode == "fedbuff")
     fedasync = best(few, lambda way: way.mode == "fedasync")
     sync = best(few, lambda way: way.mode == "sync")
@@ -184,8 +173,8 @@ def report(
     selected = best(patient, lambda way: way.mode == "sync" and way.k < way.concurrency)
     ours, baseline = _by_at_once(by_way, "fedbuff"), _by_at_once(by_way, "sync")
     return {
-        "target": terms.target,
-        "updates": terms.updates,
+        "target": race.target,
+        "updates": race.updates,
         "async_s": round(mean_s(by_way[fedbuff]), 1),
         "sync_s": round(mean_s(by_way[sync]), 1),
         "speedup": speedup(by_way[fedbuff], by_way[sync]),

@@ -1,6 +1,7 @@
 """``latecomer bench …``: one command per benchmark; each prints a table, or JSON for machines."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -221,25 +222,38 @@ def _show_conditions(output: Output, body: dict[str, Any]) -> None:
 def stragglers(
     recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
     seeds: Annotated[int, typer.Option(min=2, help="How many runs of each mode.")] = 5,
-    target: Annotated[float, typer.Option(min=0, help="Validation NDCG to reach.")] = 0.1,
-    updates: Annotated[int, typer.Option(min=1, help="Client trainings each may spend.")] = 400,
-    devices: Annotated[int, typer.Option(min=20, help="The sites are split into so many.")] = 100,
+    target: Annotated[float | None, typer.Option(min=0, help="Validation NDCG to reach.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Client trainings of each.")] = None,
+    devices: Annotated[int | None, typer.Option(min=20, help="Parts of the sites.")] = None,
     *,
+    many: Annotated[bool, typer.Option(help="200 of 1,000 devices at once: an hour.")] = False,
     sweep: Annotated[bool, typer.Option(help="More K and concurrencies; takes longer.")] = False,
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Virtual time to a quality with heavy-tailed, often absent devices: async against sync."""
     from latecomer_bench import stragglers as bench  # noqa: PLC0415 - torch, as above
+    from latecomer_bench import ways  # noqa: PLC0415 - as above
     from latecomer_cli import simulation  # noqa: PLC0415 - as above
 
+    if many and sweep:
+        raise BadConfiguration("what was tried is known for few at once", hint="drop --sweep")
     output = Output(format_)
     logs.configure(level="error", style="console")
-    scene = simulation.Scene(load_recipe(recipe), recipe.parent, devices)
+    race = ways.MANY if many else ways.FEW
+    race = replace(
+        race,
+        target=race.target if target is None else target,
+        updates=updates or race.updates,
+        devices=devices or race.devices,
+    )
+    if sweep:
+        race = replace(race, ways=(*race.ways, *ways.SWEEP))
+    scene = simulation.Scene(load_recipe(recipe), recipe.parent, race.devices)
     with watched(output, "runs") as progress:
         report = bench.measure(
             bench.Scene(scene.recipe, scene.sites, scene.catalogue),
             range(1, seeds + 1),
-            bench.Terms(target, updates),
+            race,
             progress,
             sweep=sweep,
         )

@@ -76,7 +76,7 @@ def test_ways_of_aggregating_are_told_with_their_intervals() -> None:
         }
     )
     assert "| sync | 15 | 20 | 30 | 6 | 15 | 3.5 [2.5, 4.5] | 80 | 9 |" in lines
-    assert "T = 30 s, 3.5 [2.5, 4.5]" in lines[-3]
+    assert "(K 15, T 30 s) 3.5 [2.5, 4.5]" in lines[-3]
     shown = "k 3, rate 0.5 | 3.5 [2.5, 4.5] | 3.5 [2.5, 4.5] | 60 | 0 |"
     assert f"| flgo-fedbuff, 9.9 | {shown}" in lines
     assert lines[-1].endswith("way by way: 4/5, 5/5.")

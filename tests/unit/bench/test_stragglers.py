@@ -1,5 +1,6 @@
 """Stragglers: who is compared with whom, and how a ratio with an interval comes about."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,11 +9,11 @@ from latecomer.fleet import Simulation
 from latecomer_bench import stragglers as bench
 from latecomer_bench.peers import Peer
 from latecomer_bench.runs import Run
-from latecomer_bench.stragglers import Scene, Terms
-from latecomer_bench.ways import Way
+from latecomer_bench.stragglers import Scene
+from latecomer_bench.ways import MANY, Race, Way
 from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site
 
-TERMS = Terms(target=0.2, updates=60)
+RACE = Race((), devices=4, target=0.2, updates=60)
 
 
 def took(seconds: float, *, reached: bool = True) -> Run:
@@ -28,7 +29,7 @@ def report(barrier: list[Run], short: list[Run]) -> dict[str, Any]:
     quick = [took(10.0), took(20.0)]
     ways = {BUFFERED: quick, Way("fedasync", 1, 20): quick, BARRIER: barrier, SHORT: short}
     ways[SELECTED] = [took(60.0), took(60.0)]
-    return bench.report(ways, TERMS)
+    return bench.report(ways, RACE)
 
 
 def test_the_best_of_each_mode_is_compared_and_ratios_are_paired() -> None:
@@ -47,11 +48,18 @@ def test_a_peer_is_compared_with_what_trains_as_many_devices_at_once() -> None:
     ways = {BUFFERED: [took(10.0)], wide: [took(5.0)], Way("fedasync", 1, 20): [took(9.0)]}
     ways |= {BARRIER: [took(90.0)], SELECTED: [took(60.0)], Way("sync", 40, 40): [took(50.0)]}
     others = [Peer("p", "1", at_once, {}, (took(20.0),)) for at_once in (20, 40)]
-    found = bench.report(ways, TERMS, others)
+    found = bench.report(ways, RACE, others)
     assert found["async_s"] == 10.0
     assert found["peers"]["p"]["speedup"]["mean"] == 2.0
     assert found["peers"]["p, 40 at once"]["speedup"]["mean"] == 4.0
     assert [row["speedup"]["mean"] for row in found["rows"] if row["concurrency"] == 40] == [10, 1]
+
+
+def test_of_many_devices_at_once_those_are_compared() -> None:
+    found = bench.report({way: [took(way.wait_s + way.k)] for way in MANY.ways}, MANY)
+    assert (found["async"]["k"], found["barrier"]["k"]) == (5, 200)
+    assert found["over_selection"]["k"] == 100
+    assert found["baseline"]["wait_s"] == 15.0
 
 
 def test_a_way_that_reaches_the_target_more_often_is_better_than_one_that_gives_up_early() -> None:
@@ -72,9 +80,9 @@ def test_one_run_ends_at_the_target_or_when_its_work_is_spent() -> None:
     sites = {f"w{number}": make_site(checkerboard(6, first=6 * number)) for number in range(4)}
     scene = Scene(make_recipe(), sites, ITEM_CATALOGUE)
     way = Way("fedbuff", 2, 2)
-    done = bench.run(scene, way, 1, TERMS)
+    done = bench.run(scene, way, 1, RACE)
     assert done.reached
     assert done.trained <= 60
-    never = bench.run(scene, way, 1, Terms(target=2.0, updates=8))
+    never = bench.run(scene, way, 1, replace(RACE, target=2.0, updates=8))
     assert not never.reached
     assert never.trained == 8
