@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from latecomer.data import ExampleData
-from latecomer.evaluation.ranking import Floats
+from latecomer.evaluation.ranking import Floats, Ids
 from latecomer.recipe import Recipe
 from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
@@ -23,8 +23,13 @@ from latecomer_worker.site import Split
 State = tuple[dict[str, Array], dict[str, Array]]
 
 
-def alone(recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int) -> State:
-    """What the owner of ``split`` ends with after at most ``rounds``; see the module."""
+def alone(
+    recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int, groups: Ids | None = None
+) -> State:
+    """What the owner of ``split`` ends with after at most ``rounds``; see the module.
+
+    ``groups`` (U,) are of its examples, as of ``ensemble.gated``.
+    """
 
     @cache
     def after(halvings: int) -> State:
@@ -41,8 +46,11 @@ def alone(recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int) -
 
     if not isinstance(recipe.data, ExampleData):
         return after(0)
-    shorter = range(1, rounds.bit_length())
-    chosen = ensemble.gated(shorter, lambda each: _values(recipe, split, after(int(each))))
+    chosen = ensemble.gated(
+        range(1, rounds.bit_length()),
+        lambda each: _values(recipe, split, after(int(each))),
+        None if groups is None else groups[split.validation >= 0],
+    )
     return after(int(chosen))
 
 

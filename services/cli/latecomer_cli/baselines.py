@@ -16,7 +16,7 @@ from latecomer.tensors import Array
 from latecomer_cli.alone import alone
 from latecomer_worker.nearby import nearby
 from latecomer_worker.personal import Personal
-from latecomer_worker.site import Site, Split
+from latecomer_worker.site import Site, Split, together
 
 #: From what is known of everybody, and how many items there are.
 ScoreFrom = Callable[[History, int], Score]
@@ -64,7 +64,9 @@ def rounds_alone(recipe: Recipe, own: int, often: int) -> int:
 
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> Result:
     """The same model, trained by one site alone in as many ``rounds``, or fewer; see ``alone``."""
-    model, private = alone(recipe, site.split, items, rounds=rounds, seed=seed)
+    model, private = alone(
+        recipe, site.split, items, rounds=rounds, seed=seed, groups=together([site])
+    )
     return judged(recipe, site, model, private)
 
 
@@ -73,7 +75,9 @@ def centralised(
 ) -> list[Result]:
     """The same, trained on everybody's data in one place; judged site by site."""
     work = _scaled(recipe, len(sites))
-    model, private = alone(work, _pooled(sites), items, rounds=rounds, seed=seed)
+    model, private = alone(
+        work, _pooled(sites), items, rounds=rounds, seed=seed, groups=together(sites)
+    )
     ends = np.cumsum([len(site.users) for site in sites])
     starts = ends - [len(site.users) for site in sites]
     return [

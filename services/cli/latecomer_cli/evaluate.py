@@ -22,9 +22,9 @@ from latecomer_cli import baselines, calibration, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output
-from latecomer_cli.report import Results, together
+from latecomer_cli.report import Results
 from latecomer_cli.variety import variety
-from latecomer_worker.site import Site
+from latecomer_worker.site import Site, together
 
 SYSTEMS = ("global", "centralised", "local_only", "popularity")
 BASELINES = ("local_only", "popularity")

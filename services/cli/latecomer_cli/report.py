@@ -20,7 +20,7 @@ from latecomer.recipe import Recipe
 from latecomer.store.port import Totals
 from latecomer_cli import status
 from latecomer_cli.output import Output
-from latecomer_worker.site import Site
+from latecomer_worker.site import Site, together
 
 SYSTEMS = ("global", "local_only", "popularity")
 
@@ -49,17 +49,6 @@ class Results:
         first = np.cumsum([0, *(len(site.users) for site in sites[:-1])])
         tested = zip(first, self.by_site, strict=True)
         return np.concatenate([at + result.users for at, result in tested])
-
-
-def together(sites: Sequence[Site], places: Ids) -> Ids | None:
-    """Which group each of everybody's users at these places is of; None where nobody says so.
-
-    Who is behind examples of several sites is one and the same at all of them.
-    """
-    if not any(site.groups for site in sites):
-        return None
-    names = [name for site in sites for name in site.groups or site.users]
-    return np.asarray(np.unique(names, return_inverse=True)[1][places], np.int64)
 
 
 def build(

@@ -14,7 +14,7 @@ from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Scorer
 from latecomer.tensors import Array, State
 from latecomer_worker.nearby import nearby
-from latecomer_worker.site import Site
+from latecomer_worker.site import Site, together
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
 
@@ -44,7 +44,9 @@ class Personal:
     def weight(self, model: State, private: Private) -> float:
         """How much of the site's own model helps on its validation items."""
         return ensemble.gated(
-            self._recipe.personal.weights, lambda weight: self._values(model, private, weight)
+            self._recipe.personal.weights,
+            lambda weight: self._values(model, private, weight),
+            together([self._site], np.flatnonzero(self._site.split.validation >= 0)),
         )
 
     def scorer(

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from latecomer.evaluation.ranking import Ids
 from latecomer.interactions.splits import Target
 
 
@@ -94,3 +95,14 @@ class Site:
     def tested(self) -> npt.NDArray[np.int64]:
         """Rows of the users who are tested here."""
         return np.flatnonzero(self.asked("test") >= 0)
+
+
+def together(sites: Sequence[Site], places: Ids | slice = slice(None)) -> Ids | None:
+    """Which group each of everybody's users is of, or those at ``places``; None without groups.
+
+    Who is behind examples of several sites is one and the same at all of them.
+    """
+    if not any(site.groups for site in sites):
+        return None
+    names = [name for site in sites for name in site.groups or site.users]
+    return np.asarray(np.unique(names, return_inverse=True)[1][places], np.int64)

@@ -126,6 +126,22 @@ def student_t(values: Floats) -> Interval:
     return Interval(mean, mean - margin, mean + margin)
 
 
+def standard_error(values: Floats, groups: Ids | None = None) -> float:
+    """Of the mean: s / sqrt(U), with U - 1 in the denominator of the variance s^2.
+
+    With G ``groups``, of the ratio of sums that the mean is then: the square root of
+    G / (G - 1) sum_g (S_g - m n_g)^2 / U^2, S_g the sum of n_g values (Cochran 1977, eq. 6.9).
+
+    Args:
+        values: (U,), of at least two groups.
+        groups: (U,) as of ``bootstrap``.
+    """
+    sums, sizes = (values, np.ones(len(values))) if groups is None else _added(values, groups)
+    beside = sums - values.mean() * sizes
+    n_groups = len(sums)
+    return float(sqrt(n_groups / (n_groups - 1) * (beside**2).sum()) / len(values))
+
+
 def t_975(df: int) -> float:
     """Upper 2.5% point of Student's t with ``df`` >= 1 degrees of freedom, to three decimals.
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from latecomer.evaluation.intervals import standard_error
+from latecomer.evaluation.ranking import Floats, Ids
 from latecomer.recommenders import derived
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Scorer
@@ -76,7 +78,9 @@ def mixed(shared: Scorer, own: Scorer, weight: float) -> Scorer:
     return score
 
 
-def gated(weights: Sequence[float], values: Callable[[float], npt.NDArray[np.float64]]) -> float:
+def gated(
+    weights: Sequence[float], values: Callable[[float], Floats], groups: Ids | None = None
+) -> float:
     """The weight that serves a site's users best on average, or 0, which is no personalisation.
 
     It must do so by more than the standard error of the difference (Breiman et al. 1984, section
@@ -85,18 +89,15 @@ def gated(weights: Sequence[float], values: Callable[[float], npt.NDArray[np.flo
     Args:
         weights: To choose from, beside 0.
         values: What each tested user (T,) gets with a weight; more is better.
+        groups: (T,) which group each is of, where several are of one: they are lucky together.
     """
     without = values(0.0)
-    if len(without) < 2:  # noqa: PLR2004 - one difference has no error
+    if len(without if groups is None else set(groups)) < 2:  # noqa: PLR2004 - one has no error
         return 0.0
     gains = {weight: values(weight) - without for weight in sorted(weights)}
     best = max(gains, key=lambda weight: (gains[weight].mean(), -weight), default=0.0)
-    return best if best and _certain(gains[best]) else 0.0
-
-
-def _certain(gain: npt.NDArray[np.float64]) -> bool:
-    """Whether a mean of (T,) differences is above 0 by more than its standard error."""
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    certain = best and gains[best].mean() > standard_error(gains[best], groups)
+    return best if certain else 0.0
 
 
 def _standard(scores: Array) -> Array:

@@ -3,7 +3,13 @@ import pytest
 
 from latecomer.errors import BadData, NotFinite
 from latecomer.evaluation import intervals
-from latecomer.evaluation.intervals import bootstrap, paired_bootstrap, student_t, t_975
+from latecomer.evaluation.intervals import (
+    bootstrap,
+    paired_bootstrap,
+    standard_error,
+    student_t,
+    t_975,
+)
 
 
 def test_the_bootstrap_of_many_users_is_the_normal_interval() -> None:
@@ -82,6 +88,15 @@ def test_pairing_finds_a_difference_that_separate_intervals_hide() -> None:
 def test_systems_tested_on_different_users_cannot_be_paired() -> None:
     with pytest.raises(BadData, match="3 users cannot be paired with 1"):
         paired_bootstrap(np.zeros(3), np.zeros(1), seed=0)
+
+
+def test_the_standard_error_of_groups_by_hand() -> None:
+    values = np.array([0.1] * 6 + [-0.1] * 2)
+    # The mean is 0.05; sums of 0.6 and -0.2 are 0.3 above and below what their sizes let expect.
+    of_two = standard_error(values, np.array([7] * 6 + [3] * 2))
+    assert of_two == pytest.approx(np.sqrt(2 * (0.3**2 + 0.3**2)) / 8)
+    assert standard_error(values, np.arange(8)) == pytest.approx(standard_error(values))
+    assert standard_error(values) == pytest.approx(values.std(ddof=1) / np.sqrt(8))
 
 
 def test_three_seeds_by_hand() -> None:
