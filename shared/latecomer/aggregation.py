@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, model_validator
 
 from latecomer.fleet import Section
 
@@ -33,6 +33,13 @@ class Staleness(Section):
     slope: float = Field(10.0, gt=0)
     grace: int = Field(4, ge=0)
 
+    @model_validator(mode="after")
+    def _is_what_its_rule_reads(self, info: ValidationInfo) -> "Staleness":
+        read = {"polynomial": {"exponent"}, "hinge": {"slope", "grace"}}.get(self.rule, set())
+        idle = {"exponent", "slope", "grace"} - read
+        self.without_effect(idle, f"under rule {self.rule!r}", info)
+        return self
+
 
 class ExampleWeight(Section):
     """See ``latecomer_aggregator.weighting``; ``reference`` is a typical number of examples."""
@@ -40,6 +47,12 @@ class ExampleWeight(Section):
     rule: Literal["equal", "sqrt", "linear"] = "equal"
     reference: int = Field(1000, gt=0)
     cap: float = Field(2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_what_its_rule_reads(self, info: ValidationInfo) -> "ExampleWeight":
+        if self.rule == "equal":
+            self.without_effect({"reference", "cap"}, "under rule 'equal'", info)
+        return self
 
 
 class ServerStep(Section):
@@ -120,6 +133,15 @@ class Aggregation(Section):
     max_update_norm: float = Field(1e6, gt=0)
     identity: Literal["broker", "declared"] = "broker"
     spread_s: float = Field(0.0, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _follows_in_fedbuff_mode(self, info: ValidationInfo) -> "Aggregation":
+        following = {"target_staleness", "max_updates_per_version"}
+        if self.mode != "fedbuff":
+            self.without_effect(following, f"in mode {self.mode!r}", info)
+        elif self.target_staleness is None:
+            self.without_effect(following, "without a target_staleness", info)
+        return self
 
     def updates_of(self, workers: int) -> int:
         """How many updates a version is made of while so many ``workers`` are alive.

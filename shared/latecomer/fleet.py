@@ -11,11 +11,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from latecomer.events import MAX_NAME_CHARS, Name
 from latecomer.interactions.selection import Selection
 
+#: The context in which a recipe is checked that comes from the store.
+PUBLISHED = "published"
+
 
 class Section(BaseModel):
     """A table of a recipe: unknown keys are errors, infinite numbers too, and nobody changes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def without_effect(self, names: set[str], why: str, info: ValidationInfo) -> None:
+        """Refuse to be told what nobody would read.
+
+        A published recipe is past it: it was agreed on under a release that may have been laxer.
+
+        Raises:
+            ValueError: One of ``names`` is not its default.
+        """
+        said = self.model_dump(include=names, exclude_defaults=True)
+        if said and info.context != PUBLISHED:
+            raise ValueError(f"{', '.join(said)}: without effect {why}")
 
 
 class FleetWorker(Selection):
@@ -129,7 +144,7 @@ class Simulation(Section):
         restart_s: Until a device that lost one is back.
         concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
             mode so many per round. All of them where it is not given.
-        per_user: ``latecomer evaluate`` gives each user a device of his own, in virtual time.
+        per_user: In virtual time, each user has a device of his own.
     """
 
     examples_per_s: float = Field(500.0, gt=0)

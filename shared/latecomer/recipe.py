@@ -32,7 +32,7 @@ from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
-from latecomer.fleet import Demo, Fleet, Section, Simulation
+from latecomer.fleet import PUBLISHED, Demo, Fleet, Section, Simulation
 from latecomer.recommenders.settings import (
     MAX_PASSES,
     MODELS,
@@ -117,6 +117,12 @@ class Personal(Section):
     weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     rounds: int = Field(20, ge=1)
 
+    @model_validator(mode="after")
+    def _rounds_are_of_an_own_model(self, info: ValidationInfo) -> "Personal":
+        if not self.weights:
+            self.without_effect({"rounds"}, "without weights", info)
+        return self
+
 
 class ProtocolName(StrEnum):
     """How held-out items are treated in training; see ``Evaluation``."""
@@ -127,6 +133,9 @@ class ProtocolName(StrEnum):
 
 #: What ``Compression`` says of updates that may lose something.
 LOSSY = {"values", "top_rows", "budget_bytes"}
+
+#: What ``Aggregation`` says of means, and of steps along them.
+AVERAGING = {"optimizer", "staleness", "example_weight", "row_floor", "max_staleness"}
 
 #: What ``Evaluation`` says of rankings alone.
 RANKING = {"k", "candidates", "protocol", "full_reach"}
@@ -244,6 +253,13 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _statistics_are_added_up(self, info: ValidationInfo) -> "Recipe":
+        if self.model.family == "gram":
+            why = "on family 'gram', whose counts are added up, however late"
+            self.aggregation.without_effect(AVERAGING, why, info)
+        return self
+
+    @model_validator(mode="after")
     def _what_is_asked_for_is_measured(self) -> "Recipe":
         measured = self.protocol.measured
         for name in (*self.evaluation.reach, *self.evaluation.full_reach):
@@ -308,7 +324,10 @@ class Recipe(Section):
     @classmethod
     def from_bytes(cls, data: bytes) -> "Recipe":
         """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
-        return _checked(json.loads(data), "the store's recipe")
+        body = json.loads(data)
+        if isinstance(columns := body.get("data", {}).get("columns"), dict):
+            columns.pop("behaviour", None)  # of former releases, which did nothing with it
+        return _checked(body, "the store's recipe", PUBLISHED)
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:
@@ -342,8 +361,8 @@ def load_recipe(path: Path) -> Recipe:
     return _checked(body, str(path))
 
 
-def _checked(body: dict[str, Any], where: str) -> Recipe:
+def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Recipe:
     try:
-        return Recipe.model_validate(body)
+        return Recipe.model_validate(body, context=context)
     except ValidationError as error:
         raise BadConfiguration(f"{where}: {problems(error, Recipe, BRANCHES)}") from error

@@ -251,7 +251,10 @@ def status(federation: Federation = None, format_: FormatOption = Format.TABLE) 
 
 @app.command()
 def recommend(
-    user: Annotated[str, typer.Argument(help="A user of this worker.")],
+    user: Annotated[
+        str | None,
+        typer.Argument(help="A user of this worker; without, what most of them have."),
+    ] = None,
     recipe: Annotated[Path, typer.Option(help="The recipe.")] = DEFAULT_RECIPE,
     name: Annotated[str | None, typer.Option(help="The worker whose user it is.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")] = 10,
@@ -276,7 +279,7 @@ def recommend(
         }
     )
     output.table(
-        f"For {user}, from version {version}",
+        f"For {user or 'anybody: how many here have it'}, from version {version}",
         ("item", "description", "score"),
         ((each.item, each.description, each.score) for each in found),
     )

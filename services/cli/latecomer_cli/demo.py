@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from latecomer.errors import BadData, LatecomerError, SomeWorkersFailed
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.results import Result
 from latecomer.interactions.schema import Catalogue, Interactions, Report
-from latecomer.interactions.splits import MIN_TESTED, Split
+from latecomer.interactions.splits import MIN_TESTED
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
-from latecomer.recipe import ProtocolName, Recipe
+from latecomer.recipe import Recipe
 from latecomer.tensors import Array
 from latecomer_cli import baselines, recommend, report, sites, status
 from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
@@ -74,12 +74,6 @@ class Scene:
     def in_order(self) -> list[Site]:
         """The honest workers' sites, in the recipe's order."""
         return list(self.sites.values())
-
-
-def _leaking(site: Site) -> Site:
-    """Held-out items are never negatives there."""
-    assert isinstance(site.split, Split), "only rankings have negatives"
-    return replace(site, split=site.split.leaking())
 
 
 @dataclass
@@ -162,10 +156,14 @@ def cut(
 ) -> Scene:
     """Everybody's data as the sites of a recipe's honest workers."""
     workers = sites.present(data, recipe)
-    found = sites.of_workers(data, workers, catalogue, seed=recipe.seed, validation=validation)
-    if recipe.evaluation.protocol is ProtocolName.PFEDREC_COMPAT:
-        # Every number of it is labelled so, whichever command runs it.
-        found = {name: _leaking(site) for name, site in found.items()}
+    found = sites.of_workers(
+        data,
+        workers,
+        catalogue,
+        seed=recipe.seed,
+        validation=validation,
+        protocol=recipe.evaluation.protocol,
+    )
     return Scene(recipe, catalogue, found, reading, data)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from latecomer.errors import LatecomerError
 from latecomer.recommenders.families import family
 from latecomer.tensors import Array
+from latecomer_cli import sites
 from latecomer_cli.demo import Scene
 from latecomer_simulator import fleet
 from latecomer_simulator.outcome import Limits
@@ -79,7 +80,7 @@ def _devices(scene: Scene, worker: str) -> dict[str, Site]:
     site = scene.sites[worker]
     if not scene.recipe.simulation.per_user:
         return {worker: site}
-    return {f"{worker}-{row + 1}": site.of_user(row) for row in range(len(site.users))}
+    return sites.of_each_user(worker, site)
 
 
 def _trainings(scene: Scene, sites: Mapping[str, Site]) -> int:

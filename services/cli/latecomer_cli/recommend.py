@@ -6,9 +6,11 @@ Of an example, the one thing that may come of it, and how probably.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from latecomer.errors import BadData
-from latecomer.evaluation.ranking import top_k
+from latecomer.evaluation.baselines import popularity
+from latecomer.evaluation.ranking import Scores, top_k
 from latecomer.interactions.schema import Catalogue
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
@@ -52,9 +54,10 @@ def suggestions(
     """
     site = trained.site
     if user not in site.users:
+        somebody_new = "" if isinstance(catalogue, Fields) else "; for somebody new, name nobody"
         raise BadData(
             f"user {user!r} is not among the {len(site.users)} users of this worker",
-            hint=f"try one of {', '.join(site.users[:3])}",
+            hint=f"try one of {', '.join(site.users[:3])}{somebody_new}",
         )
     row = site.users.index(user)
     if isinstance(catalogue, Fields):
@@ -64,10 +67,28 @@ def suggestions(
     history = site.split.everything()
     seen = np.zeros(scores.shape, dtype=bool)
     seen[0, history.items[history.indptr[row] : history.indptr[row + 1]]] = True
-    best = top_k(scores, seen, k)[0]
+    return _best(scores, seen, catalogue, k)
+
+
+def for_anybody(site: Site, catalogue: Catalogue | Fields, k: int) -> list[Suggestion]:
+    """What most users of a site have, scored by how many: for whom nothing is known of.
+
+    Raises:
+        BadData: Outcomes are predicted, and there is no example.
+    """
+    if isinstance(catalogue, Fields):
+        raise BadData("an outcome is predicted of an example", hint="name one of this worker's")
+    scores = popularity(site.split.everything(), len(catalogue))[None]  # (1, I)
+    return _best(scores, scores == 0, catalogue, k)
+
+
+def _best(
+    scores: Scores, unwanted: npt.NDArray[np.bool_], catalogue: Catalogue, k: int
+) -> list[Suggestion]:
+    """Of one row (1, I) of scores, the best items that are wanted."""
     return [
         Suggestion(catalogue.items[item], catalogue.descriptions[item], float(scores[0, item]))
-        for item in best
+        for item in top_k(scores, unwanted, k)[0]
         if item >= 0
     ]
 

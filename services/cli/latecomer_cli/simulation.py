@@ -23,7 +23,8 @@ TIMELINE = "timeline.jsonl"
 class Scene:
     """A recipe, its data, and its honest workers' sites; ``devices`` splits them further.
 
-    The data lies in ``source``, or beside the recipe in ``folder``.
+    Without, a recipe of one device per user has those. The data lies in ``source``, or beside the
+    recipe in ``folder``.
     """
 
     def __init__(
@@ -34,9 +35,13 @@ class Scene:
         data, self.reading = sites.read_data(recipe, folder, self.catalogue, source=source)
         workers = sites.present(data, recipe)
         chosen = split(workers, data, devices) if devices else workers
-        self.sites: dict[str, Site] = sites.of_workers(
-            data, chosen, self.catalogue, seed=recipe.seed
+        found = sites.of_workers(
+            data, chosen, self.catalogue, seed=recipe.seed, protocol=recipe.evaluation.protocol
         )
+        if recipe.simulation.per_user and not devices:
+            of_each = [sites.of_each_user(*each) for each in found.items()]
+            found = {name: site for each in of_each for name, site in each.items()}
+        self.sites: dict[str, Site] = found
 
 
 def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[FleetWorker]:
@@ -105,6 +110,7 @@ def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
     events = Counter(each["event"] for each in outcome.events)
     return {
         "mode": outcome.recipe.aggregation.mode,
+        "protocol": outcome.recipe.protocol.label(),
         "seed": seed,
         "devices": len(outcome.trainers),
         "versions": outcome.manifest.version.number,

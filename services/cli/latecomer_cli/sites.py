@@ -16,11 +16,11 @@ from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, anybody, select, selected
 from latecomer.interactions.sources import load
-from latecomer.interactions.splits import History, temporal_split
+from latecomer.interactions.splits import History, Split, temporal_split
 from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.outcomes.splits import hashed_split
-from latecomer.recipe import Recipe
+from latecomer.recipe import ProtocolName, Recipe
 from latecomer.tensors import digest
 from latecomer_worker.site import Site
 
@@ -147,11 +147,12 @@ def of_workers(
     *,
     seed: int,
     validation: bool = True,
+    protocol: ProtocolName = ProtocolName.CLEAN,
 ) -> dict[str, Site]:
     """Everybody's data as the sites of a scene's workers, by name and in their order.
 
     Nobody is tested twice: who is at several workers is tested at the first of them, and the others
-    only learn from him.
+    only learn from him. Under a leaky protocol, held-out items are never negatives there.
     """
     tested = np.zeros(len(data.users), dtype=bool)
     found = {}
@@ -160,9 +161,18 @@ def of_workers(
         part = _site(
             data.of_users(own), catalogue, label=each.label, seed=seed, validation=validation
         )
-        found[each.name] = replace(part, elsewhere=tested[own])
+        split = part.split
+        if protocol is ProtocolName.PFEDREC_COMPAT:
+            assert isinstance(split, Split), "only rankings have negatives"
+            split = split.leaking()
+        found[each.name] = replace(part, split=split, elsewhere=tested[own])
         tested |= own
     return found
+
+
+def of_each_user(worker: str, site: Site) -> dict[str, Site]:
+    """A worker's site as those of its users, in their order: nobody else is known there."""
+    return {f"{worker}-{row + 1}": site.of_user(row) for row in range(len(site.users))}
 
 
 def _site(

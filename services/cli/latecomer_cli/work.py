@@ -178,8 +178,8 @@ class Work:
             _write(save, update.delta)
         return _described(update, snapshot, users=len(trainer.site.users))
 
-    def recommend(self, user: str, k: int) -> tuple[str, list[Suggestion]]:
-        """The head's version, and the best items for a user.
+    def recommend(self, user: str | None, k: int) -> tuple[str, list[Suggestion]]:
+        """The head's version, and the best items for a user; or for anybody, without one.
 
         While the store is away, from the version that the worker has here.
 
@@ -191,6 +191,8 @@ class Work:
         with self._state_for(snapshot) as state:
             trainer = self._trainer(snapshot, state)
         catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
+        if user is None:
+            return str(snapshot.version), recommend.for_anybody(trainer.site, catalogue, k)
         found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
         return str(snapshot.version), found
 

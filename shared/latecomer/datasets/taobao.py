@@ -53,7 +53,6 @@ def _table(folder: Path) -> Table:
             "time": [
                 str(place + each * len(rows)) for place, each in zip(places, rank, strict=True)
             ],
-            "behaviour": ["cart"] * len(carted) + ["buy"] * (len(bought) + len(test)),
         },
     )
 
@@ -61,7 +60,7 @@ def _table(folder: Path) -> Table:
 TAOBAO = Dataset(
     origin="https://github.com/chenchongthu/EHCF",
     files=(_BOUGHT, _TEST, _CARTED),
-    columns=Columns(user="uid", item="sid", time="place", behaviour="behaviour"),
+    columns=Columns(user="uid", item="sid", time="place"),
     catalogue=_catalogue,
     table=_table,
     order="the published test purchase, where its item is kept; before it, at random",

@@ -31,7 +31,6 @@ class Columns(BaseModel):
     item: str
     time: str
     rating: str | None = None
-    behaviour: str | None = None
     region: str | None = None
 
     def mapped(self) -> dict[str, str]:
@@ -185,7 +184,6 @@ class Interactions:
         item: (N,) row of the item in the catalogue.
         time_s: (N,) seconds since the Unix epoch.
         rating: (N,) or None.
-        behaviour: (N,) or None: what it was (view, cart, buy).
         edges: (E, 2) rows of a user and of somebody he follows, trusts or befriends, sorted.
         given: (U, C) rows of the negatives that were published with each user's test item, -1 where
             there are fewer; or None.
@@ -197,7 +195,6 @@ class Interactions:
     item: npt.NDArray[np.int64]
     time_s: npt.NDArray[np.float64]
     rating: npt.NDArray[np.float64] | None = None
-    behaviour: npt.NDArray[np.str_] | None = None
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     given: npt.NDArray[np.int64] | None = None
 
@@ -231,7 +228,6 @@ class Interactions:
             self.item[mask],
             self.time_s[mask],
             None if self.rating is None else self.rating[mask],
-            None if self.behaviour is None else self.behaviour[mask],
             renumbered[self.edges[keep[self.edges].all(axis=1)]],
             None if self.given is None else self.given[keep],
         )

@@ -108,7 +108,6 @@ class _Rows:
     time_s: Numbers
     rating: Numbers
     region: Texts
-    behaviour: Texts
 
     def __getitem__(self, chosen: npt.NDArray[np.bool_] | Ids) -> "_Rows":
         return _Rows(*(column[chosen] for column in vars(self).values()))
@@ -124,7 +123,6 @@ def _parsed(table: Table, catalogue: Catalogue, time_format: str | None) -> _Row
         _column(times.parser(time_format), values["time"], np.float64),
         _column(times.number, values.get("rating", [0.0] * len(blank)), np.float64),
         _column(_text, values.get("region", blank), object),
-        _column(_text, values.get("behaviour", blank), object),
     )
 
 
@@ -178,7 +176,6 @@ def _ordered(
         rows.item[kept],
         rows.time_s[kept],
         rows.rating[kept] if columns.rating else None,
-        rows.behaviour[kept].astype(np.str_) if columns.behaviour else None,
     )
 
 

@@ -41,7 +41,7 @@ def demo_recipe(recipe: Path, more: str = "") -> Path:
     [
         ["no-such-command"],
         ["demo", "--no-such-option"],
-        ["recommend"],
+        ["recommend", "c1", "c2"],
         ["worker", "recipe.toml"],
         ["init", "no-such-recipe.toml"],
         ["status"],

@@ -18,6 +18,7 @@ from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
 from latecomer.recommenders.settings import GramModel
 from latecomer.store.redis import RedisStore, embedded
 from latecomer_cli import federation, sites, work
+from latecomer_cli.recommend import Suggestion
 from latecomer_worker.state import WorkerState
 
 WORKER = "w1"
@@ -167,3 +168,20 @@ def test_while_the_store_is_away_what_is_here_is_recommended_from(
             chunk.unlink()
     with pytest.raises(StoreUnreachable):
         worker.recommend("c0", 2)
+
+
+def test_whom_nothing_is_known_of_is_recommended_what_most_here_have(
+    found: Callable[[], Version], worker: work.Work, folder: Path
+) -> None:
+    version = found()
+    with (folder / "purchases.csv").open("a") as file:
+        file.write("c3,i6,2024-02-01\nc4,i6,2024-02-01\nc5,i6,2024-02-02\nc6,i6,2024-02-01\n")
+    assert worker.recommend(None, 3) == (
+        str(version),
+        [Suggestion(f"i{item}", "", users) for item, users in ((6, 4.0), (0, 3.0), (1, 3.0))],
+    )
+    # Nobody here has i7: that is no recommendation.
+    assert len(worker.recommend(None, 10)[1]) == 7
+    with pytest.raises(BadData, match="user 'c9' is not among the 7") as caught:
+        worker.recommend("c9", 3)
+    assert "for somebody new, name nobody" in str(caught.value.hint)

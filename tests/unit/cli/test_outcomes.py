@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latecomer.errors import ExitCode
+from latecomer.errors import BadData, ExitCode
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
@@ -133,6 +133,8 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
     assert (only.item, only.description, only.score) == ("ill", "ill: probability 0.500", 0.5)
     who = recommend.introduced(scene.sites["north"], scene.catalogue, "p1", 3)
     assert who == "p1: cough no, age 50 to 100"
+    with pytest.raises(BadData, match="an outcome is predicted of an example"):
+        recommend.for_anybody(scene.sites["north"], scene.catalogue, 5)
     state.close()
 
 

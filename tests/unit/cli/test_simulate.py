@@ -7,7 +7,7 @@ import pytest
 
 from deployment import write_scene
 from latecomer.errors import BadConfiguration, ExitCode
-from latecomer.fleet import Fleet, FleetWorker
+from latecomer.fleet import Fleet, FleetWorker, Simulation
 from latecomer.interactions.selection import select
 from latecomer.recipe import load_recipe
 from latecomer_cli import app, simulation
@@ -33,6 +33,7 @@ def test_a_run_prints_json_and_leaves_timeline_and_report(
     body = json.loads(capsys.readouterr().out)
     assert code == ExitCode.OK
     assert body["mode"] == "sync"
+    assert body["protocol"] == "full ranking, leave-one-out, k=10"
     assert body["trained"] == 6
     events = [json.loads(line) for line in (out / "timeline.jsonl").read_text().splitlines()]
     assert sum(event["event"] == "trained" for event in events) == 6
@@ -101,5 +102,12 @@ def test_the_folder_of_a_published_data_set_is_given_as_to_evaluate(tmp_path: Pa
     recipe = load_recipe(RECIPES / "ml-100k.toml")
     students = Fleet(workers=[recipe.fleet.workers[0]])
     recipe = recipe.model_copy(update={"fleet": students})
-    scene = simulation.Scene(recipe, RECIPES, None, source=folder)
-    assert [len(site.users) for site in scene.sites.values()] == [8]
+    of_each = simulation.Scene(recipe, RECIPES, None, source=folder).sites
+    assert {name: site.users for name, site in of_each.items()} == {
+        f"students-{user}": (str(user),) for user in range(1, 9)
+    }
+    assert len(simulation.Scene(recipe, RECIPES, 2, source=folder).sites) == 2
+    told = recipe.model_copy(update={"simulation": Simulation()})
+    (whole,) = simulation.Scene(told.leaking(), RECIPES, None, source=folder).sites.values()
+    assert len(whole.users) == 8
+    assert whole.split.train.spared is not None

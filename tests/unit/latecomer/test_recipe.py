@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from latecomer.aggregation import AdamW, Sgd
 from latecomer.data import COLUMNS, Data, ExampleData
@@ -149,7 +150,7 @@ def test_what_is_not_said_has_a_default() -> None:
             ("data", "columns", "usr"),
             "x",
             (
-                "data.columns.usr: unknown key (did you mean 'user'?), allowed: behaviour, item, "
+                "data.columns.usr: unknown key (did you mean 'user'?), allowed: item, "
                 "rating, region, time, user"
             ),
         ),
@@ -543,3 +544,53 @@ def test_a_round_carries_the_training_section_as_its_plan() -> None:
     assert announced.plan["passes"] == 3
     assert announced.max_staleness == 0
     assert announced.spread_s == 2.0
+
+
+IDLE = [
+    ({"aggregation": {"staleness": {"slope": 3}}}, "slope: without effect under rule 'poly"),
+    (
+        {"aggregation": {"staleness": {"rule": "hinge", "exponent": 1}}},
+        "exponent: without effect under rule 'hinge'",
+    ),
+    (
+        {"aggregation": {"staleness": {"rule": "constant", "grace": 1}}},
+        "grace: without effect under rule 'constant'",
+    ),
+    (
+        {"aggregation": {"example_weight": {"reference": 5}}},
+        "reference: without effect under rule 'equal'",
+    ),
+    (
+        {"aggregation": {"mode": "sync", "target_staleness": 2}},
+        "target_staleness: without effect in mode 'sync'",
+    ),
+    (
+        {"aggregation": {"max_updates_per_version": 5}},
+        "max_updates_per_version: without effect without a target_staleness",
+    ),
+    (
+        {
+            "model": {"family": "gram"},
+            "aggregation": {"optimizer": {"name": "sgd", "momentum": 0.5}},
+        },
+        "optimizer: without effect on family 'gram', whose counts are added up",
+    ),
+    ({"personal": {"rounds": 3}}, "rounds: without effect without weights"),
+]
+
+
+@pytest.mark.parametrize(("sections", "said"), IDLE)
+def test_a_setting_that_nobody_would_read_is_refused_but_where_it_is_agreed_on_already(
+    sections: dict[str, Any], said: str
+) -> None:
+    body = small(**sections)
+    with pytest.raises(ValidationError, match=said):
+        recipe(body)
+    assert Recipe.from_bytes(json.dumps(body).encode()).federation == "retail"
+
+
+def test_a_stored_recipe_of_a_release_that_knew_behaviours_is_read() -> None:
+    body = changed(("data", "columns", "behaviour"), "did")
+    assert Recipe.from_bytes(json.dumps(body).encode()) == recipe(small())
+    with pytest.raises(ValidationError, match="behaviour"):
+        recipe(body)

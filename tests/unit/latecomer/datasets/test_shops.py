@@ -76,9 +76,7 @@ def test_taobaos_test_purchase_is_last_and_no_longer_in_the_cart(tmp_path: Path)
     assert catalogue.items == ("5", "6", "7", "8")
     assert history(catalogue, found, "1")[-1] == "7"
     assert report.reasons == {"unknown_item": 1, "duplicate": 2}
-    assert found.behaviour is not None
-    own = found.behaviour[found.user == found.users.index("1")].tolist()
-    assert own == ["cart", "buy", "buy", "buy"]
+    assert len(history(catalogue, found, "1")) == 4
     assert history(catalogue, found, "1")[0] == "8"
 
 

@@ -121,7 +121,6 @@ def test_keeping_some_users_numbers_them_anew_and_keeps_their_rows_together() ->
         item=np.array([5, 6, 7, 8]),
         time_s=np.array([1.0, 2.0, 3.0, 4.0]),
         rating=np.array([0.1, 0.2, 0.3, 0.4]),
-        behaviour=np.array(["buy", "buy", "view", "cart"]),
     )
     some = everybody.of_users(np.array([True, False, True]))
     assert (some.users, some.regions) == (("a", "c"), ("Rome", "Rome"))
@@ -130,5 +129,3 @@ def test_keeping_some_users_numbers_them_anew_and_keeps_their_rows_together() ->
     assert some.time_s.tolist() == [1.0, 2.0, 4.0]
     assert some.rating is not None
     assert some.rating.tolist() == [0.1, 0.2, 0.4]
-    assert some.behaviour is not None
-    assert some.behaviour.tolist() == ["buy", "buy", "cart"]

@@ -14,9 +14,7 @@ from latecomer.interactions.sources import load
 
 CATALOGUE = Catalogue(("tea", "cup", "pot"), ("Tea", "Cup", "Pot"))
 COLUMNS = Columns(user="who", item="what", time="when")
-EVERYTHING = Columns(
-    user="who", item="what", time="when", rating="stars", behaviour="did", region="city"
-)
+EVERYTHING = Columns(user="who", item="what", time="when", rating="stars", region="city")
 NOW_S = 1_000.0
 
 
@@ -110,7 +108,7 @@ def test_a_user_s_region_is_that_of_the_first_interaction(source: Path) -> None:
 def test_what_is_not_mapped_is_not_there(source: Path) -> None:
     write(source, "who,what,when,stars", "a,tea,1,five")
     interactions, report = load(source, COLUMNS, CATALOGUE, now_s=NOW_S)
-    assert (interactions.rating, interactions.behaviour) == (None, None)
+    assert interactions.rating is None
     assert interactions.regions == ("",)
     assert report.kept == 1
 
@@ -118,18 +116,18 @@ def test_what_is_not_mapped_is_not_there(source: Path) -> None:
 def test_every_bad_row_is_counted_under_the_first_reason_that_applies(source: Path) -> None:
     write(
         source,
-        "who,what,when,stars,did,city",
-        "a,tea,10,1,buy,Rome",
-        "a,mug,10,1,buy,Rome",
-        "a,,10,1,buy,Rome",
-        " ,tea,10,1,buy,Rome",
-        "a,mug,never,much,buy,Rome",
-        "a,tea,never,1,buy,Rome",
-        "a,tea,1001,1,buy,Rome",
-        "a,cup,10,much,buy,Rome",
-        "a,cup,10,nan,buy,Rome",
+        "who,what,when,stars,city",
+        "a,tea,10,1,Rome",
+        "a,mug,10,1,Rome",
+        "a,,10,1,Rome",
+        " ,tea,10,1,Rome",
+        "a,mug,never,much,Rome",
+        "a,tea,never,1,Rome",
+        "a,tea,1001,1,Rome",
+        "a,cup,10,much,Rome",
+        "a,cup,10,nan,Rome",
         "a,cup",
-        "a,tea,11,1,view,Rome",
+        "a,tea,11,1,Rome",
     )
     _, report = load(source, EVERYTHING, CATALOGUE, now_s=NOW_S)
     assert report.reasons == {
@@ -254,7 +252,6 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
                 datetime(1970, 1, 1, 0, 1, second, tzinfo=UTC) for second in (30, 10, 20, 20, 40)
             ],
             "stars": [1.5, 2.0, 3.0, 4.0, 5.0],
-            "did": ["buy", "view", "buy", "buy", "cart"],
             "city": ["Rome", "Oslo", "Rome", "Rome", None],
         }
     )
