@@ -36,7 +36,8 @@ COMMAND = (sys.executable, "-c", "from latecomer_cli.app import main; main()")
 #: What each service's process has to import before it can do anything.
 IMPORTS = {
     "import the aggregator": "import latecomer_aggregator.app",
-    "import the worker, torch too": "import latecomer_worker.app, latecomer.recommenders.families",
+    "import the worker": "import latecomer_worker.app, latecomer.recommenders.gram",
+    "import the worker, torch too": "import latecomer_worker.app, latecomer.recommenders.two_tower",
 }
 
 RECIPE = """

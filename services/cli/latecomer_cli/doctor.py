@@ -63,7 +63,9 @@ def _package(name: str) -> Check:
     if found:
         return Check(name, found)
     if name == "torch":
-        return Check(name, "not installed: fine for an aggregator, not for a worker")
+        return Check(
+            name, "not installed: fine for an aggregator, and for a worker of family gram or als"
+        )
     return Check(name, "-", "not installed", "make install", ExitCode.BAD_USAGE)
 
 

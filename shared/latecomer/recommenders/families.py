@@ -1,16 +1,15 @@
-"""Model families by the name that a recipe gives them."""
+"""Model families by the name that a recipe gives them.
 
-from collections.abc import Callable
+Each is imported when it is asked for: who counts or solves (``gram``, ``als``) needs no torch, and
+that is most of what a worker's process is made of.
+"""
+
+from pkgutil import resolve_name
 from typing import Any
 
-from latecomer.recommenders.als import Als
-from latecomer.recommenders.deepfm import DeepFm
-from latecomer.recommenders.gram import Gram
-from latecomer.recommenders.mlp import Mlp
+from latecomer.errors import BadConfiguration
 from latecomer.recommenders.network_settings import DeepFmModel, MlpModel
-from latecomer.recommenders.neural_cf import NeuralCf
 from latecomer.recommenders.port import Family
-from latecomer.recommenders.sequential import Sequential
 from latecomer.recommenders.settings import (
     AlsModel,
     GramModel,
@@ -19,20 +18,30 @@ from latecomer.recommenders.settings import (
     SequentialModel,
     TwoTowerModel,
 )
-from latecomer.recommenders.two_tower import TwoTower
 
-#: By the model section of a recipe.
-FAMILIES: dict[type[Model], Callable[[Any], Family[Any]]] = {
-    TwoTowerModel: TwoTower,
-    GramModel: Gram,
-    AlsModel: Als,
-    SequentialModel: Sequential,
-    NeuralCfModel: NeuralCf,
-    MlpModel: Mlp,
-    DeepFmModel: DeepFm,
+#: Module and class, by the model section of a recipe.
+FAMILIES: dict[type[Model], str] = {
+    TwoTowerModel: "two_tower:TwoTower",
+    GramModel: "gram:Gram",
+    AlsModel: "als:Als",
+    SequentialModel: "sequential:Sequential",
+    NeuralCfModel: "neural_cf:NeuralCf",
+    MlpModel: "mlp:Mlp",
+    DeepFmModel: "deepfm:DeepFm",
 }
 
 
 def family(settings: Model) -> Family[Any]:
-    """The family that a recipe's model section names; what it learns from is its own affair."""
-    return FAMILIES[type(settings)](settings)
+    """The family that a recipe's model section names; what it learns from is its own affair.
+
+    Raises:
+        BadConfiguration: It computes with what is not installed.
+    """
+    try:
+        found: Family[Any] = resolve_name(f"{__package__}.{FAMILIES[type(settings)]}")(settings)
+    except ImportError as error:
+        raise BadConfiguration(
+            f"family {settings.family!r} needs {error.name}, and it is not installed",
+            hint="pip install latecomer[worker]",
+        ) from error
+    return found

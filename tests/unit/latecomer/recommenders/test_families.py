@@ -1,6 +1,8 @@
 """The laws of ``latecomer.recommenders.port``, for every family."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -375,3 +377,26 @@ def test_a_plan_with_a_wrong_value_is_refused_by_key(
 def test_a_plan_that_the_family_does_not_know_is_refused_by_key(recommender: Recommender) -> None:
     with pytest.raises(BadConfiguration, match=r"training\.learning_rat: "):
         train(recommender, checkerboard(), {"learning_rat": 0.1})
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import latecomer_cli.fleet, latecomer_cli.work, latecomer_worker.app
+from latecomer.errors import BadConfiguration
+from latecomer.recommenders.families import family
+from latecomer.recommenders.settings import AlsModel, GramModel, TwoTowerModel
+family(GramModel()), family(AlsModel())
+try:
+    family(TwoTowerModel())
+except BadConfiguration as error:
+    print(error, error.hint)
+"""
+
+
+def test_a_worker_that_counts_or_solves_needs_no_torch_and_who_does_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=True
+    )
+    said = "family 'two_tower' needs torch, and it is not installed pip install latecomer[worker]"
+    assert done.stdout.strip() == said
