@@ -8,6 +8,8 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 # What needs no server: a file of tests per core, and each computes on its own.
 SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# What asks servers waits most of the time; each process starts its own.
+ON_SERVERS = $(BIN)/python -m pytest -n 3 --dist loadfile
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
 # And these with --full-ranking, and with --protocol pfedrec-compat.
@@ -25,7 +27,7 @@ demo: $(VENV)/.installed ## the main job, end to end, in one process
 
 test: $(VENV)/.installed-dev check ## everything that is tested
 	$(SIDE_BY_SIDE) tests/unit tests/simulation
-	$(BIN)/python -m pytest tests/quality tests/contract tests/integration tests/chaos
+	$(ON_SERVERS) tests/quality tests/contract tests/integration tests/chaos
 
 check: $(VENV)/.installed-dev ## lint, format, types, import law
 	$(BIN)/ruff check .
@@ -37,7 +39,7 @@ unit: $(VENV)/.installed-dev ## what needs no server
 	$(SIDE_BY_SIDE) tests/unit
 
 integration: $(VENV)/.installed-dev ## contract and integration tests over every server found
-	$(BIN)/python -m pytest tests/contract tests/integration -m "not compose"
+	$(ON_SERVERS) tests/contract tests/integration -m "not compose"
 
 quality: $(VENV)/.installed-dev ## the demo over three seeds (minutes)
 	$(BIN)/python -m pytest tests/quality

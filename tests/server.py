@@ -41,6 +41,12 @@ ALARMS: dict[Resource, tuple[str, str, str]] = {
     "disk": ("set_disk_free_limit", "1000000GB", "50MB"),
 }
 
+#: Where Linux's own begin; below, each process of pytest-xdist has this many.
+EPHEMERAL_FROM, PORTS = 32_768, 1_000
+
+_place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = iter(range(EPHEMERAL_FROM - (_place + 1) * PORTS, EPHEMERAL_FROM - _place * PORTS))
+
 #: How often a deadline helper looks: often enough that nobody waits for it.
 POLL_S = 0.02
 
@@ -364,10 +370,16 @@ class LocalRabbit(LocalProcess):
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on at this moment, which no other process of this session is given.
+
+    A server is started on it long after, and perhaps twice: those that the system gives to whoever
+    connects are no good.
+    """
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is left for another server")
 
 
 def await_answer(url: str) -> None:

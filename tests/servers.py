@@ -24,15 +24,30 @@ EMBEDDED = {"brokers": "memory", "stores": "fakeredis"}
 
 _wanted: dict[str, list[Server]] = {}
 
+#: By kind, what other processes of the session exercised: with pytest-xdist each has its own.
+_elsewhere: dict[str, list[str]] = {}
+
 
 def brokers() -> list[Server]:
     """Every RabbitMQ that tests can reach; none is started yet."""
-    return _find("brokers", "LATECOMER_TEST_AMQP_URLS", _rabbits)
+    return _find("brokers")
 
 
 def stores() -> list[Server]:
     """Every Redis and Valkey that tests can reach; none is started yet."""
-    return _find("stores", "LATECOMER_TEST_REDIS_URLS", _redises)
+    return _find("stores")
+
+
+def told() -> dict[str, list[str]]:
+    """By kind of server that tests asked for, which of them were exercised."""
+    return {kind: _exercised(kind) for kind in _wanted}
+
+
+def heard(of_a_process: dict[str, list[str]]) -> None:
+    """Count what another process of this session ``told``."""
+    for kind, exercised in of_a_process.items():
+        _find(kind)
+        _elsewhere[kind] = list(dict.fromkeys([*_elsewhere.get(kind, []), *exercised]))
 
 
 def report() -> list[str]:
@@ -56,7 +71,8 @@ def discard_all() -> None:
 
 
 def _exercised(kind: str) -> list[str]:
-    return [f"{each.name} ({each.how})" for each in _wanted.get(kind, []) if each.exercised]
+    here = [f"{each.name} ({each.how})" for each in _wanted.get(kind, []) if each.exercised]
+    return here + _elsewhere.get(kind, [])
 
 
 def _why_not(kind: str) -> str:
@@ -66,8 +82,9 @@ def _why_not(kind: str) -> str:
     return f"no URL, no Docker engine, no {binary}"
 
 
-def _find(kind: str, variable: str, search: Callable[[], Iterator[Server]]) -> list[Server]:
+def _find(kind: str) -> list[Server]:
     if kind not in _wanted:
+        variable, search = SEARCH[kind]
         urls = [url for url in os.environ.get(variable, "").split(",") if url]
         _wanted[kind] = [GivenServer(url) for url in urls] or list(search())
     return _wanted[kind]
@@ -90,6 +107,13 @@ def _redises() -> Iterator[Server]:
         binary = shutil.which(name)
         if binary is not None:
             yield LocalRedis(binary)
+
+
+#: The variable with URLs of a kind of server, and what to look for without.
+SEARCH: dict[str, tuple[str, Callable[[], Iterator[Server]]]] = {
+    "brokers": ("LATECOMER_TEST_AMQP_URLS", _rabbits),
+    "stores": ("LATECOMER_TEST_REDIS_URLS", _redises),
+}
 
 
 @functools.cache
