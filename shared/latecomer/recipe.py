@@ -365,4 +365,6 @@ def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Re
     try:
         return Recipe.model_validate(body, context=context)
     except ValidationError as error:
-        raise BadConfiguration(f"{where}: {problems(error, Recipe, BRANCHES)}") from error
+        raise BadConfiguration(
+            f"{where}: {problems(error, Recipe, BRANCHES, follows='training')}"
+        ) from error

@@ -35,16 +35,22 @@ def first_problem(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
-def problems(error: ValidationError, root: Model, branches: Branches) -> str:
+def problems(error: ValidationError, root: Model, branches: Branches, follows: str = "") -> str:
     """Every finding, for a person who wrote the file.
 
     Args:
         error: What validating the file as ``root`` raised.
         root: The whole file's model.
         branches: Models that a table chooses from by a key of its own, by the table's name.
+        follows: The table whose branch is another's: what is wrong with that is said there.
     """
     page = _Page(root, branches)
-    return "; ".join(page.sentence(each) for each in error.errors(include_url=False))
+    told = [each for each in error.errors(include_url=False) if not _follows(each, follows)]
+    return "; ".join(page.sentence(each) for each in told)
+
+
+def _follows(problem: Any, table: str) -> bool:
+    return bool(problem["loc"] == (table,) and problem["type"].startswith("union_tag_"))
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,12 @@ class _Page:
                 rule = f"must be {PATTERNS.get(problem['loc'][-1], A_NAME)}"
             case _ if kind in TYPES:
                 rule = f"must be {TYPES[kind]}"
+            case "value_error":
+                rule = str(problem["ctx"]["error"])
             case _:
                 rule = problem["msg"].replace("Input should be", "must be")
-        return f"{path}: {rule}, got {reprlib.repr(problem['input'])}"
+        of_a_table = kind == "value_error" and isinstance(problem["input"], Mapping)
+        return f"{path}: {rule}" + ("" if of_a_table else f", got {reprlib.repr(problem['input'])}")
 
     def _names(self, place: tuple[str | int, ...]) -> str:
         return ", ".join(map(repr, self.branches[str(place[-1])]))

@@ -31,8 +31,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Client trainings; default as many as a demo needs.")
     ] = None,
     devices: Annotated[
-        int | None,
-        typer.Option(min=1, help="So many, instead of one per worker or as the recipe says."),
+        int | None, typer.Option(min=1, help="So many, instead of the recipe's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
     trace: Annotated[

@@ -9,13 +9,14 @@ import pytest
 
 from latecomer.aggregation import Aggregation
 from latecomer.events import Version
+from latecomer.fleet import PUBLISHED
 from latecomer.store.port import Cadence, Fold
 from latecomer_aggregator import cadence, rounds
 
 
 def limits(target: float | None = 2.0, k: int = 10, **more: object) -> Aggregation:
     body = {"target_staleness": target, "updates_per_version": k}
-    return Aggregation.model_validate(body | more)
+    return Aggregation.model_validate(body | more, context=PUBLISHED)
 
 
 def folds(*staleness: int) -> tuple[Fold, ...]:
