@@ -42,6 +42,10 @@ Federation = Annotated[
 
 DEFAULT_RECIPE = Path("recipes/retail.toml")
 
+#: What torch says instead of raising MemoryError.
+TORCH_MEMORY = "DefaultCPUAllocator: "
+LESS_MEMORY = "give it more, or take a smaller model or batch, or fewer users per worker"
+
 
 @app.callback(invoke_without_command=True)
 def root(
@@ -320,6 +324,11 @@ def run(arguments: Sequence[str]) -> int:
         return int(ExitCode.BAD_USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("latecomer: interrupted\n")
+        return int(ExitCode.JOB_FAILED)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and TORCH_MEMORY not in str(error):
+            raise
+        complain(LatecomerError(f"out of memory: {error}".splitlines()[0], hint=LESS_MEMORY))
         return int(ExitCode.JOB_FAILED)
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
 

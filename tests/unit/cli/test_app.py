@@ -5,6 +5,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -229,3 +230,39 @@ def test_where_nobody_takes_part_there_is_nothing_to_show(
     scene.write_text(scene.read_text().partition("[[fleet")[0])
     assert app.run(["demo", str(scene)]) == ExitCode.BAD_USAGE
     assert "no user of any worker can be tested" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 71 PiB"),
+        RuntimeError("err == 0. DefaultCPUAllocator: can't allocate memory\nException raised from"),
+    ],
+    ids=["numpy", "torch"],
+)
+def test_too_little_memory_is_one_line(
+    scene: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def load(_path: Path) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(app, "load_recipe", load)
+    assert app.run(["init", str(scene)]) == ExitCode.JOB_FAILED
+    said = capsys.readouterr().err
+    assert said.startswith("latecomer: out of memory: ")
+    assert said.count("\n") <= 2
+    assert "a smaller model" in said
+
+
+def test_another_error_of_torch_is_a_bug_and_shows_where(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_path: Path) -> NoReturn:
+        raise RuntimeError("size mismatch")
+
+    monkeypatch.setattr(app, "load_recipe", load)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        app.run(["init", str(scene)])
