@@ -8,8 +8,9 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 # What needs no server: a file of tests per core, and each computes on its own.
 SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
-# What asks servers waits most of the time; each process starts its own.
-ON_SERVERS = $(BIN)/python -m pytest -n 3 --dist loadfile
+# What asks servers waits most of the time; each process starts its own. Those given are one's alone.
+GIVEN = $(LATECOMER_TEST_AMQP_URLS)$(LATECOMER_TEST_REDIS_URLS)
+ON_SERVERS = $(BIN)/python -m pytest $(if $(GIVEN),,-n 3 --dist loadfile)
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
 # And these with --full-ranking, and with --protocol pfedrec-compat.
@@ -27,7 +28,8 @@ demo: $(VENV)/.installed ## the main job, end to end, in one process
 
 test: $(VENV)/.installed-dev check ## everything that is tested
 	$(SIDE_BY_SIDE) tests/unit tests/simulation
-	$(ON_SERVERS) tests/quality tests/contract tests/integration tests/chaos
+	$(BIN)/python -m pytest tests/quality
+	$(ON_SERVERS) tests/contract tests/integration tests/chaos
 
 check: $(VENV)/.installed-dev ## lint, format, types, import law
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ started again. Only servers that we started (``Server.ours``) may be treated lik
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -41,11 +42,11 @@ ALARMS: dict[Resource, tuple[str, str, str]] = {
     "disk": ("set_disk_free_limit", "1000000GB", "50MB"),
 }
 
-#: Where Linux's own begin; below, each process of pytest-xdist has this many.
-EPHEMERAL_FROM, PORTS = 32_768, 1_000
+#: Ports for servers; above are those that Linux gives to whoever connects.
+SERVED = range(20_000, 32_768)
 
-_place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = iter(range(EPHEMERAL_FROM - (_place + 1) * PORTS, EPHEMERAL_FROM - _place * PORTS))
+#: Locks, held until this process ends: no other process of ours is given their ports.
+_locks: list[int] = []
 
 #: How often a deadline helper looks: often enough that nobody waits for it.
 POLL_S = 0.02
@@ -252,6 +253,8 @@ class LocalProcess(Server):
                 start_new_session=True,
             )
         await_answer(self._address())
+        if self._process.poll() is not None:
+            raise OSError("it ended, and somebody else answers on its port")
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
@@ -370,16 +373,29 @@ class LocalRabbit(LocalProcess):
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment, which no other process of this session is given.
+    """A port nobody listens on at this moment, which no other process of ours is given.
 
     A server is started on it long after, and perhaps twice: those that the system gives to whoever
-    connects are no good.
+    connects are no good, and nobody else may have been told the same.
     """
-    for port in _ports:
-        with socket.socket() as probe, contextlib.suppress(OSError):
+    for port in SERVED:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            _lock(port)
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("no port is left for another server")
+
+
+def _lock(port: int) -> None:
+    """BlockingIOError where another process, or this one, has it."""
+    path = Path(tempfile.gettempdir(), f"latecomer-port-{port}.lock")
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    _locks.append(lock)
 
 
 def await_answer(url: str) -> None:

@@ -6,8 +6,10 @@ local binaries (on private ports, with their own data) are all exercised, starte
 
 import contextlib
 import functools
+import gc
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,8 +120,13 @@ SEARCH: dict[str, tuple[str, Callable[[], Iterator[Server]]]] = {
 
 @functools.cache
 def _docker_answers() -> bool:
-    try:
-        with contextlib.closing(docker.from_env(timeout=10)) as client:
-            return bool(client.ping())
-    except DockerException:
-        return False
+    with warnings.catch_warnings():
+        # Where nobody listens, docker-py leaves its socket to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            with contextlib.closing(docker.from_env(timeout=10)) as client:
+                answers = bool(client.ping())
+        except DockerException:
+            answers = False
+        gc.collect()
+    return answers

@@ -73,9 +73,9 @@ SWEEP = (
 )
 
 #: Chosen with seed 11, to 0.06: of 16 settings of fedbuff (K of 5, 10, 20, 40), four of fedasync,
-#: three of a barrier, four each of over-selection by a quarter and by half, and ten of a deadline
-#: (T of 15, 30, 60). A cohort that keeps its first quarter alone reached it at no rate. All but the
-#: barrier's are the highest rate that was tried, on either side.
+#: three of a barrier, four each of over-selection that drops a quarter and half, and ten of a
+#: deadline (T of 15, 30, 60). A cohort of which the first quarter is kept reached it at no rate.
+#: All but the barrier's are the highest rate that was tried, on either side.
 CROWD = (
     Way("fedbuff", 5, 200, rate=48.0, row_floor=5),
     Way("fedbuff", 10, 200, rate=24.0),

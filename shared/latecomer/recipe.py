@@ -199,6 +199,14 @@ class Recipe(Section):
             chosen["model"]["widths"] = field_widths(body.get("data"))
         return chosen
 
+    @field_validator("aggregation")
+    @classmethod
+    def _statistics_are_added_up(cls, own: Aggregation, info: ValidationInfo) -> Aggregation:
+        if "model" in info.data and info.data["model"].family == "gram":
+            why = "on family 'gram', whose counts are added up, however late"
+            own.without_effect(AVERAGING, why, info)
+        return own
+
     @field_validator("evaluation")
     @classmethod
     def _only_rankings_are_ranked(cls, own: Evaluation, info: ValidationInfo) -> Evaluation:
@@ -250,13 +258,6 @@ class Recipe(Section):
                 f"compression.{next(iter(lossy))}: family 'gram' sends counts, of which nothing is "
                 "left out; only zstd makes them smaller"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _statistics_are_added_up(self, info: ValidationInfo) -> "Recipe":
-        if self.model.family == "gram":
-            why = "on family 'gram', whose counts are added up, however late"
-            self.aggregation.without_effect(AVERAGING, why, info)
         return self
 
     @model_validator(mode="after")
@@ -324,10 +325,7 @@ class Recipe(Section):
     @classmethod
     def from_bytes(cls, data: bytes) -> "Recipe":
         """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
-        body = json.loads(data)
-        if isinstance(columns := body.get("data", {}).get("columns"), dict):
-            columns.pop("behaviour", None)  # of former releases, which did nothing with it
-        return _checked(body, "the store's recipe", PUBLISHED)
+        return _checked(json.loads(data), "the store's recipe", PUBLISHED)
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:
@@ -343,8 +341,12 @@ def round_of(recipe: Recipe, head: Head) -> RoundStarted:
     )
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, agreed: bool = False) -> Recipe:
     """Read a recipe.
+
+    Args:
+        path: A TOML file.
+        agreed: Whether its federation is founded already: then what nobody reads may stand in it.
 
     Raises:
         BadConfiguration: The file is missing or no TOML, or a key is unknown or has a wrong value;
@@ -358,10 +360,13 @@ def load_recipe(path: Path) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{path} is not TOML: {error}") from error
-    return _checked(body, str(path))
+    return _checked(body, str(path), PUBLISHED if agreed else None)
 
 
 def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Recipe:
+    data = body.get("data")
+    if context == PUBLISHED and isinstance(data, dict) and isinstance(data.get("columns"), dict):
+        data["columns"].pop("behaviour", None)  # of former releases, which did nothing with it
     try:
         return Recipe.model_validate(body, context=context)
     except ValidationError as error:

@@ -33,6 +33,8 @@ def chronicle(pair: Pair, full: bool, request: pytest.FixtureRequest) -> Iterato
     """Collects what every ordeal came to; told at the end of the session."""
     chronicle = Chronicle(f"{pair.broker.name}, {pair.store.name}", full)
     yield chronicle
+    if hasattr(request.config, "workerinput"):
+        return  # beside others, this process has only a part of it to tell
     chronicle.write(REPORT)
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():

@@ -217,11 +217,11 @@ def worker(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Train on local data, round after round, until told to stop."""
-    from latecomer_cli import work  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import work  # noqa: PLC0415 - only what a command needs
 
     if save is not None and not dry_run:
         raise BadConfiguration("--save is for --dry-run", hint="updates are sent, and not kept")
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe, agreed=True)
     settings = _settings(federation=chosen.federation, log_format=_log_format(format_))
     with stop_signal() as stop:
         if dry_run:
@@ -266,9 +266,9 @@ def recommend(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Recommend items to a user of this worker; what he has is left out."""
-    from latecomer_cli import work  # noqa: PLC0415 - torch, as above
+    from latecomer_cli import work  # noqa: PLC0415 - only what a command needs
 
-    output, chosen = Output(format_), load_recipe(recipe)
+    output, chosen = Output(format_), load_recipe(recipe, agreed=True)
     settings = _settings(federation=chosen.federation)
     entry = work.entry_of(chosen, name) if name else None
     version, found = work.Work(settings, chosen, recipe.parent, entry, data).recommend(user, k)
@@ -283,7 +283,7 @@ def recommend(
         }
     )
     output.table(
-        f"For {user or 'anybody: how many here have it'}, from version {version}",
+        f"For {user}, from version {version}" if user else "For anybody: how many here have it",
         ("item", "description", "score"),
         ((each.item, each.description, each.score) for each in found),
     )
@@ -325,12 +325,26 @@ def run(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("latecomer: interrupted\n")
         return int(ExitCode.JOB_FAILED)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and TORCH_MEMORY not in str(error):
+    except (MemoryError, RuntimeError, ModuleNotFoundError) as error:
+        if (known := _known(error)) is None:
             raise
-        complain(LatecomerError(f"out of memory: {error}".splitlines()[0], hint=LESS_MEMORY))
-        return int(ExitCode.JOB_FAILED)
+        complain(known)
+        return int(known.exit_code)
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _known(error: Exception) -> LatecomerError | None:
+    """What a machine lacks, as an error of ours; None where it is a bug."""
+    match error:
+        case ModuleNotFoundError(name="torch"):
+            hint = "pip install latecomer[worker]; worker and recommend of gram and als do without"
+            return BadConfiguration("this needs torch, which is not installed", hint=hint)
+        case MemoryError():
+            return LatecomerError(f"out of memory: {error}", hint=LESS_MEMORY)
+        case RuntimeError() if TORCH_MEMORY in str(error):
+            return LatecomerError(f"out of memory: {str(error).splitlines()[0]}", hint=LESS_MEMORY)
+        case _:
+            return None
 
 
 def _settings(*, quiet: bool = False, **overrides: object) -> Settings:

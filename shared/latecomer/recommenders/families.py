@@ -7,7 +7,6 @@ that is most of what a worker's process is made of.
 from pkgutil import resolve_name
 from typing import Any
 
-from latecomer.errors import BadConfiguration
 from latecomer.recommenders.network_settings import DeepFmModel, MlpModel
 from latecomer.recommenders.port import Family
 from latecomer.recommenders.settings import (
@@ -35,13 +34,7 @@ def family(settings: Model) -> Family[Any]:
     """The family that a recipe's model section names; what it learns from is its own affair.
 
     Raises:
-        BadConfiguration: It computes with what is not installed.
+        ModuleNotFoundError: It needs torch, which is not installed.
     """
-    try:
-        found: Family[Any] = resolve_name(f"{__package__}.{FAMILIES[type(settings)]}")(settings)
-    except ImportError as error:
-        raise BadConfiguration(
-            f"family {settings.family!r} needs {error.name}, and it is not installed",
-            hint="pip install latecomer[worker]",
-        ) from error
+    found: Family[Any] = resolve_name(f"{__package__}.{FAMILIES[type(settings)]}")(settings)
     return found

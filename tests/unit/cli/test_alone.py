@@ -77,6 +77,12 @@ def test_what_is_wrong_is_not_learned_by_heart() -> None:
     assert auc(few, stopped) > auc(few, found[ROUNDS]) + 0.05
 
 
+def test_examples_of_one_person_are_not_certain_of_anything() -> None:
+    few, one = split(wrong=0.3), np.zeros(EXAMPLES, np.int64)
+    stopped = alone(RECIPE, few, INPUTS, rounds=ROUNDS, seed=SEED, groups=one)
+    assert same(stopped, to_the_end(few, ROUNDS))
+
+
 def test_what_does_no_harm_is_learned_to_the_end() -> None:
     law = split(wrong=0.0)
     assert same(alone(RECIPE, law, INPUTS, rounds=ROUNDS, seed=SEED), to_the_end(law, ROUNDS))

@@ -573,7 +573,7 @@ IDLE = [
             "model": {"family": "gram"},
             "aggregation": {"optimizer": {"name": "sgd", "momentum": 0.5}},
         },
-        "optimizer: without effect on family 'gram', whose counts are added up",
+        "aggregation\n.*optimizer: without effect on family 'gram', whose counts are added up",
     ),
     ({"personal": {"rounds": 3}}, "rounds: without effect without weights"),
 ]
@@ -589,8 +589,12 @@ def test_a_setting_that_nobody_would_read_is_refused_but_where_it_is_agreed_on_a
     assert Recipe.from_bytes(json.dumps(body).encode()).federation == "retail"
 
 
-def test_a_stored_recipe_of_a_release_that_knew_behaviours_is_read() -> None:
+def test_a_recipe_of_a_release_that_knew_behaviours_is_read_where_it_is_agreed_on(
+    tmp_path: Path,
+) -> None:
     body = changed(("data", "columns", "behaviour"), "did")
     assert Recipe.from_bytes(json.dumps(body).encode()) == recipe(small())
-    with pytest.raises(ValidationError, match="behaviour"):
-        recipe(body)
+    path = written(tmp_path, SMALL.replace('time = "time"', 'time = "time"\nbehaviour = "did"'))
+    assert load_recipe(path, agreed=True) == recipe(small())
+    with pytest.raises(BadConfiguration, match="behaviour: unknown key"):
+        load_recipe(path)

@@ -53,6 +53,12 @@ def test_a_site_beside_a_federation_that_learned_nothing_uses_its_own_model(
     assert served[white].mean() > served[~white].max()
 
 
+def test_who_are_one_person_do_not_vouch_for_each_other(recipe: Recipe, site: Site) -> None:
+    model, private = nothing_learned(recipe), family(recipe.model).initial_private(40)
+    one = replace(site, groups=("somebody",) * 40)
+    assert Personal(recipe, one, ITEMS).weight(model, private) == 0.0
+
+
 def test_a_site_that_the_federation_knows_as_well_as_itself_stays_with_it(
     recipe: Recipe, site: Site, state: WorkerState
 ) -> None:
