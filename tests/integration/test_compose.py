@@ -38,7 +38,8 @@ from latecomer.store.port import ModelStore
 from latecomer_cli import status as status_
 from server import eventually, free_port
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+#: One deployment for all of them, and therefore one process.
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900), pytest.mark.xdist_group("compose")]
 
 ROOT = Path(__file__).parents[2]
 FEDERATION = "three-cities"
