@@ -71,7 +71,7 @@ def suggestions(
 
 
 def for_anybody(site: Site, catalogue: Catalogue | Fields, k: int) -> list[Suggestion]:
-    """What most users of a site have, scored by how many: for whom nothing is known of.
+    """What most users of a site have, scored by how many: for those of whom nothing is known.
 
     Raises:
         BadData: Outcomes are predicted, and there is no example.

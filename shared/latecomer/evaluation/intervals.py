@@ -130,7 +130,7 @@ def standard_error(values: Floats, groups: Ids | None = None) -> float:
     """Of the mean: s / sqrt(U), with U - 1 in the denominator of the variance s^2.
 
     With G ``groups``, of the ratio of sums that the mean is then: the square root of
-    G / (G - 1) sum_g (S_g - m n_g)^2 / U^2, S_g the sum of n_g values (Cochran 1977, eq. 6.9).
+    G / (G - 1) sum_g (S_g - m n_g)^2 / U^2, S_g the sum of n_g values (Cochran 1977, section 2.11).
 
     Args:
         values: (U,), of at least two groups.
