@@ -172,6 +172,17 @@ def test_founding_twice_changes_nothing(deployed: Deployment) -> None:
     assert deployed.status()["version"] == before
 
 
+def test_what_has_no_effect_keeps_nobody_from_going_on_but_from_founding(
+    deployed: Deployment,
+) -> None:
+    recipe = Path(deployed.recipe)
+    recipe.write_text(recipe.read_text() + "[personal]\nrounds = 3\n")
+    assert deployed.call("init", deployed.recipe).returncode == 0
+    refused = deployed.call("init", deployed.recipe, "--new-epoch")
+    assert refused.returncode == 2
+    assert "personal: rounds: without effect without weights" in refused.stderr
+
+
 def _depth(channel: BlockingChannel, queue: str) -> int:
     return int(channel.queue_declare(queue, passive=True).method.message_count)
 

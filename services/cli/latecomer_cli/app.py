@@ -150,12 +150,14 @@ def init(
     """
     from latecomer_cli import federation, sites  # noqa: PLC0415 - torch, as above
 
-    output, chosen = Output(format_), load_recipe(recipe)
+    output, chosen = Output(format_), load_recipe(recipe, agreed=True)
     settings = _settings(federation=chosen.federation)
     catalogue = sites.read_catalogue(chosen, recipe.parent)
     broker = connect.broker(settings, client="latecomer-init")
     store = _store(settings, "latecomer-init")
     try:
+        if new_epoch or store.head() is None:
+            load_recipe(recipe)  # nothing is agreed on yet, and all of it has to mean something
         federation.enrol(broker, chosen)
         founding = federation.found(store, chosen, catalogue, SystemClock(), new_epoch=new_epoch)
     finally:
