@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 # What asks servers waits most of the time; each process starts its own. Those given are one's alone.
 GIVEN = $(LATECOMER_TEST_AMQP_URLS)$(LATECOMER_TEST_REDIS_URLS)
-ON_SERVERS = $(BIN)/python -m pytest $(if $(GIVEN),,-n 3 --dist loadgroup)
+ON_SERVERS = $(BIN)/python -m pytest $(if $(GIVEN),,-n 2 --dist loadgroup)
 # What `make tables` evaluates; most data is not shipped, see docs/data.md.
 RECIPES ?= heart-disease online-retail
 # And these with --full-ranking, and with --protocol pfedrec-compat.
