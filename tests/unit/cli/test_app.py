@@ -246,7 +246,7 @@ def test_too_little_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    def load(_path: Path) -> NoReturn:
+    def load(_path: Path, **_: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(app, "load_recipe", load)
@@ -260,7 +260,7 @@ def test_too_little_memory_is_one_line(
 def test_another_error_of_torch_is_a_bug_and_shows_where(
     scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(_path: Path) -> NoReturn:
+    def load(_path: Path, **_: object) -> NoReturn:
         raise RuntimeError("size mismatch")
 
     monkeypatch.setattr(app, "load_recipe", load)
