@@ -20,6 +20,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def said(self, names: set[str]) -> list[str]:
+        """Those of ``names`` that are not their defaults."""
+        return [*self.model_dump(include=names, exclude_defaults=True)]
+
     def without_effect(self, names: set[str], why: str, info: ValidationInfo) -> None:
         """Refuse to be told what nobody would read.
 
@@ -28,8 +32,7 @@ class Section(BaseModel):
         Raises:
             ValueError: One of ``names`` is not its default.
         """
-        said = self.model_dump(include=names, exclude_defaults=True)
-        if said and info.context != PUBLISHED:
+        if (said := self.said(names)) and info.context != PUBLISHED:
             raise ValueError(f"{', '.join(said)}: without effect {why}")
 
 

@@ -211,8 +211,7 @@ class Recipe(Section):
     @classmethod
     def _only_rankings_are_ranked(cls, own: Evaluation, info: ValidationInfo) -> Evaluation:
         """Said of outcomes, they would be without effect: nothing competes with an outcome."""
-        said = own.model_dump(include=RANKING, exclude_defaults=True)
-        if said and isinstance(info.data.get("data"), ExampleData):
+        if (said := own.said(RANKING)) and isinstance(info.data.get("data"), ExampleData):
             raise ValueError(f"{', '.join(said)} is about ranking, and outcomes are predicted here")
         return own
 
@@ -252,10 +251,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _statistics_travel_as_they_are(self) -> "Recipe":
-        lossy = self.compression.model_dump(include=LOSSY, exclude_defaults=True)
-        if lossy and self.model.family == "gram":
+        if (lossy := self.compression.said(LOSSY)) and self.model.family == "gram":
             raise ValueError(
-                f"compression.{next(iter(lossy))}: family 'gram' sends counts, of which nothing is "
+                f"compression.{lossy[0]}: family 'gram' sends counts, of which nothing is "
                 "left out; only zstd makes them smaller"
             )
         return self
