@@ -74,6 +74,7 @@ tables: $(VENV)/.installed ## measure the README's recommenders; data sets are f
 performance: $(VENV)/.installed ## measure how cost grows; writes docs/performance.md (minutes)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[report]"
 	@mkdir -p runs/performance
+	$(BIN)/latecomer bench fold --format json > runs/performance/fold.json
 	$(BIN)/latecomer bench growth --format json > runs/performance/growth.json
 	$(BIN)/latecomer bench stragglers --format json > runs/performance/stragglers.json
 	$(BIN)/latecomer bench stragglers --many --format json > runs/performance/stragglers-many.json

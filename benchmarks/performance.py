@@ -29,6 +29,18 @@ AXES = {
 }
 
 
+def fold_lines(report: Report) -> list[str]:
+    """Ours, bare numpy and the peer, if it was there."""
+    names = ("params", "k", "updates_per_s", "numpy_updates_per_s", "peer_updates_per_s")
+    titles = ("parameters", "K", "updates/s", "numpy/s", "peer/s", "of numpy", "times the peer")
+    rows = [
+        ["-" if row[name] is None else row[name] for name in (*names, "ratio_numpy", "ratio_peer")]
+        for row in report["rows"]
+    ]
+    facts = f"Duplicates: {report['dedupe']}. Peer: {report['peer'] or 'none here'}."
+    return [*_table(titles, rows), "", facts, "", _conditions(report)]
+
+
 def growth_lines(report: Report) -> list[str]:
     """A table per axis, and where the time goes at its ends."""
     lines = []
@@ -143,6 +155,7 @@ def devices_lines(report: Report) -> list[str]:
 
 
 PARTS: dict[str, Callable[[Report], list[str]]] = {
+    "fold": fold_lines,
     "growth": growth_lines,
     "pipeline": pipeline_lines,
     "memory": memory_lines,

@@ -91,7 +91,7 @@ def run(settings: Settings, seed: int, *, say: Callable[[str], None]) -> dict[st
             "turns": TURNS,
             "seed": seed,
             "servers": bed.facts,
-            "machine": fold.machine() | {"clock": "wall clock", "cores": os.cpu_count()},
+            "machine": fold.machine() | {"clock": "wall clock"},
             "versions": {name: version(name) for name in ("latecomer", "torch", "pika", "redis")},
         }
 

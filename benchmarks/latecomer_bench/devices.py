@@ -92,7 +92,7 @@ def run(scene: Scene, seed: int, *, say: Callable[[str], None]) -> dict[str, Any
         "alone_s_per_pass": round(median(alone), 1),
         "passes": [round(each, 3) for each in together],
         "seed": seed,
-        "machine": fold.machine() | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+        "machine": fold.machine() | {"load": round(os.getloadavg()[0], 2)},
         "versions": {name: version(name) for name in ("latecomer", "numpy", "torch")},
     }
 

@@ -188,28 +188,34 @@ def measure(params: int, k: int, seed: int, peer: float | None = None) -> Row:
 
 def run(seed: int, *, sweep: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Every row, and what it was measured on."""
+    load = os.getloadavg()[0]
     cells = SWEEP if sweep else tuple((params, K) for params in SIZES)
-    peer = peer_rates(seed, SIZES, K)
+    peer = nvflare(seed, SIZES, K)
+    rates: Mapping[str, float] = peer["updates_per_s"] if peer else {}
     rows = []
     for params, k in cells:
         say(f"{params:,} parameters, K = {k}")
-        found = peer.get(str(params)) if k == K else None
+        found = rates.get(str(params)) if k == K else None
         rows.append(measure(params, k, seed, found).as_dict())
     return {
         "rows": rows,
         "seed": seed,
         "dedupe": "a set in memory; the store's ledger is measured with the store",
-        "peer": "NVFlare BuffModelManager, from decoded arrays" if peer else None,
+        "peer": f"NVFlare {peer['nvflare']}, decoded arrays" if peer else None,
         "machine": machine(),
+        "load_before": round(load, 2),
         "versions": {name: version(name) for name in LIBRARIES},
     }
 
 
-def peer_rates(seed: int, sizes: tuple[int, ...], k: int) -> Mapping[str, float]:
-    """NVFlare's updates per second by size, measured in its own environment; empty without one."""
+def nvflare(seed: int, sizes: tuple[int, ...], k: int) -> dict[str, Any] | None:
+    """NVFlare's updates per second by size, and its version, measured in its own environment.
+
+    None without one.
+    """
     python = PEERS / ".venv" / "bin" / "python"
     if not python.exists():
-        return {}
+        return None
     arguments = [str(each) for each in (seed, k, REPEATS, WORK, *sizes)]
     done = subprocess.run(  # noqa: S603 - our own script, in our own environment
         [str(python), "-I", str(PEERS / "nvflare_fold.py"), *arguments],
@@ -218,8 +224,8 @@ def peer_rates(seed: int, sizes: tuple[int, ...], k: int) -> Mapping[str, float]
         text=True,
         timeout=PEER_LIMIT_S,
     )
-    rates: Mapping[str, float] = json.loads(done.stdout.splitlines()[-1])["updates_per_s"]
-    return rates
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -229,6 +235,7 @@ def machine() -> dict[str, Any]:
         "clock": "processor seconds of one core",
         "python": platform.python_version(),
         "blas_threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "cores": os.cpu_count(),
     }
 
 

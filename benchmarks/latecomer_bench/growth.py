@@ -105,7 +105,7 @@ def run(seed: int, *, say: Callable[[str], None]) -> dict[str, Any]:
         "seed": seed,
         "width": WIDTH,
         "touched": TOUCHED,
-        "machine": fold.machine() | {"cores": os.cpu_count()},
+        "machine": fold.machine(),
         "load_before": round(load, 2),
         "versions": {name: version(name) for name in fold.LIBRARIES},
     }

@@ -5,7 +5,6 @@ are of a table's rows and come from many workers; the kernel says how much of th
 resident. The first sample is taken after some versions, when everything is loaded.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import version
@@ -62,7 +61,7 @@ def run(
         "k": K,
         "seed": seed,
         "servers": bed.facts,
-        "machine": fold.machine() | {"cores": os.cpu_count()},
+        "machine": fold.machine(),
         "versions": {name: version(name) for name in ("latecomer", "numpy", "pika", "redis")},
     }
 

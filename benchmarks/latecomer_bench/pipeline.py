@@ -128,7 +128,7 @@ def run(settings: Settings, seed: int, *, say: Callable[[str], None]) -> dict[st
                 "bare": "acks in the quorum queue's log",
             },
             "servers": bed.facts,
-            "machine": fold.machine() | {"clock": "wall clock", "cores": os.cpu_count()},
+            "machine": fold.machine() | {"clock": "wall clock"},
             "load_before": round(load, 2),
             "versions": {name: version(name) for name in ("latecomer", "numpy", "pika", "redis")},
         }

@@ -27,7 +27,7 @@ STATUS = Path("/proc")
 
 
 class Stalled(LatecomerError):
-    """The aggregator made no more versions."""
+    """The aggregator made no more versions, or too slowly."""
 
 
 @contextmanager
@@ -53,7 +53,11 @@ def await_number(store: ModelStore, number: int, process: SpawnProcess) -> None:
     deadline_s = clock.monotonic_s() + STALLED_S
     while (at := head(store).version.number) < number:
         if not process.is_alive() or clock.monotonic_s() > deadline_s:
-            raise Stalled(f"the aggregator stopped at version {at} of {number}")
+            raise Stalled(
+                f"the aggregator is at version {at} of {number} "
+                + (f"after {STALLED_S:.0f} s" if process.is_alive() else "and has ended"),
+                hint="each version waits for the store's disk: see appendfsync in its settings",
+            )
         pause.wait(POLL_S)
 
 

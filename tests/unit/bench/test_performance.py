@@ -49,6 +49,19 @@ def test_a_row_is_a_line_of_a_table() -> None:
     assert lines[-1].startswith("RabbitMQ 4, Redis 8. an abacus, 2 cores; Python 3.11")
 
 
+def test_a_peer_that_is_not_there_has_no_figure() -> None:
+    row: dict[str, Any] = {
+        "params": 100_000,
+        "k": 10,
+        "updates_per_s": 12_345.6,
+        "numpy_updates_per_s": 49_000.0,
+    }
+    row |= {"peer_updates_per_s": None, "ratio_numpy": 0.25, "ratio_peer": None}
+    lines = performance.fold_lines(CONDITIONS | {"rows": [row], "dedupe": "a set", "peer": None})
+    assert lines[2] == "| 100,000 | 10 | 12,346 | 49,000 | - | 0.25 | - |"
+    assert "Duplicates: a set. Peer: none here." in lines
+
+
 def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
     lines = performance.growth_lines(growth())
     assert "| 1,000 | 1,000 | 1 | 2 | 1.5 | 0.25 |" in lines
