@@ -41,7 +41,7 @@ def faults(
     from latecomer_bench import faults as bench  # noqa: PLC0415 - only what a command needs
 
     output = Output(format_)
-    with watched(output, "seeds") as progress:
+    with watched("seeds") as progress:
         report = bench.measure(range(first, first + seeds), progress)
     output.result(report)
     output.table(
@@ -108,7 +108,7 @@ def codec(
     output = Output(format_)
     logs.configure(level="error", style="console")
     scene = demo.read(load_recipe(recipe), recipe.parent)
-    with watched(output, "runs") as progress:
+    with watched("runs") as progress:
         report = bench.measure(
             bench.Scene(scene.recipe, scene.sites, len(scene.catalogue)),
             range(1, seeds + 1),
@@ -249,7 +249,7 @@ def stragglers(
     if sweep:
         race = replace(race, ways=(*race.ways, *ways.SWEEP))
     scene = simulation.Scene(load_recipe(recipe), recipe.parent, race.devices)
-    with watched(output, "runs") as progress:
+    with watched("runs") as progress:
         report = bench.measure(
             bench.Scene(scene.recipe, scene.sites, scene.catalogue),
             range(1, seeds + 1),

@@ -15,6 +15,7 @@ from latecomer.recommenders.families import family
 from latecomer.tensors import Array
 from latecomer_cli import sites
 from latecomer_cli.demo import Scene
+from latecomer_cli.simulation import Progress, counting
 from latecomer_simulator import fleet
 from latecomer_simulator.outcome import Limits
 from latecomer_worker.site import Site
@@ -41,7 +42,7 @@ class Ended:
     staleness: Mapping[int, int]
 
 
-def run(scene: Scene) -> Ended:
+def run(scene: Scene, progress: Progress) -> Ended:
     """Train as the recipe says: one device per worker, or one per user.
 
     Raises:
@@ -50,8 +51,14 @@ def run(scene: Scene) -> Ended:
     recipe = scene.recipe
     devices = {name: _devices(scene, name) for name in scene.honest()}
     sites = {name: site for each in devices.values() for name, site in each.items()}
+    most = _trainings(scene, sites)
     outcome = fleet.run(
-        recipe, sites, scene.catalogue, seed=recipe.seed, limits=Limits(_trainings(scene, sites))
+        recipe,
+        sites,
+        scene.catalogue,
+        seed=recipe.seed,
+        limits=Limits(most),
+        observe=counting(progress, most),
     )
     if not outcome.history:
         raise _nothing_made(outcome)

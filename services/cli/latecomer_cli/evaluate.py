@@ -21,7 +21,7 @@ from latecomer.recommenders.settings import GramModel
 from latecomer_cli import baselines, calibration, ended, standing, status
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
-from latecomer_cli.output import Output
+from latecomer_cli.output import Output, watched
 from latecomer_cli.report import Results
 from latecomer_cli.variety import variety
 from latecomer_worker.site import Site, together
@@ -68,7 +68,9 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
     for seed in seeds:
         started_s = time.monotonic()
         own = scene.seeded(seed)
-        runs.append(_judged(own, ended.run(own)))
+        with watched(f"seed {seed}, trainings") as progress:
+            came_to = ended.run(own, progress)
+        runs.append(_judged(own, came_to))
         output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
     return _body(scene.recipe, runs, seeds)
 

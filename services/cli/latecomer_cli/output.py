@@ -70,10 +70,10 @@ class Output:
 
 
 @contextmanager
-def watched(output: Output, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for people at a terminal; give it (done, all)."""
+def watched(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for whoever waits at a terminal; give it (done, all)."""
     console = Console(stderr=True)
-    with Progress(console=console, disable=not (output.for_people and console.is_terminal)) as bar:
+    with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

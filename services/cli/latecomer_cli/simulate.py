@@ -62,7 +62,7 @@ def simulate(
     # Of the recipe's own mode: another is compared with it at equal work.
     most = updates or chosen.demo.versions * chosen.aggregation.updates_of(len(scene.sites))
     drawn = chosen.seed if seed is None else seed
-    with watched(output, "trainings") as progress:
+    with watched("trainings") as progress:
         outcome = simulation.run(
             scene,
             seed=drawn,

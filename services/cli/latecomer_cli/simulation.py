@@ -19,6 +19,9 @@ from latecomer_worker.site import Site
 
 TIMELINE = "timeline.jsonl"
 
+#: Told of trainings: so many are done, of so many.
+Progress = Callable[[int, int], None]
+
 
 class Scene:
     """A recipe, its data, and its honest workers' sites; ``devices`` splits them further.
@@ -82,7 +85,7 @@ def run(
     limits: fleet.Limits,
     mode: fleet.Mode | None,
     trace: Path | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Outcome:
     """Run a scene; ``progress`` is told of finished trainings."""
     # One device trains at a time, and what it learns must not depend on the number of cores.
@@ -95,7 +98,7 @@ def run(
         limits=limits,
         mode=mode,
         traces=traces.read(trace, scene.sites) if trace else None,
-        observe=_counting(progress, limits.updates),
+        observe=counting(progress, limits.updates),
     )
 
 
@@ -128,7 +131,8 @@ def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
     }
 
 
-def _counting(progress: Callable[[int, int], None], most: int) -> Callable[[Event], None]:
+def counting(progress: Progress, most: int) -> Callable[[Event], None]:
+    """An observer of a run that tells how many trainings of ``most`` are done."""
     done = 0
 
     def count(event: Event) -> None:

@@ -1,0 +1,23 @@
+"""Whoever waits at a terminal sees that something happens, and a file gets nothing of it."""
+
+import pytest
+
+from latecomer_cli.output import watched
+
+
+def test_whoever_waits_at_a_terminal_sees_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to rich, a terminal
+    with watched("trainings") as progress:
+        progress(1, 4)
+    printed = capsys.readouterr()
+    assert "trainings" in printed.err
+    assert "25%" in printed.err
+    assert printed.out == ""
+
+
+def test_elsewhere_nothing_of_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with watched("trainings") as progress:
+        progress(1, 4)
+    assert capsys.readouterr() == ("", "")
