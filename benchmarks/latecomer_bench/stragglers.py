@@ -71,13 +71,11 @@ def measure(
     seeds: Iterable[int],
     race: Race,
     progress: Callable[[int, int], None],
-    *,
-    sweep: bool = False,
 ) -> dict[str, Any]:
     """Every way with every seed; the report, as it is printed."""
     seeds = list(seeds)
     jobs = [(way, seed) for way in race.ways for seed in seeds]
-    theirs = [_job(scene, seed, race, sweep=sweep) for seed in seeds] if race.peers else []
+    theirs = [_job(scene, seed, race) for seed in seeds] if race.peers else []
     steps = itertools.count(1)
     total = len(jobs) + peers.processes(len(theirs))
 
@@ -124,7 +122,7 @@ def run(scene: Scene, way: Way, seed: int, race: Race) -> Run:
     )
 
 
-def _job(scene: Scene, seed: int, race: Race, *, sweep: bool) -> Job:
+def _job(scene: Scene, seed: int, race: Race) -> Job:
     """One seed's world for a peer: the devices are those of ``adapted``."""
     return Job(
         recipe=scene.recipe.model_copy(update={"simulation": DEVICES}),
@@ -134,7 +132,7 @@ def _job(scene: Scene, seed: int, race: Race, *, sweep: bool) -> Job:
         target=race.target,
         updates=race.updates,
         evaluated_every=race.evaluated_every,
-        sweep=sweep,
+        sweep=race.swept,
     )
 
 

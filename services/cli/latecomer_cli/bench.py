@@ -239,15 +239,14 @@ def stragglers(
         raise BadConfiguration("what was tried is known for few at once", hint="drop --sweep")
     output = Output(format_)
     logs.configure(level="error", style="console")
-    race = ways.MANY if many else ways.FEW
+    few = ways.SWEPT if sweep else ways.FEW
+    race = ways.MANY if many else few
     race = replace(
         race,
         target=race.target if target is None else target,
         updates=updates or race.updates,
         devices=devices or race.devices,
     )
-    if sweep:
-        race = replace(race, ways=(*race.ways, *ways.SWEEP))
     scene = simulation.Scene(load_recipe(recipe), recipe.parent, race.devices)
     with watched("runs") as progress:
         report = bench.measure(
@@ -255,10 +254,11 @@ def stragglers(
             range(1, seeds + 1),
             race,
             progress,
-            sweep=sweep,
         )
     output.result(report)
     _show_stragglers(output, report)
+    if race.peers:
+        _show_peers(output, report["peer_rows"])
 
 
 def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
@@ -276,7 +276,6 @@ def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
         f"{_spread(report['speedup_over_selected'])}, over a barrier "
         f"{_spread(report['speedup_over_barrier'])}"
     )
-    _show_peers(output, report["peer_rows"])
 
 
 def _show_peers(output: Output, rows: list[dict[str, Any]]) -> None:
