@@ -48,6 +48,7 @@ CODECS: Mapping[str, Compression] = {
     "int8": Compression(values="int8"),
     "int4": Compression(values="int4"),
     "int4, half the rows": Compression(values="int4", top_rows=0.5),
+    "quinary": Compression(values="quinary"),
     "ternary": Compression(values="ternary"),
     "ternary, half the rows": Compression(values="ternary", top_rows=0.5),
 }

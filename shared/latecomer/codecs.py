@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta
 
-Values = Literal["float32", "float16", "int8", "int4", "ternary"]
+Values = Literal["float32", "float16", "int8", "int4", "quinary", "ternary"]
 Codes = npt.NDArray[np.int8]
 Scales = npt.NDArray[np.float16]
 
 #: The largest code of each format: values are whole multiples, up to this one, of their scale.
-LEVELS: Mapping[str, int] = {"int8": 127, "int4": 7, "ternary": 1}
+LEVELS: Mapping[str, int] = {"int8": 127, "int4": 7, "quinary": 2, "ternary": 1}
 
 #: A row of at least this many values has a scale of its own; two bytes would outweigh fewer.
 MIN_ROW = 16
@@ -58,7 +58,8 @@ class Loss:
         return self.values == "float32" and self.top_rows >= 1.0
 
 
-#: From lossless to very lossy; bytes per update fall by about two from one to the next.
+#: From lossless to very lossy; bytes per update fall by about two from one to the next. ``quinary``
+#: lies between two that do: it is for recipes that ask for it.
 LADDER = (
     Loss(),
     Loss("float16"),

@@ -65,9 +65,9 @@ class Compression(Section):
     By default nothing is lost and nothing is compressed: decoding is then a look at the message.
 
     Attributes:
-        values: The format of values. ``int8``, ``int4`` and ``ternary`` are codes of 255, 15 and 3
-            levels with a float16 scale per row of a table, or per 128 values; they are always in
-            zstd frames, and what they leave out is added to the worker's next update.
+        values: The format of values. ``int8``, ``int4``, ``quinary`` and ``ternary`` are codes of
+            255, 15, 5 and 3 levels with a float16 scale per row of a table, or per 128 values; they
+            are always in zstd frames, and what they leave out is added to the worker's next update.
         top_rows: Of the touched rows of a table, this part travels, those that changed the most;
             the others wait until they are touched again.
         zstd: Whether floats and rows are in zstd frames as well.

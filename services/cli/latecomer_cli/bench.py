@@ -95,7 +95,7 @@ def _show_fold(output: Output, body: dict[str, Any]) -> None:
 @app.command()
 def codec(
     recipe: Annotated[Path, typer.Argument(help="A recipe.")] = Path("recipes/retail.toml"),
-    seeds: Annotated[int, typer.Option(min=2, help="How many runs of each codec.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="How many runs of each codec.")] = 6,
     versions: Annotated[
         int | None, typer.Option(min=11, help="Instead of as many as the recipe's demo makes.")
     ] = None,

@@ -1,9 +1,9 @@
 """Arrays to compressed bytes and back: what is measured first, and only then inflated.
 
 Each codec is one zstd frame around bytes that compress well. ``zstd``: the array as it is.
-``gaps``: rows as distances, byte plane by byte plane. ``base3`` and ``base15``: codes of few levels
-as the digits of bytes, because zstd spends at least one bit on every byte that it is given: so
-packed, it stays within a few percent of the codes' entropy.
+``gaps``: rows as distances, byte plane by byte plane. ``base3``, ``base5`` and ``base15``: codes of
+few levels as the digits of bytes, because zstd spends at least one bit on every byte that it is
+given: so packed, it stays within a few percent of the codes' entropy.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 ZSTD_LEVEL = 1
 
 #: Digits that fit a byte, by their base.
-DIGITS: Mapping[int, int] = {3: 5, 15: 2}
+DIGITS: Mapping[int, int] = {3: 5, 5: 3, 15: 2}
 
 #: A row's number has four bytes.
 ROW_BYTES = 4

@@ -25,7 +25,7 @@ LAYOUT = Layout(
         TensorSpec("seen", Kind.SUM, (4,)),
     )
 )
-LOSSY: tuple[Values, ...] = ("float16", "int8", "int4", "ternary")
+LOSSY: tuple[Values, ...] = ("float16", "int8", "int4", "quinary", "ternary")
 NOTHING: Delta = {}
 
 reasonable = st.floats(-1000, 1000, width=32)
@@ -66,6 +66,12 @@ def test_a_ternary_code_keeps_what_exceeds_half_the_largest() -> None:
     assert dequantised(codes, scales).tolist() == [4.0, 4.0, 0.0, -4.0, 0.0]
 
 
+def test_a_quinary_code_keeps_what_exceeds_a_quarter_of_the_largest_by_halves() -> None:
+    codes, scales = quantised(np.array([4.0, 2.9, 1.1, -1.0, -3.1], np.float32), 2)
+    assert codes.tolist() == [2, 1, 1, 0, -2]
+    assert dequantised(codes, scales).tolist() == [4.0, 2.0, 2.0, 0.0, -4.0]
+
+
 def test_every_wide_row_has_a_scale_of_its_own() -> None:
     codes, scales = quantised(wide(14.0, 0.0, -0.7), 7)
     assert scales.tolist() == [2.0, 0.0, np.float16(0.1)]
@@ -79,7 +85,7 @@ def test_narrow_rows_share_a_scale_by_blocks_of_equal_size() -> None:
     assert codes[65, 0] == 64
 
 
-@pytest.mark.parametrize("levels", [127, 7, 1])
+@pytest.mark.parametrize("levels", [127, 7, 2, 1])
 def test_a_scale_stays_finite_and_a_code_in_range_however_large_or_small_the_values(
     levels: int,
 ) -> None:

@@ -253,8 +253,8 @@ def test_what_is_not_said_has_a_default() -> None:
             ("compression", "values"),
             "int2",
             (
-                "compression.values: must be 'float32', 'float16', 'int8', 'int4' or 'ternary', "
-                "got 'int2'"
+                "compression.values: must be 'float32', 'float16', 'int8', 'int4', 'quinary' or "
+                "'ternary', got 'int2'"
             ),
         ),
         (

@@ -25,7 +25,7 @@ from wire_scene import Fields, an_update, decoded, forged, plain_header, reason
 
 GOLDEN = Path(__file__).parent / "golden" / "update-1-ternary.bin"
 LAYOUT = Layout((TensorSpec("table", Kind.ROWS, (70_000, 16)), TensorSpec("net", Kind.DENSE, (7,))))
-FORMATS: tuple[Values, ...] = ("int8", "int4", "ternary")
+FORMATS: tuple[Values, ...] = ("int8", "int4", "quinary", "ternary")
 
 
 def a_delta() -> dict[str, TensorDelta]:
@@ -111,6 +111,12 @@ def test_digits_of_base_3_begin_with_the_lowest_and_mean_minus_one_to_one() -> N
     assert read(body).tolist() == [-1, 0, 1, 1, -1, 1]
 
 
+def test_digits_of_base_5_mean_minus_two_to_two() -> None:
+    # 0 + 4*5 + 1*25 = 45: codes -2 2 -1; then 3: 1, and digits not looked at.
+    body = parts(scales=scales(1.0), values=("|i1", [4], "base5", frame(bytes([45, 3]))))
+    assert read(body).tolist() == [-2, 2, -1, 1]
+
+
 def test_digits_of_base_15_mean_minus_seven_to_seven() -> None:
     body = parts(scales=scales(1.0), values=("|i1", [3], "base15", frame(bytes([14 * 15 + 0, 8]))))
     assert read(body).tolist() == [-7, 7, 1]
@@ -188,6 +194,7 @@ def test_a_scale_that_is_no_number_arrives_as_values_that_are_none() -> None:
         {"scales": scales(1.0), "values": ("<f4", [1], "raw", bytes(4))},
         {"scales": scales(1.0), "rows": ("<u4", [1], "raw", bytes(4))},
         {"scales": scales(1.0), "values": ("|i1", [5], "base3", frame(bytes([243])))},
+        {"scales": scales(1.0), "values": ("|i1", [3], "base5", frame(bytes([125])))},
         {"scales": scales(1.0), "values": ("|i1", [2], "base15", frame(bytes([225])))},
     ],
 )
@@ -209,7 +216,7 @@ def test_rows_that_would_wrap_around_are_refused() -> None:
         ("values", "<f4", "base3"),
         ("values", "<f4", "gaps"),
         ("values", "|i1", "gaps"),
-        ("values", "|i1", "base5"),
+        ("values", "|i1", "base7"),
         ("rows", "<u4", "base3"),
         ("scales", "<f2", "gaps"),
     ],
