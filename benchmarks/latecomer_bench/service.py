@@ -52,10 +52,11 @@ def await_number(store: ModelStore, number: int, process: SpawnProcess) -> None:
     pause, clock = threading.Event(), SystemClock()
     deadline_s = clock.monotonic_s() + STALLED_S
     while (at := head(store).version.number) < number:
-        if not process.is_alive() or clock.monotonic_s() > deadline_s:
+        if not process.is_alive():
+            raise Stalled(f"the aggregator ended at version {at} of {number}")
+        if clock.monotonic_s() > deadline_s:
             raise Stalled(
-                f"the aggregator is at version {at} of {number} "
-                + (f"after {STALLED_S:.0f} s" if process.is_alive() else "and has ended"),
+                f"the aggregator is at version {at} of {number} after {STALLED_S:.0f} s",
                 hint="each version waits for the store's disk: see appendfsync in its settings",
             )
         pause.wait(POLL_S)
