@@ -82,7 +82,7 @@ def test_a_peer_is_asked_in_its_own_environment_and_its_version_is_told(
     assert app.run(["bench", "fold", "--format", "json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert [row["peer_updates_per_s"] for row in body["rows"]] == [0.5, None]
-    assert body["peer"].startswith("NVFlare 9.9 ")
+    assert body["peer"].startswith("NVFlare 9.9, ")
 
 
 def test_bench_fold_sweeps_and_says_how_to_get_the_peer(
