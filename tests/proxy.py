@@ -111,18 +111,22 @@ class FaultProxy:
         self._listener = tcp_socket()
         self._listener.bind((LOOPBACK, self.port))
         self._listener.listen()
-        self._accepting = self._loop.create_task(self._accept())
+        # A task that is cancelled while it accepts loses whom it has just accepted.
+        self._loop.add_reader(self._listener, self._accept)
 
-    async def _accept(self) -> None:
-        while True:
-            client, _address = await self._loop.sock_accept(self._listener)
-            self.accepted += 1
-            if self._half_open:
-                self._zombies.append(client)
-            else:
-                relay = Relay(self._sky, client, self._address, self.accepted)
-                self._relays.append(relay)
-                relay.task.add_done_callback(self._forget)
+    def _accept(self) -> None:
+        try:
+            client, _address = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # gone again
+        client.setblocking(False)
+        self.accepted += 1
+        if self._half_open:
+            self._zombies.append(client)
+        else:
+            relay = Relay(self._sky, client, self._address, self.accepted)
+            self._relays.append(relay)
+            relay.task.add_done_callback(self._forget)
 
     def _forget(self, ended: asyncio.Task[None]) -> None:
         self._relays = [relay for relay in self._relays if relay.task is not ended]
@@ -141,9 +145,9 @@ class FaultProxy:
             self._zombies.append(relay.client)
 
     async def _refuse(self) -> None:
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
-        self._listener.close()
+        if self._listening:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
         for relay in await self._take_over():
             reset(relay.client, relay.server)
         self._reset_zombies()
@@ -163,8 +167,12 @@ class FaultProxy:
             self._reset_zombies()
         await self._cut(cut=False)
         self._sky.clear()
-        if self._accepting.done():
+        if not self._listening:
             await self._listen()
+
+    @property
+    def _listening(self) -> bool:
+        return self._listener.fileno() >= 0
 
     def _reset_zombies(self) -> None:
         reset(*self._zombies)
