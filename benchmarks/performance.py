@@ -31,12 +31,8 @@ AXES = {
 
 def fold_lines(report: Report) -> list[str]:
     """Ours, bare numpy and the peer, if it was there."""
-    names = ("params", "k", "updates_per_s", "numpy_updates_per_s", "peer_updates_per_s")
     titles = ("parameters", "K", "updates/s", "numpy/s", "peer/s", "of numpy", "times the peer")
-    rows = [
-        ["-" if row[name] is None else row[name] for name in (*names, "ratio_numpy", "ratio_peer")]
-        for row in report["rows"]
-    ]
+    rows = (row.values() for row in report["rows"])
     facts = f"Duplicates: {report['dedupe']}. Peer: {report['peer'] or 'none here'}."
     return [*_table(titles, rows), "", facts, "", _conditions(report)]
 
@@ -199,6 +195,8 @@ def _table(titles: Sequence[str], rows: Iterable[Iterable[Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"  # noqa: PLR2004 - three digits
     return f"{value:,}" if isinstance(value, int) else str(value)
