@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -88,13 +89,15 @@ def _border() -> Iterator[None]:
 
 
 def made(folder: Path, what: str) -> Path:
-    """A folder for ``what`` a worker keeps, there from now on.
+    """A folder for ``what`` a worker keeps, there and writable from now on.
 
     Raises:
-        BadConfiguration: It cannot be made.
+        BadConfiguration: It is not, and waiting would not help.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise BadConfiguration(
             f"cannot keep {what} in {folder}: {error.strerror}", hint=WRITABLE

@@ -208,6 +208,8 @@ def test_a_state_folder_that_cannot_be_made_is_a_wrong_setting(scene: Path) -> N
         pytest.fail("a recipe is no folder")
     with pytest.raises(BadConfiguration, match="cannot keep chunks in"):
         ChunkCache(scene / "chunks")
+    with pytest.raises(BadConfiguration, match="cannot keep chunks in"):
+        ChunkCache(Path("/proc"))  # a folder where not even root makes a file
 
 
 @pytest.mark.parametrize("command", ["demo", "simulate"])
