@@ -80,8 +80,8 @@ class BackgroundThread:
     """A thread of its own."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._repeater = _Repeater(name)
         self._future: Future[None] | None = None
 
     @property
@@ -106,22 +106,54 @@ class BackgroundThread:
     @contextmanager
     def repeated(self, task: Callable[[], object], every_s: float) -> Iterator[None]:
         """See ``Background``; for ``LONGEST_S`` at most."""
-        over = threading.Event()
-
-        def repeat() -> None:
-            for _ in range(int(LONGEST_S / every_s)):
-                if over.wait(every_s):
-                    return
-                task()
-
-        thread = threading.Thread(target=repeat, name=self._name, daemon=True)
-        thread.start()
+        self._repeater.begin(task, every_s)
         try:
             yield
         finally:
-            over.set()
-            thread.join()
+            self._repeater.end()
 
     def close(self) -> None:
         """See ``Background``."""
         self._executor.shutdown(wait=False)
+        self._repeater.close()
+
+
+class _Repeater:
+    """A thread that stands by and now and then looks whether there is something to repeat.
+
+    Most versions are computed sooner than a thread is started.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._running = threading.Lock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._task: Callable[[], object] | None = None
+        self._every_s = 0.0
+        self._left = 0
+
+    def begin(self, task: Callable[[], object], every_s: float) -> None:
+        """From now on; one that raised has ended its thread, and the next gets another."""
+        self._task, self._every_s, self._left = task, every_s, int(LONGEST_S / every_s)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Not any more, and if it runs just now, when it has run."""
+        with self._running:
+            self._task = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every_s):
+            with self._running:
+                if self._task is not None and self._left:
+                    self._left -= 1
+                    self._task()

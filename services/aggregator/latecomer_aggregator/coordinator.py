@@ -47,8 +47,8 @@ CONCLUDE_S = 1.0
 #: A round that could not be announced is announced again after this long.
 ANNOUNCE_AGAIN_S = 1.0
 
-#: While deliveries wait, versions are announced this often: the next one is already on its way, and
-#: workers keep only the newest announcement.
+#: While deliveries wait, or the next version is due, versions are announced this often: workers keep
+#: only the newest announcement, and every confirm is waited for.
 ANNOUNCE_EVERY_S = 0.1
 
 #: Who has no answer from the store for this long, or only that it is full, leads nobody and gives
@@ -239,12 +239,13 @@ class Coordinator:
         """Tell everybody about the head, once per version and once per leader.
 
         It is a hint: where it cannot be sent (an alarm blocks publishers, say), updates are
-        consumed all the same, and it is tried again later. While deliveries wait, the newest is
-        announced now and then, because every confirm would be waited for.
+        consumed all the same, and it is tried again later. In a backlog the newest is announced now
+        and then.
         """
         now_s = self._clock.monotonic_s()
-        busy = bool(term.inbox) and now_s < term.announced_s + ANNOUNCE_EVERY_S
-        if term.announced or busy or now_s < term.announce_from_s:
+        if term.announced or now_s < term.announce_from_s:
+            return
+        if now_s < term.announced_s + ANNOUNCE_EVERY_S and (term.inbox or term.due(now_s)):
             return
         try:
             if self._topology is not None and not term.declared:

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -69,6 +70,37 @@ def test_beside_an_owner_who_takes_long_a_task_is_repeated_until_he_is_done() ->
         assert twice.wait(PATIENCE_S)
     background.close()
     assert not [each for each in threading.enumerate() if each.name == "test"]
+
+
+def test_what_is_repeated_stops_with_its_owner_and_the_next_one_gets_the_same_thread() -> None:
+    seen: list[tuple[int, threading.Thread]] = []
+    again = threading.Event()
+
+    def task(number: int) -> None:
+        seen.append((number, threading.current_thread()))
+        again.set()
+
+    background = BackgroundThread("test")
+    for number in range(2):
+        again.clear()
+        with background.repeated(partial(task, number), 0.001):
+            assert again.wait(PATIENCE_S)
+    background.close()
+    numbers = [number for number, _ in seen]
+    assert (numbers, set(numbers)) == (sorted(numbers), {0, 1})
+    assert len({thread for _, thread in seen}) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_raises_when_it_is_repeated_does_not_take_the_next_one_along() -> None:
+    background, done = BackgroundThread("test"), threading.Event()
+    with background.repeated(fail, 0.001):
+        for thread in threading.enumerate():
+            if thread.name == "test":
+                thread.join(PATIENCE_S)
+    with background.repeated(done.set, 0.001):
+        assert done.wait(PATIENCE_S)
+    background.close()
 
 
 def test_without_a_thread_nothing_is_beside_the_owner() -> None:

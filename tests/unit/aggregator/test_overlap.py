@@ -10,7 +10,7 @@ from latecomer.events import Version
 from latecomer.store.port import Verdict
 from latecomer_aggregator.background import Foreground
 from latecomer_aggregator.commit import Attempt
-from latecomer_aggregator.coordinator import Coordinator
+from latecomer_aggregator.coordinator import ANNOUNCE_EVERY_S, Coordinator
 from latecomer_aggregator.term import Term
 from scenes import EPOCH, LEASE_S, Federation, delivery_of, heard, make_update, net, step
 
@@ -159,10 +159,21 @@ def test_of_two_copies_the_one_is_held_whose_connection_still_stands(scene: Scen
     assert term.parked["w3:boot:1"] is now
 
 
+def test_of_versions_that_are_due_one_after_the_other_the_last_is_announced(scene: Scene) -> None:
+    rounds = scene.listen("w9")
+    scene.send(make_update("w3"), make_update("w4"))
+    step(scene.leader, 2)
+    scene.written()
+    assert (scene.number(), heard(rounds)) == (1, [])
+    scene.written()
+    assert (scene.number(), heard(rounds)) == (2, [Version(EPOCH, 2)])
+
+
 def test_a_version_is_announced_before_the_next_one_is_computed(scene: Scene) -> None:
     rounds = scene.listen("w9")
     scene.send(make_update("w3"), make_update("w4"))
     step(scene.leader, 2)
+    scene.clock.advance(ANNOUNCE_EVERY_S)
     scene.disk.turns, scene.disk.asks = 1, scene.disk.asked + 1
     computed = Coordinator._computed
 
