@@ -47,8 +47,8 @@ CONCLUDE_S = 1.0
 #: A round that could not be announced is announced again after this long.
 ANNOUNCE_AGAIN_S = 1.0
 
-#: While deliveries wait, or the next version is due, versions are announced this often: workers keep
-#: only the newest announcement, and every confirm is waited for.
+#: While the next version fills already, versions are announced this often: workers keep only the
+#: newest announcement, and every confirm is waited for.
 ANNOUNCE_EVERY_S = 0.1
 
 #: Who has no answer from the store for this long, or only that it is full, leads nobody and gives
@@ -150,7 +150,7 @@ class Coordinator:
         term = self._term or self._take_over(lease)
         self._settle(term, 0.0)
         self._announce(term)
-        self._go_on(term, wait_s)
+        self._go_on(term, wait_s if term.announced else min(wait_s, ANNOUNCE_EVERY_S))
         if term.attempt is None and term.due(self._clock.monotonic_s()):
             self._compute(term)
         if term.attempt is not None and not self._writing.busy:
@@ -245,7 +245,7 @@ class Coordinator:
         now_s = self._clock.monotonic_s()
         if term.announced or now_s < term.announce_from_s:
             return
-        if now_s < term.announced_s + ANNOUNCE_EVERY_S and (term.inbox or term.due(now_s)):
+        if now_s < term.announced_s + ANNOUNCE_EVERY_S and (term.inbox or len(term.buffer)):
             return
         try:
             if self._topology is not None and not term.declared:

@@ -169,6 +169,24 @@ def test_of_versions_that_are_due_one_after_the_other_the_last_is_announced(scen
     assert (scene.number(), heard(rounds)) == (2, [Version(EPOCH, 2)])
 
 
+def test_a_version_whose_successor_is_half_full_is_announced_within_a_tenth_of_a_second(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = scene.listen("w9")
+    scene.send(make_update("w3"))
+    step(scene.leader)
+    scene.written()
+    assert (scene.number(), heard(rounds)) == (1, [])
+
+    term, waited = scene.leader._term, list[float]()
+    assert term is not None
+    monkeypatch.setattr(term.updates, "receive", waited.append)
+    scene.leader.step(1.0)
+    scene.clock.advance(ANNOUNCE_EVERY_S)
+    scene.leader.step(1.0)
+    assert (waited, heard(rounds)) == ([ANNOUNCE_EVERY_S, 1.0], [Version(EPOCH, 1)])
+
+
 def test_a_version_is_announced_before_the_next_one_is_computed(scene: Scene) -> None:
     rounds = scene.listen("w9")
     scene.send(make_update("w3"), make_update("w4"))
