@@ -79,24 +79,30 @@ def mixed(shared: Scorer, own: Scorer, weight: float) -> Scorer:
 
 
 def gated(
-    weights: Sequence[float], values: Callable[[float], Floats], groups: Ids | None = None
+    weights: Sequence[float],
+    values: Callable[[float], Floats],
+    groups: Ids | None = None,
+    *,
+    errors: float = 1.0,
 ) -> float:
-    """The weight that serves a site's users best on average, or 0, which is no personalisation.
+    """The weight that serves a site's users best on average, or 0, which is the simplest model.
 
-    It must do so by more than the standard error of the difference (Breiman et al. 1984, section
-    3.4.3: of models within one standard error, the simplest): a few users are lucky with any model.
+    It must do so by more than ``errors`` standard errors of the difference (Breiman et al. 1984,
+    section 3.4.3: of models within one standard error, the simplest): a few users are lucky with
+    any model.
 
     Args:
         weights: To choose from, beside 0.
         values: What each tested user (T,) gets with a weight; more is better.
         groups: (T,) which group each is of, where several are of one: they are lucky together.
+        errors: How many standard errors a gain must exceed to be none of luck.
     """
     without = values(0.0)
     if len(without if groups is None else set(groups)) < 2:  # noqa: PLR2004 - one has no error
         return 0.0
     gains = {weight: values(weight) - without for weight in sorted(weights)}
     best = max(gains, key=lambda weight: (gains[weight].mean(), -weight), default=0.0)
-    certain = best and gains[best].mean() > standard_error(gains[best], groups)
+    certain = best and gains[best].mean() > errors * standard_error(gains[best], groups)
     return best if certain else 0.0
 
 

@@ -71,6 +71,17 @@ def test_a_site_that_the_federation_knows_as_well_as_itself_stays_with_it(
     )
 
 
+@pytest.mark.parametrize(("errors", "weight"), [(1.5, 0.0), (2.5, 0.5)])
+def test_what_one_site_of_six_gains_by_luck_changes_nothing(
+    recipe: Recipe, site: Site, monkeypatch: pytest.MonkeyPatch, errors: float, weight: float
+) -> None:
+    luck = np.array([1.0, -1.0] * 20)
+    gains = luck + errors * luck.std(ddof=1) / len(luck) ** 0.5
+    own = Personal(recipe, site, ITEMS)
+    monkeypatch.setattr(own, "_values", lambda _model, _private, weight: gains * bool(weight))
+    assert own.weight({}, {}) == weight
+
+
 def test_where_negatives_are_given_the_weight_is_chosen_among_them(
     recipe: Recipe, site: Site
 ) -> None:

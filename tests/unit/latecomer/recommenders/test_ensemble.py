@@ -102,12 +102,19 @@ def test_of_equals_the_smallest_weight_is_taken() -> None:
     assert chosen((0.5,), {**GOT, 0.5: GOT[0.0]}) == 0.0
 
 
-@pytest.mark.parametrize(("third", "weight"), [(-0.006, 0.0), (-0.004, 0.5)])
-def test_a_gain_within_its_standard_error_is_luck(third: float, weight: float) -> None:
-    # Of gains (d, d, x), the mean (2 d + x) / 3 is the standard error (d - x) / 3 at x = -d / 2.
+@pytest.mark.parametrize(
+    ("errors", "third", "weight"),
+    [(1.0, -0.006, 0.0), (1.0, -0.004, 0.5), (2.0, -0.001, 0.0), (2.0, 0.001, 0.5)],
+)
+def test_a_gain_within_its_standard_errors_is_luck(
+    errors: float, third: float, weight: float
+) -> None:
+    # Of gains (d, d, x), the mean (2 d + x) / 3 is the standard error (d - x) / 3 at x = -d / 2,
+    # and twice that at x = 0.
     gains = np.array([0.01, 0.01, third])
     without = np.array([0.2, 0.4, 0.3])
-    assert gated((0.5,), lambda each: without + gains if each else without) == weight
+    found = gated((0.5,), lambda each: without + gains if each else without, errors=errors)
+    assert found == weight
 
 
 def test_who_are_of_one_group_are_lucky_together() -> None:
