@@ -115,9 +115,9 @@ class WorkerState:
     """
 
     def __init__(self, path: Path) -> None:
-        made(path.parent, "the worker's state")
         try:
             if path != IN_MEMORY:
+                made(path.parent, "the worker's state")
                 path.touch(OWNER_ALONE)
                 path.chmod(OWNER_ALONE)  # of a file that a former release made
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

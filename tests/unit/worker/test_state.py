@@ -210,6 +210,8 @@ def test_a_state_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     WorkerState(IN_MEMORY).close()
     assert not list(tmp_path.iterdir())
+    monkeypatch.chdir("/proc")  # where nobody makes a file
+    WorkerState(IN_MEMORY).close()
 
 
 def test_a_file_of_which_the_disk_lost_parts_is_named_with_a_way_out(tmp_path: Path) -> None:
