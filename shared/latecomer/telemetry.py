@@ -11,6 +11,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
+from latecomer.errors import BadConfiguration
+
 #: Staleness is small most of the time; the tail is what an alert looks at.
 STALENESS_BUCKETS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
 
@@ -97,6 +99,9 @@ class Endpoint:
     """``/metrics`` and ``/healthz`` on a port, until closed; port 0 picks a free one.
 
     Whoever asks is answered, whatever other connections do.
+
+    Raises:
+        BadConfiguration: The port is taken, or not for this user.
     """
 
     def __init__(
@@ -104,9 +109,15 @@ class Endpoint:
     ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._healthy = healthy
-        self._server = make_server(
-            host, port, self._answer, server_class=_Server, handler_class=_Quiet
-        )
+        try:
+            self._server = make_server(
+                host, port, self._answer, server_class=_Server, handler_class=_Quiet
+            )
+        except OSError as error:
+            raise BadConfiguration(
+                f"cannot serve metrics on port {port}: {error.strerror}",
+                hint="set another LATECOMER_METRICS_PORT, or 0 for none",
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry")
         self._thread.daemon = True
         self._thread.start()

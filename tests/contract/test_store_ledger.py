@@ -241,6 +241,18 @@ def test_a_payload_waits_under_its_workers_name_and_expires(stores: Stores) -> N
     assert stores.left_s(stores.keys.payload("anna", name)) is not None
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 7, 12, 13, 14, 15, 16])
+def test_a_payload_is_read_piece_by_piece(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    """As a whole, one of 200 MiB is more than the server holds ready for all of its clients."""
+    monkeypatch.setattr(redis, "READ_BYTES", piece_bytes)
+    name = stores.open().stage_payload("anna", b"a large update")
+    assert stores.open().read_payload("anna", name, 14) == b"a large update"
+    with pytest.raises(ChunkMissing, match="damaged"):
+        stores.open().read_payload("anna", name, 12)
+
+
 def test_a_payload_of_one_worker_is_not_another_ones(stores: Stores) -> None:
     store = stores.open()
     name = store.stage_payload("anna", b"a large update")

@@ -172,3 +172,23 @@ def test_a_flushed_server_ends_every_lease_and_has_no_head(line: Line, real_stor
     assert line.store.head() is None
     line.found()
     assert line.committed() == (0, 0)
+
+
+def test_who_finds_that_the_server_is_a_replica_now_looks_where_its_address_leads(
+    line: Line, real_stores: Stores
+) -> None:
+    """A failover closes no connection; behind a stable address, another server is the primary."""
+    if not real_stores.server.ours:
+        pytest.skip("a server that was given to us is made nobody's replica")
+    before = line.proxy.accepted
+    line.store.head()
+    assert line.proxy.accepted == before
+    real_stores.raw.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreUnreachable, match="is a replica now"):
+            line.store.renew(line.lease, LEASE_S)
+        line.store.head()
+        assert line.proxy.accepted == before + 1
+    finally:
+        real_stores.raw.replicaof("NO", "ONE")
+    assert line.store.renew(line.lease, LEASE_S)

@@ -194,6 +194,9 @@ def _check_updates_fit(recipe: Recipe, layout: Layout) -> None:
 
 
 def _halves(layout: Layout, model: State) -> Chunked:
+    """Beside the whole; of what is derived from counts there are none: it holds items' numbers."""
+    if layout.additive:
+        return NONE
     return chunks.cut(layout.held, model, chunks.FLOAT16)
 
 

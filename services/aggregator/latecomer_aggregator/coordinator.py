@@ -51,10 +51,14 @@ ANNOUNCE_AGAIN_S = 1.0
 #: newest announcement, and every confirm is waited for.
 ANNOUNCE_EVERY_S = 0.1
 
-#: Who has no answer from the store for this long, or only that it is full, leads nobody and gives
-#: back what it holds. The broker would take it every half an hour (its consumer timeout), and each
-#: time counts towards the delivery limit: after ten hours it would bury what nobody refused.
+#: Who has no broker for this long, or no answer from the store, or only that it is full, leads
+#: nobody and gives back what it holds. The broker would take it every half an hour (its consumer
+#: timeout), and each time counts towards the delivery limit: after ten hours it would bury what
+#: nobody refused.
 GIVE_BACK_S = 30.0
+
+#: Where nothing came for so long, somebody may have deleted what leads here.
+DECLARE_AGAIN_S = 60.0
 
 #: Somebody waits for a federation that nobody founded, or whose name is misspelt.
 COMPLAIN_EVERY_S = 60.0
@@ -148,6 +152,11 @@ class Coordinator:
             self._stand_down()
             return
         term = self._term or self._take_over(lease)
+        if self._is_deaf(term):
+            log.warning("leadership.passed_on", cause="no connection to the broker")
+            self._stand_down()
+            self._leadership.pass_on()
+            return
         self._settle(term, 0.0)
         self._announce(term)
         self._go_on(term, wait_s if term.announced else min(wait_s, ANNOUNCE_EVERY_S))
@@ -166,6 +175,13 @@ class Coordinator:
             log.warning("aggregator.waits", cause=str(missing), hint=missing.hint)
             self._complain_from_s = self._clock.monotonic_s() + COMPLAIN_EVERY_S
         return False
+
+    def _is_deaf(self, term: Term) -> bool:
+        """Whether the broker has been away for long: to another aggregator it may be there."""
+        now_s = self._clock.monotonic_s()
+        if term.updates.connected():
+            term.connected_s = now_s
+        return now_s - term.connected_s > GIVE_BACK_S
 
     def _go_on(self, term: Term, wait_s: float) -> None:
         """Fold the next delivery; beside a version that is being written, only what is here.
@@ -192,8 +208,11 @@ class Coordinator:
                 term.inbox.append(delivery)
                 delivery = term.updates.receive(0.0)
         if not term.inbox:
+            self._declare_again(term)
             return False
-        self._intake.consider(term, term.inbox[0])
+        term.received_s = self._clock.monotonic_s()
+        with self._alive():
+            self._intake.consider(term, term.inbox[0])
         term.inbox.popleft()
         return True
 
@@ -248,9 +267,8 @@ class Coordinator:
         if now_s < term.announced_s + ANNOUNCE_EVERY_S and (term.inbox or len(term.buffer)):
             return
         try:
-            if self._topology is not None and not term.declared:
-                self._broker.declare(self._topology)
-                term.declared = True
+            if not term.declared:
+                self._declare(term)
             message = rounds.announcement(term.recipe, term.published.head())
             self._publisher.publish(message, mandatory=False)
         except (BrokerUnreachable, PublishRefused, Unroutable) as error:
@@ -259,6 +277,25 @@ class Coordinator:
             term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
         else:
             term.announced, term.announced_s = True, now_s
+
+    def _declare_again(self, term: Term) -> None:
+        """A consumer is told that its queue was deleted, and not that nothing leads to it now."""
+        if self._clock.monotonic_s() - term.received_s > DECLARE_AGAIN_S:
+            self._declare(term)
+
+    def _declare(self, term: Term) -> None:
+        """Exchanges, queues and what leads to them.
+
+        Over a long line it takes longer than anybody here can be waited for, and an announcement
+        does not; the subscription declares the same whenever it connects.
+        """
+        term.declared, term.received_s = True, self._clock.monotonic_s()
+        if self._topology is None:
+            return
+        try:
+            self._broker.declare(self._topology)
+        except BrokerUnreachable as error:
+            log.warning("topology.not_declared", cause=str(error))
 
     def _compute(self, term: Term) -> None:
         """Make the next version, or find the update of which none can be made.

@@ -40,16 +40,17 @@ class Leadership:
                 protects the head, and a server that comes back may still know it.
         """
         with self._asking:
-            if self._clock.monotonic_s() - self._asked_s < self.pause_s:
+            now_s = self._clock.monotonic_s()
+            if now_s - self._asked_s < self.pause_s:
                 return self._lease
             try:
                 if self._lease is None or not self._store.renew(self._lease, self._lease_s):
                     self._lease = self._acquired()
             except StoreUnreachable:
-                self._unheard_from_s = min(self._unheard_from_s, self._clock.monotonic_s())
+                self._unheard_from_s = min(self._unheard_from_s, now_s)
                 raise
             self._unheard_from_s = float("inf")
-            self._asked_s = self._clock.monotonic_s()
+            self._asked_s = now_s
             return self._lease
 
     @property
@@ -79,6 +80,11 @@ class Leadership:
         if self._lease is not None:
             self._store.release(self._lease)
             self._lease = None
+
+    def pass_on(self) -> None:
+        """Resign, and leave the others a lease's time to ask first."""
+        self.resign()
+        self._asked_s = self._clock.monotonic_s() + self._lease_s - self.pause_s
 
     @property
     def pause_s(self) -> float:

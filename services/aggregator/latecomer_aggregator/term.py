@@ -27,7 +27,9 @@ class Term:
         admission: The rules for what is folded upon ``standing``.
         announced: Whether the head was; then ``announced_s`` is when, else it is tried again from
             ``announce_from_s`` on.
-        declared: Whether exchanges and queues were declared since the last failure.
+        declared: Whether it was tried to declare exchanges and queues since the last failure.
+        received_s: When something was last received, or it was seen to that it can be.
+        connected_s: When the broker was last there.
         inbox: Deliveries that wait to be considered: received, parked before the last version was
             computed, or postponed until it was durable.
         new: Ids that the ledger did not know when it was last asked. Only who holds the lease
@@ -58,6 +60,7 @@ class Term:
         limits = recipe.aggregation
         self.lease = lease
         self.declared = False
+        self.received_s = self.connected_s = now_s
         self.announced_s = float("-inf")
         self.recipe = recipe
         self.updates = updates

@@ -46,6 +46,9 @@ PIECE_BYTES = 256 * 1024
 #: A reader that asks for everything at once fills the server's output buffer: a few MiB at a time.
 CHUNKS_IN_FLIGHT = 4
 
+#: A payload is read in pieces of this size, for the same reason.
+READ_BYTES = 4 * 2**20
+
 
 class RedisStore:
     """One federation's models; see ``port`` for the laws.
@@ -237,10 +240,13 @@ class RedisStore:
     def read_payload(self, worker: str, payload_digest: str, size_bytes: int) -> bytes:
         """See ``ModelStore``."""
         key = self._keys.payload(worker, payload_digest)
-        with self._server.border():
-            # Up to one byte more, so that a longer one shows; all of it could be anything.
-            data: Any = self._redis.getrange(key, 0, size_bytes)
-        return _check(payload_digest, _bytes(data) or None)
+        pieces: list[bytes] = []
+        # Up to one byte more, so that a longer one shows; all of it could be anything.
+        for start in range(0, size_bytes + 1, READ_BYTES):
+            with self._server.border():
+                end = min(start + READ_BYTES - 1, size_bytes)
+                pieces.append(_bytes(self._redis.getrange(key, start, end)))
+        return _check(payload_digest, b"".join(pieces) or None)
 
     def version(self) -> str:
         """See ``ModelStore``."""

@@ -135,6 +135,9 @@ class Server:
         try:
             yield
         except redis.RedisError as error:
+            if isinstance(error, exceptions.ReadOnlyError):
+                # Its address may lead to another server by now, which open connections never do.
+                self.client.connection_pool.disconnect(inuse_connections=False)
             _translate(error, self._where())
 
     def texts(self, key: str) -> dict[str, str]:
@@ -264,6 +267,11 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
             raise StoreUnreachable(
                 f"the store at {where} is full: it holds as much as its maxmemory",
                 hint="more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators",
+            ) from error
+        case exceptions.ReadOnlyError():
+            raise StoreUnreachable(
+                f"the store at {where} is a replica now, and takes no writes",
+                hint="LATECOMER_STORE_URL must lead to the primary",
             ) from error
         case exceptions.ConnectionError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise StoreUnreachable(

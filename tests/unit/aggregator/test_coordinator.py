@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from latecomer.broker import topology
 from latecomer.broker.port import Message
-from latecomer.errors import StoreUnreachable
+from latecomer.broker.topology import Topology
+from latecomer.errors import BrokerUnreachable, StoreUnreachable, Unroutable
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.port import Verdict
 from latecomer.store.redis import SPENT_MS, RedisStore, embedded
@@ -22,6 +23,7 @@ from latecomer_aggregator.coordinator import (
     ANNOUNCE_AGAIN_S,
     ANNOUNCE_EVERY_S,
     COMPLAIN_EVERY_S,
+    DECLARE_AGAIN_S,
     GIVE_BACK_S,
     Coordinator,
 )
@@ -865,6 +867,59 @@ def test_while_publishers_are_blocked_updates_are_consumed_and_the_announcement_
     scene.clock.advance(ANNOUNCE_AGAIN_S)
     step(coordinator)
     assert heard(rounds) == [Version(EPOCH, 1)]
+
+
+def test_a_leader_without_a_broker_leaves_the_lead_to_who_may_have_one(scene: Federation) -> None:
+    leader, standby = scene.coordinator("a"), scene.coordinator("b")
+    step(leader)
+    step(standby)
+    scene.server.drop_connections()
+    held = leader._term
+    assert held is not None
+    held.updates.connected = lambda: False  # type: ignore[method-assign]
+    scene.clock.advance(GIVE_BACK_S)
+    step(leader)
+    assert leader._term is held
+    scene.clock.advance(1.0)
+    with capture_logs() as logs:
+        step(leader)
+    assert [each["event"] for each in logs] == ["leadership.passed_on"]
+    step(leader, 3)
+    assert leader._term is None
+    scene.send(make_update("w1"), make_update("w2"))
+    step(standby, 3)
+    assert scene.number() == 1
+
+
+def test_a_binding_that_somebody_deleted_is_there_again_once_nothing_came_for_a_minute(
+    scene: Federation,
+) -> None:
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    for bound in scene.server._bindings.values():
+        bound.clear()
+    with pytest.raises(Unroutable):
+        scene.send(make_update("w1"))
+    scene.clock.advance(DECLARE_AGAIN_S + 1.0)
+    step(coordinator)
+    scene.send(make_update("w1"), make_update("w2"))
+    step(coordinator, 2)
+    assert scene.number() == 1
+
+
+def test_a_round_is_announced_though_nothing_can_be_declared_over_so_long_a_line(
+    scene: Federation,
+) -> None:
+    rounds = scene.listen("w1")
+    coordinator = scene.coordinator()
+
+    def too_long(topology: Topology) -> None:
+        del topology
+        raise BrokerUnreachable("did not answer in 2.0 s")
+
+    coordinator._broker.declare = too_long  # type: ignore[method-assign]
+    step(coordinator, 2)
+    assert heard(rounds) == [Version(EPOCH, 0)]
 
 
 def test_a_broker_that_is_away_costs_nothing_but_time(scene: Federation) -> None:

@@ -27,3 +27,10 @@ def test_a_chunk_that_is_one_tensors_half_is_read_for_the_tensor_that_it_is_all_
         name: array.tolist() for name, array in LAYOUT.zeros().items()
     }
     assert all(array.dtype == np.float32 for array in published.model.values())
+
+
+def test_numbers_of_items_are_not_halved_whatever_a_former_release_agreed_on() -> None:
+    scene = Federation(halving())
+    counts = TensorSpec("pairs", Kind.SUM, (3,)), TensorSpec("sources", Kind.DERIVED, (2,))
+    head = scene.found(layout=Layout(counts))
+    assert scene.store.manifest(head.version).halves == {}

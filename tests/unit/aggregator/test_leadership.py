@@ -5,6 +5,7 @@ import pytest
 
 from latecomer.clock import ManualClock
 from latecomer.errors import StoreUnreachable
+from latecomer.store.port import Lease
 from latecomer_aggregator.background import Foreground
 from latecomer_aggregator.leadership import Leadership
 from scenes import LEASE_S, Federation, make_update, step
@@ -104,6 +105,34 @@ def test_a_standby_asks_now_and_then_and_takes_over_when_the_lease_is_over(
     assert standby.hold() is not None
 
 
+def test_a_store_is_unheard_from_the_moment_it_was_asked(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    assert leader.hold() is not None
+    scene.clock.advance(leader.pause_s)
+
+    def silence(lease: Lease, ttl_s: float) -> bool:
+        del lease, ttl_s
+        scene.clock.advance(41.0)
+        raise StoreUnreachable("no answer")
+
+    leader._store.renew = silence  # type: ignore[method-assign]
+    with pytest.raises(StoreUnreachable):
+        leader.hold()
+    assert leader.unheard_s == 41.0
+
+
+def test_who_passes_on_lets_others_ask_first_for_as_long_as_a_lease(scene: Federation) -> None:
+    leader, standby = claim(scene, "a"), claim(scene, "b")
+    assert leader.hold() is not None
+    leader.pass_on()
+    scene.clock.advance(LEASE_S - 0.1)
+    assert leader.hold() is None
+    assert standby.hold() is not None
+    standby.resign()
+    scene.clock.advance(0.1)
+    assert leader.hold() is not None
+
+
 class Slow(Foreground):
     """Whatever takes long takes so long that the lease has to be renewed beside it."""
 
@@ -120,7 +149,9 @@ class Slow(Foreground):
         yield
 
 
-def test_a_lease_is_renewed_beside_the_reading_of_the_head_and_the_making_of_a_version() -> None:
+def test_a_lease_is_renewed_beside_reading_the_head_reading_an_update_and_making_a_version() -> (
+    None
+):
     scene = Federation(mode="fedasync")
     scene.found()
     asked: list[float] = []
@@ -134,4 +165,4 @@ def test_a_lease_is_renewed_beside_the_reading_of_the_head_and_the_making_of_a_v
     scene.send(make_update())
     step(coordinator)
     assert scene.number() == 1
-    assert (background.times, len(asked)) == (2, 2)
+    assert (background.times, len(asked)) == (3, 3)

@@ -8,6 +8,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 from prometheus_client import CollectorRegistry
 
+from latecomer.errors import BadConfiguration
 from latecomer.telemetry import SILENCE_S, AggregatorTelemetry, Endpoint, Pulse
 
 #: Asks the port itself, whatever proxy the environment names.
@@ -115,3 +116,12 @@ def test_a_loop_is_alive_for_as_long_as_it_beats() -> None:
     pulse.beat()
     assert pulse.alive()
     assert not Pulse(limit_s=0.0).alive()
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
+    with (
+        listening(CollectorRegistry()) as taken,
+        pytest.raises(BadConfiguration, match=f"metrics on port {taken.port}") as caught,
+    ):
+        Endpoint(taken.port, CollectorRegistry(), lambda: True, host="127.0.0.1")
+    assert "LATECOMER_METRICS_PORT" in str(caught.value.hint)
