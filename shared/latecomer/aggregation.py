@@ -14,6 +14,10 @@ MAX_UPDATES_PER_VERSION = 32_767
 BELOW_ONE, ABOVE_ZERO, MOST = 1 - 2.0**-24, 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 
+#: Counts that float32 holds exactly (2^24), of each two of 8,192 items, are of norm 1.4e11.
+MOST_NORM = 1e12
+
+
 def _below_one(value: float) -> float:
     if value > BELOW_ONE:
         raise ValueError(f"must be at most {BELOW_ONE}: float32 has nothing between that and 1")
@@ -113,7 +117,8 @@ class Aggregation(Section):
         row_floor: A table's row is divided by at least this many contributors.
         live_s: A worker that was heard from within this time counts as alive.
         max_update_norm: Updates of a larger L2 norm are refused. The default only keeps float32
-            sums finite; a recipe that knows its model sets less.
+            sums and their squares finite, and is beyond the counts of the largest site; a recipe
+            that knows its model sets less.
         identity: ``broker`` believes the login that RabbitMQ validated; ``declared`` believes what
             an update says of itself, for a laptop where everybody is ``guest``.
         spread_s: Workers wait up to this long before they fetch.
@@ -130,7 +135,7 @@ class Aggregation(Section):
     optimizer: Annotated[Optimizer, Field(discriminator="name")] = Sgd()
     row_floor: int = Field(1, ge=1)
     live_s: float = Field(300.0, gt=0)
-    max_update_norm: float = Field(1e6, gt=0)
+    max_update_norm: float = Field(MOST_NORM, gt=0)
     identity: Literal["broker", "declared"] = "broker"
     spread_s: float = Field(0.0, ge=0, le=3600)
 

@@ -250,11 +250,18 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _statistics_travel_as_they_are(self) -> "Recipe":
-        if (lossy := self.compression.said(LOSSY)) and self.model.family == "gram":
+    def _statistics_travel_as_they_are(self, info: ValidationInfo) -> "Recipe":
+        if self.model.family != "gram":
+            return self
+        if lossy := self.compression.said(LOSSY):
             raise ValueError(
                 f"compression.{lossy[0]}: family 'gram' sends counts, of which nothing is "
                 "left out; only zstd makes them smaller"
+            )
+        if self.compression.download != "float32" and info.context != PUBLISHED:
+            raise ValueError(
+                "compression.download: family 'gram' publishes numbers of items, of which float16 "
+                "tells no more than 2,048 apart"
             )
         return self
 

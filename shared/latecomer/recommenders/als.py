@@ -94,7 +94,7 @@ class Als:
         users = np.flatnonzero(history.lengths)
         losses: list[float] = []
         examples = 0
-        for batch in passes.over(users, training.passes, training.contexts_per_batch, rng):
+        for batch in passes.evenly(users, training.passes, training.contexts_per_batch, rng):
             if should_stop():
                 break
             losses.append(run.step(baskets.everything(batch)))

@@ -39,6 +39,12 @@ HIDDEN = "network.hidden"
 OUTPUT = "network.output"
 VECTOR = "user.vector"
 
+#: All items.
+EVERY = slice(None)
+
+#: Scoring holds two arrays of so many values: users x items x hidden units would be gigabytes.
+HIDDEN_AT_A_TIME = 2**22
+
 #: Row-wise Adagrad's accumulator of a user's vectors; kept with them, so that steps shrink.
 SQUARES = "user.squares"
 
@@ -112,12 +118,14 @@ class NeuralCf:
         """Scores from private vectors: ``history`` was learned from, and says nothing more."""
         del history
         tensors = {name: tensor(array) for name, array in model.items()}
+        at_a_time = max(1, HIDDEN_AT_A_TIME // (len(model[BIAS]) * self._settings.hidden))
 
         def score(users: Ids) -> Array:
+            parts = max(1, math.ceil(len(users) / at_a_time))
             with torch.no_grad():
                 vectors = tensor(private[VECTOR][users])  # (B, 2 D)
-                every = slice(None)
-                return np.asarray(logits(tensors, vectors, every).numpy())  # (B, I)
+                some = (logits(tensors, each, EVERY) for each in vectors.chunk(parts))
+                return np.asarray(torch.cat([*some]).numpy())  # (B, I)
 
         return score
 

@@ -244,6 +244,12 @@ def test_a_norm_at_the_limit_is_welcome_and_beyond_it_is_told_both() -> None:
     assert "L2 norm 5 exceeds the limit of 4.9" in verdict.detail
 
 
+def test_the_counts_of_a_site_of_millions_are_below_the_default_limit() -> None:
+    assert admitted(delivery_of(with_values(*[2.0**24] * 2))).worker == "w1"
+    counts = 2.0**24 * 8192
+    assert Aggregation().max_update_norm > counts
+
+
 def test_values_whose_squares_overflow_float32_have_a_norm() -> None:
     verdict = refused(delivery_of(with_values(3e38, 3e38)))
     assert verdict.reason == Reason.TOO_LARGE_NORM

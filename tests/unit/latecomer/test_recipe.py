@@ -11,6 +11,7 @@ from latecomer.aggregation import AdamW, Sgd
 from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
+from latecomer.fleet import PUBLISHED
 from latecomer.recipe import Recipe, load_recipe, round_of
 from latecomer.store.port import Head
 
@@ -426,6 +427,15 @@ def test_counts_are_not_to_be_rounded() -> None:
     body = small(model={"family": "gram"}, compression={"budget_bytes": 1000})
     del body["training"]
     assert "compression.budget_bytes: family 'gram' sends counts" in problem(body)
+
+
+def test_numbers_of_items_are_not_to_be_halved_where_that_is_still_to_be_agreed_on() -> None:
+    body = small(model={"family": "gram"}, compression={"download": "float16"}, aggregation={})
+    del body["training"]
+    with pytest.raises(ValidationError, match="family 'gram' publishes numbers of items"):
+        recipe(body)
+    agreed = Recipe.model_validate(body, context=PUBLISHED)
+    assert agreed.compression.download == "float16"
 
 
 def test_a_large_wrong_value_is_not_quoted_in_full() -> None:

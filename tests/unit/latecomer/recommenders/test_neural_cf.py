@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from latecomer.recommenders import neural_cf
 from latecomer.recommenders.neural_cf import (
     BIAS,
     FACTORS,
@@ -62,6 +63,19 @@ def test_a_score_is_the_product_plus_the_network_plus_the_bias() -> None:
     scores = score(np.array([0, 1]))
     assert scores[0].tolist() == [46.5, 3 * 1 * -1 + 10 * (4 + 3 - 1) + (-4 + 6)]
     assert scores[1].tolist() == [0 + 10 * 0 + 2 + 0.5, 10 * 2 + 6]
+
+
+def test_users_are_scored_a_few_at_a_time_where_there_are_many_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = private([1, 4], [0, 0], [2, -1])
+    users = np.array([2, 0, 1, 0])
+    whole = NeuralCf(SETTINGS).scorer(MODEL, own, history([], [], []))(users)
+    monkeypatch.setattr(neural_cf, "HIDDEN_AT_A_TIME", 4)
+    assert NeuralCf(SETTINGS).scorer(MODEL, own, history([], [], []))(users).tolist() == (
+        whole.tolist()
+    )
+    assert whole[1].tolist() == whole[3].tolist() == [46.5, 59.0]
 
 
 def test_the_loss_is_cross_entropy_half_of_targets_half_of_negatives() -> None:
