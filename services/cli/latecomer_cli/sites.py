@@ -187,7 +187,7 @@ def _site(
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):
         held_out = hashed_split(own, seed=seed, validation=validation)
-        groups = None if own.groups == own.users else own.groups
+        groups = None if len(set(own.groups)) == len(own.groups) else own.groups
         return Site(own.users, regions, held_out, agreed, groups=groups)
     split = temporal_split(own, validation=validation)
     return Site(own.users, regions, split, agreed, own.edges, own.given)

@@ -207,11 +207,14 @@ class Work:
             return held
 
     def _head(self) -> Snapshot:
+        """The head; the version that the worker falls back on stays beside it."""
+        with self._state() as state:
+            own = last_manifest(state)
         with self._store() as store:
             head = store.head()
             if head is None:
                 raise NotInitialised(self.recipe.federation)
-            return fetch(store, head.version, head.manifest, self._cache())
+            return fetch(store, head.version, head.manifest, self._cache(), kept=own)
 
     def _held(self) -> Snapshot | None:
         """The version that the worker last trained on; None where not all of it is here."""

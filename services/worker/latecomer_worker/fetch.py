@@ -1,7 +1,8 @@
 """Fetching a version: only the chunks that this device does not have yet.
 
 Chunks are files named by their content, so what is on disk is either right or detected. After a
-successful fetch the cache holds exactly one version; before, at most that and the one to come.
+successful fetch the cache holds exactly one version; before, at most that and the one to come. Who
+only looks at a version leaves the worker's own beside it.
 """
 
 import re
@@ -85,10 +86,16 @@ class ChunkCache:
         """Delete what no longer belongs to the newest version.
 
         Another process of this device may be writing just now: its partial files stay.
+
+        Raises:
+            DiskTrouble: Nothing can be deleted there.
         """
-        for path in self._folder.iterdir():
-            if path.name not in names and not _being_written(path):
-                path.unlink(missing_ok=True)
+        try:
+            for path in self._folder.iterdir():
+                if path.name not in names and not _being_written(path):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
 
 def _being_written(path: Path) -> bool:
@@ -105,12 +112,15 @@ def fetch(
     cache: ChunkCache,
     *,
     held: str | None = None,
+    kept: str = "",
 ) -> Snapshot:
     """Bring a version here; what is in the cache is not asked for, and all of it may be.
 
     Where ``held`` is given, the digest of the manifest of the version to fall back on or "" for
     none, what is neither that one's nor the new one's goes before anything comes: over a line too
     slow for versions to last until they are here, the rests of each would pile up.
+
+    ``kept``, the digest of a manifest or "", names a version that stays here beside the new one.
 
     Raises:
         ChunkMissing: It was superseded and has expired, or it is not what was announced.
@@ -126,7 +136,7 @@ def fetch(
         for name, data in store.read(missing[start : start + CHUNKS_AT_A_TIME]).items():
             cache.put(name, data)
             blobs[name] = data
-    cache.keep_only(needed | {expected_digest})
+    cache.keep_only(needed | {expected_digest} | _belongs_to(kept, cache))
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,

@@ -121,10 +121,9 @@ class WorkerState:
                 path.touch(OWNER_ALONE)
                 path.chmod(OWNER_ALONE)  # of a file that a former release made
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # WAL survives kill -9 with NORMAL; a power cut may lose the last rounds, never the
-            # file.
+            # A power cut must not undo what the broker confirmed: counts would be sent twice.
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             damaged = type(error) is sqlite3.DatabaseError

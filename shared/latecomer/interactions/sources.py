@@ -141,7 +141,7 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
         "missing_value": np.any(list(missing.values()), axis=0),
         "unknown_item": rows.item < 0,
         "unparsable_time": np.isnan(rows.time_s),
-        "time_in_the_future": rows.time_s > now_s,
+        "time_in_the_future": rows.time_s > now_s + times.EASTERNMOST_S,
         "unparsable_rating": np.isnan(rows.rating),
     }
     usable = np.ones(len(rows.line), dtype=bool)

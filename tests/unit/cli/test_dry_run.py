@@ -158,10 +158,15 @@ def test_while_the_store_is_away_what_is_here_is_recommended_from(
     version = found()
     manifest = connect.store().manifest(version).digest  # type: ignore[call-arg]
     before = worker.recommend("c0", 2)
-    monkeypatch.setattr(connect, "store", lambda *_, **__: Away())
-    with pytest.raises(StoreUnreachable):
-        worker.recommend("c0", 2)
+    with pytest.MonkeyPatch.context() as away:
+        away.setattr(connect, "store", lambda *_, **__: Away())
+        with pytest.raises(StoreUnreachable):
+            worker.recommend("c0", 2)
     state.remember("last_round", {"version": version, "manifest": manifest})
+    # Of another epoch; whoever looks at it takes nothing from the worker.
+    assert found() != version
+    assert worker.recommend("c0", 2)[0] != before[0]
+    monkeypatch.setattr(connect, "store", lambda *_, **__: Away())
     assert worker.recommend("c0", 2) == before
     for chunk in (worker.settings.state_dir / f"{WORKER}.chunks").iterdir():
         if chunk.name != manifest:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from latecomer.errors import BadData, ExitCode
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
-from latecomer_cli import app, demo, recommend
+from latecomer_cli import app, demo, recommend, sites
 from latecomer_worker.state import WorkerState
 
 RECIPE = """
@@ -86,6 +87,23 @@ def test_what_needs_both_fields_is_learned_by_the_federation_and_reported_as_out
     assert 0 < body["regions"]["north"]["global"]["ece"] < 0.2
     # Each seed holds out a fifth of its own, whatever the recipe's is.
     assert "outcomes of a held-out fifth (seeds 1, 2)" in body["protocol"]
+
+
+@pytest.mark.parametrize(("stays", "groups"), [(1, None), (4, 100)])
+def test_examples_of_one_id_are_lucky_together_also_where_no_column_groups_them(
+    recipe: Path, stays: int, groups: int | None
+) -> None:
+    table = recipe.parent / "data/patients.csv"
+    header, *rows = table.read_text().splitlines()
+    patients = [
+        re.sub(r"\d+", str(number // stays), row, count=1) for number, row in enumerate(rows)
+    ]
+    table.write_text("\n".join([header, *patients]))
+    read = load_recipe(recipe)
+    fields = sites.read_catalogue(read, recipe.parent)
+    data, _ = sites.read_data(read, recipe.parent, fields)
+    found = sites.site(data, None, fields, label=None, seed=1).groups
+    assert (found if found is None else len(set(found))) == groups
 
 
 @pytest.mark.parametrize("option", [("--full-ranking",), ("--protocol", "pfedrec-compat")])

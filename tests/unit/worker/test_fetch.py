@@ -212,6 +212,19 @@ def test_the_cache_holds_one_version(scene: Federation, folder: Path) -> None:
     }
 
 
+def test_who_only_looks_at_a_version_leaves_the_one_to_fall_back_on(
+    scene: Federation, folder: Path
+) -> None:
+    own = fetched(scene.store, scene, folder).manifest
+    scene.send(make_update(delta=net(1.0, 1.0)))
+    step(scene.coordinator())
+    head = head_of(scene)
+    fetch(scene.store, head.version, head.manifest, ChunkCache(folder), kept=own.digest)
+    scene.redis.connected = False
+    again = fetch(scene.store, own.version, own.digest, ChunkCache(folder))
+    assert again.version == own.version
+
+
 def test_a_version_that_is_here_as_a_whole_needs_no_store(scene: Federation, folder: Path) -> None:
     head = head_of(scene)
     there = fetched(scene.store, scene, folder)

@@ -123,7 +123,7 @@ def test_every_bad_row_is_counted_under_the_first_reason_that_applies(source: Pa
         " ,tea,10,1,Rome",
         "a,mug,never,much,Rome",
         "a,tea,never,1,Rome",
-        "a,tea,1001,1,Rome",
+        "a,tea,51401,1,Rome",
         "a,cup,10,much,Rome",
         "a,cup,10,nan,Rome",
         "a,cup",
@@ -142,16 +142,20 @@ def test_every_bad_row_is_counted_under_the_first_reason_that_applies(source: Pa
         "unknown_item": ["line 3: 'mug'", "line 6: 'mug'"],
         "missing_value": ["line 4: 'what'", "line 5: 'who'", "line 11: 'when'"],
         "unparsable_time": ["line 7: 'never'"],
-        "time_in_the_future": ["line 8: '1001'"],
+        "time_in_the_future": ["line 8: '51401'"],
         "unparsable_rating": ["line 9: 'much'", "line 10: 'nan'"],
         "duplicate": ["line 12: 'tea'"],
     }
     assert report.read == 11 == report.kept + sum(report.reasons.values())
 
 
-def test_now_is_not_the_future(source: Path) -> None:
-    write(source, "who,what,when", "a,tea,1000")
-    assert load(source, COLUMNS, CATALOGUE, now_s=NOW_S)[1].kept == 1
+@pytest.mark.parametrize(("local", "kept"), [("14:00:00", 2), ("14:00:01", 1)])
+def test_now_is_not_the_future_wherever_the_clock_hangs_that_it_was_read_from(
+    source: Path, local: str, kept: int
+) -> None:
+    write(source, "who,what,when", "a,cup,2024-04-30", f"a,tea,2024-05-01T{local}")
+    midnight_utc_s = 1_714_521_600.0
+    assert load(source, COLUMNS, CATALOGUE, now_s=midnight_utc_s)[1].kept == kept
 
 
 def test_a_line_number_is_where_an_editor_finds_the_row(source: Path) -> None:

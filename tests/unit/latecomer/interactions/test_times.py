@@ -53,6 +53,11 @@ def test_a_format_is_followed_and_nothing_else_is_understood() -> None:
     assert math.isnan(parse("2011-01-01"))
 
 
+@pytest.mark.parametrize("typed", [date(2011, 1, 1), datetime(2011, 1, 1, tzinfo=UTC)])
+def test_a_format_is_of_text_and_typed_columns_need_none(typed: date) -> None:
+    assert times.parser("%d.%m.%Y")(typed) == NEW_YEAR_S
+
+
 def test_a_format_with_a_zone_is_not_taken_as_utc() -> None:
     assert times.parser("%Y-%m-%d %H:%M %z")("2011-01-01 01:00 +0100") == NEW_YEAR_S
 
