@@ -288,6 +288,19 @@ def test_without_an_append_only_file_commits_work_and_durability_says_so(
     assert words == "no append-only file: nothing survives a restart of the server"
 
 
+def test_a_server_that_forgets_when_it_is_full_or_takes_no_writes_is_said_to(
+    real_stores: Stores,
+) -> None:
+    with _set(real_stores, "maxmemory-policy", "allkeys-lru", usually="noeviction"):
+        words = real_stores.open().durability()
+    assert words == "maxmemory-policy allkeys-lru: when it is full it forgets what was counted"
+    real_stores.raw.replicaof("127.0.0.1", "1")
+    try:
+        assert real_stores.open().durability() == "a replica: it takes no writes"
+    finally:
+        real_stores.raw.replicaof("NO", "ONE")
+
+
 def _store_at(url: str) -> RedisStore:
     client = connect(url, client_name="tests")
     return RedisStore(client, federation="tests", clock=ManualClock())

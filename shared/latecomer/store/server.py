@@ -6,7 +6,7 @@ whose reply was lost, so every script may be repeated without harm.
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, NoReturn, TypeVar
@@ -31,6 +31,9 @@ FSYNC_TIMEOUT_MS = 5000
 
 #: The server does not answer within this: it is away.
 SOCKET_TIMEOUT_S = 10.0
+
+#: What a server says of itself that bears on whether it keeps what it is given.
+SECTIONS = ("persistence", "memory", "replication")
 
 #: Each with what stands before it.
 SCRIPTS = {
@@ -192,11 +195,12 @@ class Server:
             return "embedded: nothing survives the end of this process"
         try:
             with self.border():
-                persistence: Any = self.client.info("persistence")
+                sections: Any = (self.client.info(each) for each in SECTIONS)
+                facts = {name: value for each in sections for name, value in each.items()}
         except StoreDenied as error:
             return _unasked(error)
-        if not persistence.get("aof_enabled"):
-            return "no append-only file: nothing survives a restart of the server"
+        if words := _unsound(facts):
+            return words
         if self._can_await_disk():
             return "a confirmed version is on the server's disk (WAITAOF)"
         return "append-only file without WAITAOF: as safe as the server's appendfsync"
@@ -233,6 +237,17 @@ class Server:
     def _where(self) -> str:
         options = self.client.connection_pool.connection_kwargs
         return f"{options.get('host', 'embedded')}:{options.get('port', '')}"
+
+
+def _unsound(facts: Mapping[str, Any]) -> str:
+    """Why nothing is safe there, by what the server says of itself; empty where it may be."""
+    if facts["role"] != "master":
+        return "a replica: it takes no writes"
+    if (policy := facts["maxmemory_policy"]) != "noeviction":
+        return f"maxmemory-policy {policy}: when it is full it forgets what was counted"
+    if not facts.get("aof_enabled"):
+        return "no append-only file: nothing survives a restart of the server"
+    return ""
 
 
 def _unasked(error: StoreDenied) -> str:
