@@ -154,7 +154,11 @@ def cut(
     *,
     validation: bool = True,
 ) -> Scene:
-    """Everybody's data as the sites of a recipe's honest workers."""
+    """Everybody's data as the sites of a recipe's honest workers.
+
+    Raises:
+        BadData: A region is called as all of them together are.
+    """
     workers = sites.present(data, recipe)
     found = sites.of_workers(
         data,
@@ -164,6 +168,11 @@ def cut(
         validation=validation,
         protocol=recipe.evaluation.protocol,
     )
+    if any(ALL in site.regions for site in found.values()):
+        raise BadData(
+            f"a region is called {ALL!r}, which stands for all of them",
+            hint="call it something else, or give its worker a label in [[fleet.workers]]",
+        )
     return Scene(recipe, catalogue, found, reading, data)
 
 

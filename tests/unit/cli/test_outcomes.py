@@ -106,6 +106,13 @@ def test_examples_of_one_id_are_lucky_together_also_where_no_column_groups_them(
     assert (found if found is None else len(set(found))) == groups
 
 
+def test_a_region_called_all_is_refused_before_anything_is_trained(recipe: Path) -> None:
+    for path in (recipe, recipe.parent / "data/patients.csv"):
+        path.write_text(path.read_text().replace("north", "all"))
+    with pytest.raises(BadData, match="a region is called 'all'"):
+        demo.read(load_recipe(recipe), recipe.parent)
+
+
 @pytest.mark.parametrize("option", [("--full-ranking",), ("--protocol", "pfedrec-compat")])
 def test_what_is_about_ranking_is_refused(
     recipe: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, ...]
