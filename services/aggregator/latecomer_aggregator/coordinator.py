@@ -202,19 +202,28 @@ class Coordinator:
         (Giving it back instead would count against its delivery limit while a server is away.)
         """
         if not term.inbox:
-            patience_s = term.patience_s(self._clock.monotonic_s())
-            delivery = term.updates.receive(min(wait_s, patience_s))
-            while delivery is not None:
-                term.inbox.append(delivery)
-                delivery = term.updates.receive(0.0)
+            self._listen(term, wait_s)
         if not term.inbox:
-            self._declare_again(term)
             return False
-        term.received_s = self._clock.monotonic_s()
         with self._alive():
             self._intake.consider(term, term.inbox[0])
         term.inbox.popleft()
         return True
+
+    def _listen(self, term: Term, wait_s: float) -> None:
+        """Receive all that is there; where nothing was for long, see to it that it can be.
+
+        A consumer is told that its queue was deleted, and not that nothing leads to it any more.
+        """
+        now_s = self._clock.monotonic_s()
+        delivery = term.updates.receive(min(wait_s, term.patience_s(now_s)))
+        while delivery is not None:
+            term.inbox.append(delivery)
+            delivery = term.updates.receive(0.0)
+        if term.inbox:
+            term.received_s = now_s
+        elif now_s - term.received_s > DECLARE_AGAIN_S:
+            self._declare(term)
 
     def _take_over(self, lease: Lease) -> Term:
         """Read the head and start to consume: from here on the fence protects what we write."""
@@ -277,11 +286,6 @@ class Coordinator:
             term.announce_from_s = self._clock.monotonic_s() + ANNOUNCE_AGAIN_S
         else:
             term.announced, term.announced_s = True, now_s
-
-    def _declare_again(self, term: Term) -> None:
-        """A consumer is told that its queue was deleted, and not that nothing leads to it now."""
-        if self._clock.monotonic_s() - term.received_s > DECLARE_AGAIN_S:
-            self._declare(term)
 
     def _declare(self, term: Term) -> None:
         """Exchanges, queues and what leads to them.

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from latecomer.errors import BadData, LatecomerError, SomeWorkersFailed
-from latecomer.evaluation.protocol import ALL
+from latecomer.evaluation.protocol import ALL, refuse_all
 from latecomer.evaluation.results import Result
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.splits import MIN_TESTED
@@ -168,11 +168,8 @@ def cut(
         validation=validation,
         protocol=recipe.evaluation.protocol,
     )
-    if any(ALL in site.regions for site in found.values()):
-        raise BadData(
-            f"a region is called {ALL!r}, which stands for all of them",
-            hint="call it something else, or give its worker a label in [[fleet.workers]]",
-        )
+    for site in found.values():
+        refuse_all(site.regions)
     return Scene(recipe, catalogue, found, reading, data)
 
 

@@ -222,15 +222,27 @@ def mean_of_sums(sites: Iterable[Sums]) -> dict[str, dict[str, float]]:
     """
     reports: dict[str, list[Mapping[str, float]]] = {}
     for site in sites:
+        refuse_all(site)
         for region, sums in site.items():
-            if region == ALL:
-                raise BadData(f"a region is called {ALL!r}, which stands for all of them")
             # Fewer than none were reported to former releases, and may cancel out others.
             if sums["users"] <= 0:
                 continue
             reports.setdefault(region, []).append(sums)
             reports.setdefault(ALL, []).append(sums)
     return {region: _mean(reports[region]) for region in sorted(reports)}
+
+
+def refuse_all(regions: Iterable[str]) -> None:
+    """Pass if no region is called as all of them together are.
+
+    Raises:
+        BadData: One is.
+    """
+    if ALL in regions:
+        raise BadData(
+            f"a region is called {ALL!r}, which stands for all of them",
+            hint="call it something else, or give its worker a label in [[fleet.workers]]",
+        )
 
 
 def _mean(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -32,9 +32,6 @@ FSYNC_TIMEOUT_MS = 5000
 #: The server does not answer within this: it is away.
 SOCKET_TIMEOUT_S = 10.0
 
-#: What a server says of itself that bears on whether it keeps what it is given.
-SECTIONS = ("persistence", "memory", "replication")
-
 #: Each with what stands before it.
 SCRIPTS = {
     "acquire": (),
@@ -195,8 +192,7 @@ class Server:
             return "embedded: nothing survives the end of this process"
         try:
             with self.border():
-                sections: Any = (self.client.info(each) for each in SECTIONS)
-                facts = {name: value for each in sections for name, value in each.items()}
+                facts: Any = self.client.info("persistence", "memory", "replication")
         except StoreDenied as error:
             return _unasked(error)
         if words := _unsound(facts):

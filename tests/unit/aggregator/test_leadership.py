@@ -149,9 +149,7 @@ class Slow(Foreground):
         yield
 
 
-def test_a_lease_is_renewed_beside_reading_the_head_reading_an_update_and_making_a_version() -> (
-    None
-):
+def test_a_lease_is_renewed_beside_the_head_an_update_and_a_version_that_take_long() -> None:
     scene = Federation(mode="fedasync")
     scene.found()
     asked: list[float] = []
