@@ -310,14 +310,15 @@ def make_outbox(
     *,
     worker: str = "w1",
     limits: Limits = ROOMY,
+    clock: ManualClock | None = None,
 ) -> Outbox:
     return Outbox(
-        state,
+        state.pending,
         publisher,
         scene.store,
         federation=FEDERATION,
         worker=worker,
-        clock=scene.clock,
+        clock=clock or scene.clock,
         backoff=Backoff(first_s=0.5, ceiling_s=10.0, rng=random.Random(1)),
         limits=limits,
     )

@@ -28,9 +28,10 @@ from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
+from latecomer_worker.database import IN_MEMORY, WRITABLE, made
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.rounds import last_manifest, last_version
-from latecomer_worker.state import IN_MEMORY, WRITABLE, WorkerState, made
+from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
 
 log = structlog.get_logger()
@@ -146,7 +147,7 @@ class Work:
         assert self.entry is not None, "a worker has a name"
         snapshot = self._head()
         with self._state_for(snapshot) as state:
-            if state.tentative():
+            if state.private.is_tentative():
                 raise BadData(
                     f"{self.entry.name} sends nothing before the verdict on its last update",
                     hint="what there is to add depends on it; ask again when the worker has run",

@@ -25,7 +25,8 @@ from latecomer_simulator.history import (
     Refused,
     Sent,
 )
-from latecomer_worker.state import Outgoing, WorkerState
+from latecomer_worker.pending import Outgoing, PendingUpdates
+from latecomer_worker.state import WorkerState
 
 #: Calls across the store's port that a process's way depends on.
 STORE_CALLS = (
@@ -69,7 +70,7 @@ WORKER_CALLS = (
     "save",
     "stage_payload",
     "submit",
-    "confirm_outgoing",
+    "confirm",
     "verdicts",
 )
 
@@ -254,14 +255,20 @@ class _WatchedState(_Watched):
     """The transaction that saves a round is one crossing, ``save``."""
 
     def __init__(self, crossings: Crossings, state: WorkerState) -> None:
-        super().__init__(crossings, state, {"confirm_outgoing": None})
+        super().__init__(crossings, state, {})
+        self.pending = _WatchedUpdates(crossings, state.pending)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._crossings.crossing("save"), self._port.transaction():
             yield
 
-    def put_outgoing(self, outgoing: Outgoing, *, created_s: float) -> None:
+
+class _WatchedUpdates(_Watched):
+    def __init__(self, crossings: Crossings, pending: PendingUpdates) -> None:
+        super().__init__(crossings, pending, {"confirm": None})
+
+    def put(self, outgoing: Outgoing, *, created_s: float) -> None:
         # Before it is durable: who is killed in between must not leave an update without a past.
         self._crossings.note(
             Attempted,
@@ -269,10 +276,10 @@ class _WatchedState(_Watched):
             body=outgoing.body,
             payload=outgoing.payload or b"",
         )
-        self._port.put_outgoing(outgoing, created_s=created_s)
+        self._port.put(outgoing, created_s=created_s)
 
-    def drop_outgoing(self, **limits: Any) -> list[str]:
-        dropped: list[str] = self._port.drop_outgoing(**limits)
+    def trim(self, **limits: Any) -> list[str]:
+        dropped: list[str] = self._port.trim(**limits)
         for update_id in dropped:
             self._crossings.note(Dropped, update_id=update_id)
         return dropped

@@ -23,8 +23,9 @@ from latecomer_simulator.record import Record
 from latecomer_simulator.timeline import Killed, Process, Timeline
 from latecomer_worker import app as worker_app
 from latecomer_worker.agent import Agent
+from latecomer_worker.database import IN_MEMORY
 from latecomer_worker.site import Site
-from latecomer_worker.state import IN_MEMORY, WorkerState
+from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
 
 #: What waits in an outbox is offered again after this long, while the device is online.
@@ -203,14 +204,14 @@ class Device:
                 agent.step(0.0)
             else:
                 agent.send()
-            while self.link.online and self.state.outgoing():
+            while self.link.online and self.state.pending.unconfirmed():
                 self._all.timeline.sleep(RETRY_S)
                 agent.send()
         except Killed:
             self._died()
             raise
         self._process = None
-        self._backlog = self.state.outgoing() > 0
+        self._backlog = self.state.pending.unconfirmed() > 0
         self._all.changed()
 
     def _died(self) -> None:
@@ -220,7 +221,7 @@ class Device:
         self._agent = self._broker = None
         self.trainer = self._new_trainer()
         self._process, self._resting = None, True
-        self._backlog = self.state.outgoing() > 0
+        self._backlog = self.state.pending.unconfirmed() > 0
         self._all.timeline.after(self._all.recipe.simulation.restart_s, self._back)
         self._all.changed(lost=self._base if self._trains else None)
 

@@ -267,7 +267,7 @@ class WorkerMachine(Machine):
 
     def waiting(self) -> int:
         """Updates in its outbox."""
-        return 0 if self._state is None else self._state.outgoing()
+        return 0 if self._state is None else self._state.pending.unconfirmed()
 
     def close(self) -> None:
         """Its files."""

@@ -9,6 +9,7 @@ the verdict before adding more: only then is it known what was added.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
 
@@ -190,13 +191,14 @@ class Agent:
     def _is_undecided(self, version: Version) -> bool:
         """Whether what there is to add depends on a verdict, which another epoch never gives."""
         last = self._rounds.last_version()
-        return self._state.tentative() and last is not None and last.epoch == version.epoch
+        same_epoch = last is not None and last.epoch == version.epoch
+        return same_epoch and self._state.private.is_tentative()
 
     def _trainer_for(self, snapshot: Snapshot) -> Trainer:
         """The trainer over this worker's data; a new catalogue means to read the data again."""
         last = self._rounds.last_version()
         if last is not None and last.epoch != snapshot.version.epoch:
-            self._state.forget_private()
+            self._state.private.forget_everybody()
             self._trainer = None
         if self._trainer is None or self._catalogue != snapshot.manifest.catalogue:
             self._trainer = self._opened(snapshot)
@@ -251,23 +253,26 @@ class Agent:
         if self._clock.monotonic_s() - self._asked_s < VERDICTS_EVERY_S:
             return
         self._asked_s = self._clock.monotonic_s()
-        awaited = self._state.awaited(limit=VERDICTS_AT_A_TIME)
-        try:
-            verdicts = self._store.verdicts(awaited) if awaited else {}
-        except StoreUnreachable:
-            # It will be known when the store is back; whoever needs the store now will say so.
-            return
+        # It will be known when the store is back; whoever needs the store now will say so.
+        with suppress(StoreUnreachable):
+            self._settle(self._verdicts())
+            self._outbox.repeat(self._rounds.patience_s)
+
+    def _verdicts(self) -> dict[str, bool]:
+        """Of the oldest that have none here, and got one: whether they were folded."""
+        awaited = self._state.pending.awaited(limit=VERDICTS_AT_A_TIME)
+        verdicts = self._store.verdicts(awaited) if awaited else {}
         for update_id, verdict in verdicts.items():
             if verdict.folded:
                 log.info("update.folded", update_id=update_id)
             else:
                 log.warning("update.refused", update_id=update_id, reason=verdict.reason)
-        self._settle({each: verdict.folded for each, verdict in verdicts.items()})
+        return {each: verdict.folded for each, verdict in verdicts.items()}
 
     def _settle(self, folded: Mapping[str, bool]) -> None:
-        depended, now_s = self._state.tentative(), self._clock.now_s()
-        self._state.restamp(now_s=now_s, believed_s=BELIEVED_S)
-        self._state.settle(folded, sent_before_s=now_s - LEDGER_WINDOW_S)
+        depended, now_s = self._state.private.is_tentative(), self._clock.now_s()
+        self._state.pending.restamp(now_s=now_s, believed_s=BELIEVED_S)
+        self._state.pending.settle(folded, sent_before_s=now_s - LEDGER_WINDOW_S)
         if depended and self._trainer is not None:
             self._trainer.recall(self._state)
 

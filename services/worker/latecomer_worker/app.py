@@ -73,7 +73,7 @@ def build(
         alone_every_s=alone_every_s,
     )
     outbox = Outbox(
-        state,
+        state.pending,
         broker.publisher(),
         store,
         federation=federation,
@@ -103,7 +103,7 @@ def build(
 
 def _send_all(agent: Agent, state: WorkerState, stop: Stop) -> None:
     """One round means one update, however long it has to wait for the broker."""
-    while state.outgoing() and not stop.wait(STEP_S):
+    while state.pending.unconfirmed() and not stop.wait(STEP_S):
         agent.send()
 
 
@@ -148,7 +148,7 @@ def run(
         alone_every_s=settings.alone_every_s,
         declare=settings.declare_topology,
     )
-    log.info("worker.started", worker=worker, outbox=state.outgoing())
+    log.info("worker.started", worker=worker, outbox=state.pending.unconfirmed())
     try:
         while not stop.is_set():
             if agent.step(STEP_S) is not Step.WAITED and once:

@@ -9,8 +9,9 @@ from latecomer.recipe import Compression, Recipe
 from latecomer.recommenders.port import Trained
 from latecomer.tensors import Delta, Layout, norm
 from latecomer_worker.fetch import Snapshot
+from latecomer_worker.pending import Outgoing
 from latecomer_worker.residual import left_over
-from latecomer_worker.state import Outgoing, WorkerState
+from latecomer_worker.state import WorkerState
 
 Sums = Mapping[str, Mapping[str, float]]
 

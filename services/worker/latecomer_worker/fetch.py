@@ -19,7 +19,7 @@ from latecomer.events import DIGEST_PATTERN, Version
 from latecomer.store import chunks
 from latecomer.store.port import Manifest, ModelStore
 from latecomer.tensors import Array, has_name
-from latecomer_worker.state import made
+from latecomer_worker.database import made
 
 log = structlog.get_logger()
 

@@ -4,6 +4,7 @@ An update's id is fixed when it is written into the outbox. Whatever happens bet
 confirm, it is published again under the same id, and the aggregator counts it once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -13,13 +14,17 @@ from latecomer.broker.port import Message, Publisher
 from latecomer.clock import Clock
 from latecomer.errors import MessageTooLarge, Transient
 from latecomer.lifecycle import Backoff
-from latecomer.store.port import ModelStore
-from latecomer_worker.state import Outgoing, WorkerState
+from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
+from latecomer_worker.pending import Outgoing, PendingUpdates
 
 log = structlog.get_logger()
 
 #: No update waits for a year: a device whose calendar says so has just learned the date.
 BELIEVED_S = 365 * 24 * 3600.0
+
+#: Older updates may have had a verdict that the ledger forgot. Half of what it remembers: its time
+#: is not quite the worker's, and the copy has its way to go.
+REPEATABLE_S = LEDGER_WINDOW_S / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Outbox:
 
     def __init__(
         self,
-        state: WorkerState,
+        pending: PendingUpdates,
         publisher: Publisher,
         store: ModelStore,
         *,
@@ -54,7 +59,7 @@ class Outbox:
         backoff: Backoff,
         limits: Limits,
     ) -> None:
-        self._state = state
+        self._pending = pending
         self._publisher = publisher
         self._store = store
         self._federation = federation
@@ -66,7 +71,7 @@ class Outbox:
 
     def put(self, outgoing: Outgoing) -> None:
         """Queue an update, inside the caller's transaction; make room for it if need be."""
-        self._state.put_outgoing(outgoing, created_s=self._clock.now_s())
+        self._pending.put(outgoing, created_s=self._clock.now_s())
         self._trim()
 
     def offer(self) -> None:
@@ -84,7 +89,7 @@ class Outbox:
             log.warning(
                 "outbox.waits",
                 cause=str(error),
-                updates=self._state.outgoing(),
+                updates=self._pending.unconfirmed(),
                 pause_s=round(pause_s, 2),
             )
         else:
@@ -97,20 +102,42 @@ class Outbox:
             BrokerUnreachable, PublishRefused, Unroutable, StoreUnreachable: What was not
                 confirmed stays in the outbox.
         """
-        if self._state.outgoing():
+        if self._pending.unconfirmed():
             self._trim()
         sent = 0
-        while (outgoing := self._state.next_outgoing()) is not None:
+        while (outgoing := self._pending.next()) is not None:
             if self._publish(outgoing):
-                self._state.confirm_outgoing(outgoing.update_id, now_s=self._clock.now_s())
+                self._pending.confirm(outgoing.update_id, now_s=self._clock.now_s())
                 sent += 1
             else:
-                self._state.delete_outgoing(outgoing.update_id)
+                self._pending.give_up(outgoing.update_id)
         return sent
 
+    def repeat(self, patience_s: Callable[[int], float]) -> None:
+        """Queue anew what may not be made anew, and has no verdict for longer than is likely.
+
+        Its queue may have been deleted; if not, the aggregator knows it again by its id, as long
+        as the ledger is sure to know that. Called after the verdicts were asked for.
+
+        Args:
+            patience_s: How long to wait for a verdict after so many confirms.
+
+        Raises:
+            StoreUnreachable: Nothing is queued.
+        """
+        now_s = self._clock.now_s()
+        due = [e for e in self._pending.unanswered() if now_s - e.sent_s >= patience_s(e.times)]
+        # A device that was off, and has not learned the date yet, learns it from the versions.
+        head = self._store.head() if due else None
+        latest_s = max(now_s, head.at_s if head else now_s)
+        for each in due:
+            if latest_s - each.sent_s < REPEATABLE_S:
+                log.warning("update.repeated", update_id=each.update_id, times=each.times)
+                self._pending.put_again(each.update_id, now_s=now_s)
+
     def _trim(self) -> None:
-        self._state.restamp(now_s=self._clock.now_s(), believed_s=BELIEVED_S)
-        dropped = self._state.drop_outgoing(
+        self._pending.restamp(now_s=self._clock.now_s(), believed_s=BELIEVED_S)
+        dropped = self._pending.trim(
             created_before_s=self._clock.now_s() - self._limits.max_age_s,
             keep_bytes=self._limits.max_bytes,
         )

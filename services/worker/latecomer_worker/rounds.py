@@ -68,7 +68,7 @@ class Rounds:
             if again is None:
                 raise
             return again
-        return newest or self._again(self._patience_s())
+        return newest or self._again(self._due_s())
 
     def caught_up(self, started: RoundStarted) -> RoundStarted:
         """The round of the head, if there are newer versions than ``started`` announced.
@@ -93,6 +93,14 @@ class Rounds:
     def missed(self) -> None:
         """A round came to nothing, and its announcement was acked: what it told is at the head."""
         self._looked_s = float("-inf")
+
+    def patience_s(self, times: int) -> float:
+        """How long to wait for an update's effect; longer each time that there was none."""
+        last = self._last()
+        if not last:
+            return self._alone_every_s
+        patience_s: float = last["patience_s"] * 2.0 ** min(times - 1, MAX_DOUBLINGS)
+        return min(self._alone_every_s, patience_s)
 
     def last_version(self) -> Version | None:
         """The version that was last trained on."""
@@ -172,22 +180,20 @@ class Rounds:
         head = Head(Version(*last["version"]), last["manifest"], last["trained_s"])
         return round_of(Recipe.from_bytes(recipe), head)
 
-    def _patience_s(self) -> float:
-        """How long to wait for an update's effect; longer each time that there was none.
+    def _due_s(self) -> float:
+        """How long after its training a version is trained on again if nothing came of it.
 
         A queue may have been deleted with everybody's update in it, and then nobody else would
         bring the next version about. What is still in the outbox came to nothing yet.
         """
-        last = self._last()
-        if not last or self._state.outgoing():
+        if self._state.pending.unconfirmed():
             return self._alone_every_s
-        doublings = min(last["times"] - 1, MAX_DOUBLINGS)
-        patience_s: float = last["patience_s"] * 2.0**doublings
-        return min(self._alone_every_s, patience_s)
+        return self.patience_s(self._last().get("times", 1))
 
     def _since_s(self, last: dict[str, Any]) -> float:
         """What waited in the outbox for long had no time yet to become of anything."""
-        return max(float(last["trained_s"]), self._state.last_confirm_s(now_s=self._clock.now_s()))
+        confirmed_s = self._state.pending.last_confirm_s(now_s=self._clock.now_s())
+        return max(float(last["trained_s"]), confirmed_s)
 
     def _last(self) -> dict[str, Any]:
         return self._state.fact("last_round") or {}

@@ -82,18 +82,18 @@ class Trainer:
         """
         users = (*self.site.users, *self._departed)
         if trained.additions:
-            state.save_tentative(update_id, users, trained.private)
+            state.private.save_tentative(update_id, users, trained.private)
         else:
-            state.save_private(users, trained.private)
-            state.forget_users(self._departed)
+            state.private.save(users, trained.private)
+            state.private.forget(self._departed)
             self._private = trained.private
 
     def recall(self, state: WorkerState) -> None:
         """Read the private state anew: a verdict may have changed it."""
-        self._departed = sorted(state.users() - {*self.site.users})
+        self._departed = sorted(state.private.users() - {*self.site.users})
         users = (*self.site.users, *self._departed)
         self._private = self._family.initial_private(len(users))
-        state.load_private(users, self._private)
+        state.private.load(users, self._private)
 
     def scores(self, model: State, user: int) -> Array:
         """Scores (I,) of all items for one user, from everything that is known of him.

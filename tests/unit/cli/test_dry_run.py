@@ -87,7 +87,7 @@ def counted(state: WorkerState, version: Version) -> None:
     private = Gram(GramModel()).initial_private(USERS)
     private[COUNTED][:, 0] = 0b1111
     with state.transaction():
-        state.save_private(users, private)
+        state.private.save(users, private)
         state.remember("last_round", {"version": version})
 
 
@@ -108,7 +108,7 @@ def test_nothing_would_be_sent_before_the_verdict_on_what_was(
 ) -> None:
     version = found()
     state.remember("last_round", {"version": version})
-    state.save_tentative("w1:boot:1", ["c0"], Gram(GramModel()).initial_private(1))
+    state.private.save_tentative("w1:boot:1", ["c0"], Gram(GramModel()).initial_private(1))
     with pytest.raises(BadData, match="before the verdict"):
         worker.dry_run(Event())
 

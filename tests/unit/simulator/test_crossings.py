@@ -234,7 +234,7 @@ def test_a_round_that_is_announced_is_a_crossing_of_its_own_and_no_update(watche
 def put(watched: Watched, state: WorkerState, seq: int = 1) -> None:
     worker = watched.crossings.state(state)
     with worker.transaction():
-        worker.put_outgoing(encode(make_update("w1", seq)), created_s=START_S + seq)
+        worker.pending.put(encode(make_update("w1", seq)), created_s=START_S + seq)
 
 
 def test_an_update_is_attempted_with_its_own_bytes(watched: Watched, state: WorkerState) -> None:
@@ -242,7 +242,7 @@ def test_an_update_is_attempted_with_its_own_bytes(watched: Watched, state: Work
     body = encode(make_update()).body
     assert watched.history.events == [Attempted(START_S, "p", "w1:boot:1", body, b"")]
     assert watched.reached == ["save:before", "save:after"]
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
 
 def test_an_update_is_attempted_though_its_transaction_never_ended(
@@ -251,13 +251,13 @@ def test_an_update_is_attempted_though_its_transaction_never_ended(
     def killed_in_between() -> None:
         worker = watched.crossings.state(state)
         with worker.transaction():
-            worker.put_outgoing(encode(make_update()), created_s=START_S)
+            worker.pending.put(encode(make_update()), created_s=START_S)
             raise Killed
 
     with pytest.raises(Killed):
         killed_in_between()
     assert len(watched.events(Attempted)) == 1
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
     assert watched.reached == ["save:before"]
 
 
@@ -266,21 +266,21 @@ def test_who_is_killed_before_the_transaction_has_attempted_nothing(
 ) -> None:
     dies(watched, "save:before", lambda: put(watched, state))
     assert watched.history.events == []
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
 
 
 def test_who_is_killed_after_the_transaction_has_saved_it(
     watched: Watched, state: WorkerState
 ) -> None:
     dies(watched, "save:after", lambda: put(watched, state))
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
 
 def test_what_the_outbox_gives_up_is_dropped(watched: Watched, state: WorkerState) -> None:
     for seq in (1, 2, 3):
         put(watched, state, seq)
     worker = watched.crossings.state(state)
-    dropped = worker.drop_outgoing(created_before_s=START_S + 2.5, keep_bytes=int(DAY_S))
+    dropped = worker.pending.trim(created_before_s=START_S + 2.5, keep_bytes=int(DAY_S))
     assert dropped == ["w1:boot:1", "w1:boot:2"]
     assert watched.events(Dropped) == [Dropped(START_S, "p", each) for each in dropped]
 
@@ -292,12 +292,12 @@ def test_a_confirm_is_noted_in_the_outbox_between_its_ends(
     worker = watched.crossings.state(state)
 
     def confirm() -> None:
-        worker.confirm_outgoing("w1:boot:1", now_s=START_S)
+        worker.pending.confirm("w1:boot:1", now_s=START_S)
 
-    dies(watched, "confirm_outgoing:before", confirm)
-    assert state.outgoing() == 1
-    dies(watched, "confirm_outgoing:after", confirm)
-    assert state.outgoing() == 0
+    dies(watched, "confirm:before", confirm)
+    assert state.pending.unconfirmed() == 1
+    dies(watched, "confirm:after", confirm)
+    assert state.pending.unconfirmed() == 0
 
 
 def send(scene: Federation, number: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latecomer.broker import topology
 from latecomer.recipe import Recipe
 from latecomer.recommenders import gram
 from latecomer.recommenders.settings import GramModel
@@ -16,9 +17,11 @@ from latecomer_aggregator import rounds
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_worker.agent import VERDICTS_EVERY_S
 from latecomer_worker.home import SETTLED_S
+from latecomer_worker.rounds import GRACE_S
 from latecomer_worker.site import Site
 from scenes import (
     DAY_S,
+    FEDERATION,
     ITEM_CATALOGUE,
     Device,
     Federation,
@@ -30,6 +33,9 @@ from scenes import (
 )
 
 SETTINGS = GramModel(l2=1.0, factors=2)
+
+#: Of the scene's recipe: nothing came of an update by then.
+PATIENCE_S = 30.0 + GRACE_S
 
 
 def additive(**aggregation: float | str) -> Recipe:
@@ -167,6 +173,48 @@ def test_what_was_refused_is_added_again(tmp_path: Path) -> None:
     assert not device.trainer()._private[gram.COUNTED].any()
 
 
+def test_what_a_deleted_queue_took_along_is_sent_again_as_it_was(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    scene.server.delete(topology.updates_queue(FEDERATION))
+    scene.login("operator").declare(topology.federation_topology(FEDERATION))
+    look_for_verdicts(scene, device)
+    step(coordinator, 3)
+    assert scene.number() == 0
+    device.restart()
+    scene.clock.advance(PATIENCE_S)
+    look_for_verdicts(scene, device)
+    device.step()
+    step(coordinator, 3)
+    assert scene.number() == 1
+    assert_exact(scene, parts)
+    look_for_verdicts(scene, device)
+    assert not device.state.private.is_tentative()
+
+
+def test_what_is_sent_again_although_it_only_waited_counts_once(
+    scene: Federation, tmp_path: Path
+) -> None:
+    """Nobody aggregates for a day: each copy comes after twice the pause of the former."""
+    parts = sites(1)
+    (device,) = devices(scene, tmp_path, parts)
+    assert device.step()
+    for _ in range(100):
+        scene.clock.advance(PATIENCE_S)
+        device.step()
+    assert scene.waiting() == 1 + 6  # after 1, 2, 4, 8, 16 and 32 more of these, and one to send it
+    coordinator = scene.coordinator()
+    step(coordinator, 12)
+    assert scene.number() == 1
+    assert scene.waiting() == scene.unacked() == 0
+    assert_exact(scene, parts)
+    look_for_verdicts(scene, device)
+    assert device.state.pending.unanswered() == []
+
+
 def test_the_outbox_never_gives_up_what_adds_to_a_sum(
     scene: Federation, coordinator: Coordinator, tmp_path: Path
 ) -> None:
@@ -175,8 +223,8 @@ def test_the_outbox_never_gives_up_what_adds_to_a_sum(
     (device,) = devices(scene, tmp_path, parts)
     scene.server.stop()
     device.step()
-    dropped = device.state.drop_outgoing(created_before_s=scene.clock.now_s() + 1, keep_bytes=0)
-    assert (dropped, device.state.outgoing()) == ([], 1)
+    dropped = device.state.pending.trim(created_before_s=scene.clock.now_s() + 1, keep_bytes=0)
+    assert (dropped, device.state.pending.unconfirmed()) == ([], 1)
     scene.server.start()
     scene.clock.advance(30 * DAY_S)
     device.step()
@@ -196,7 +244,7 @@ def test_what_was_confirmed_counts_though_its_verdict_is_forgotten(
         scene.clock.advance(LEDGER_WINDOW_S)
         device.step()
     step(coordinator, 6)
-    assert not device.state.tentative()
+    assert not device.state.private.is_tentative()
     assert scene.number() == 1
     assert_exact(scene, parts)
 
@@ -248,7 +296,7 @@ def test_a_new_epoch_does_not_wait_for_a_verdict_of_the_former(
     parts = sites(1)
     (device,) = devices(scene, tmp_path, parts)
     assert device.step()
-    assert device.state.tentative()
+    assert device.state.private.is_tentative()
     coordinator.close()
     scene.found_items(new_epoch=True)
     scene.clock.advance(DAY_S)
@@ -322,4 +370,4 @@ def test_of_who_is_deleted_at_home_nothing_stays_anywhere(
     step(coordinator, 3)
     assert_exact(scene, [left])
     look_for_verdicts(scene, device)
-    assert device.state.users() == {*left.users}
+    assert device.state.private.users() == {*left.users}

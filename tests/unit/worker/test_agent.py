@@ -21,9 +21,9 @@ from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
 from latecomer_worker.agent import VERDICTS_EVERY_S
 from latecomer_worker.home import SETTLED_S
+from latecomer_worker.pending import Outgoing
 from latecomer_worker.rounds import GRACE_S, POLL_HEAD_S
 from latecomer_worker.site import Site
-from latecomer_worker.state import Outgoing
 from scenes import (
     DAY_S,
     FEDERATION,
@@ -119,7 +119,7 @@ def test_a_device_takes_part_in_the_first_round_it_finds(scene: Federation, devi
     assert (header.worker, header.update_id) == ("w1", "w1:boot1:1")
     assert header.examples > 0
     assert header.steps == 12
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert last_version(device) == head.version
 
 
@@ -195,8 +195,8 @@ def test_training_goes_on_without_a_broker_and_the_update_is_sent_afterwards(
     inbox = Inbox(scene)
     scene.server.stop()
     assert device.step()
-    assert device.state.outgoing() == 1
-    waiting = device.state.next_outgoing()
+    assert device.state.pending.unconfirmed() == 1
+    waiting = device.state.pending.next()
     assert waiting is not None
 
     scene.server.start()
@@ -204,7 +204,7 @@ def test_training_goes_on_without_a_broker_and_the_update_is_sent_afterwards(
     device.step()
     (delivery,) = inbox.deliveries()
     assert (delivery.message_id, delivery.body) == (waiting.update_id, waiting.body)
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
 
 
 def test_an_alarm_at_the_broker_does_not_keep_a_device_from_the_next_rounds(
@@ -219,7 +219,7 @@ def test_an_alarm_at_the_broker_does_not_keep_a_device_from_the_next_rounds(
         scene.clock.advance(POLL_HEAD_S)
         assert device.step()
         scene.server.clear_alarm()
-    assert device.state.outgoing() == 3
+    assert device.state.pending.unconfirmed() == 3
 
 
 def test_a_device_without_a_network_trains_once_a_day_and_gets_a_verdict_for_each_update(
@@ -238,7 +238,7 @@ def test_a_device_without_a_network_trains_once_a_day_and_gets_a_verdict_for_eac
         assert not device.step()
         scene.clock.advance(60.0)
         assert device.step()
-    assert device.state.outgoing() == 3
+    assert device.state.pending.unconfirmed() == 3
 
     scene.redis.connected = True
     scene.server.start()
@@ -301,7 +301,7 @@ def test_a_restart_sends_what_the_former_process_left_and_does_not_train_it_agai
     assert private_of(device) == kept
     nudge(scene, scene.coordinator(), 1)
     assert device.step()
-    assert device.state.awaited(limit=9)[-1] == "w1:boot2:1"
+    assert device.state.pending.awaited(limit=9)[-1] == "w1:boot2:1"
 
 
 def test_private_state_and_update_are_saved_together_or_not_at_all(
@@ -318,7 +318,7 @@ def test_private_state_and_update_are_saved_together_or_not_at_all(
     monkeypatch.setattr(device.state, "remember", remember)
     with pytest.raises(Killed):
         device.step()
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert device.state.fact("last_round") is None
     assert private_of(device) == untrained
 
@@ -482,7 +482,7 @@ def test_a_round_that_is_stopped_between_batches_is_discarded(
     inbox = Inbox(scene)
     assert not device.step()
     assert inbox.deliveries() == []
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert device.state.fact("last_round") is None
     assert private_of(device) == untrained
 
@@ -505,7 +505,7 @@ def test_a_verdict_is_told_once_with_its_reason(tmp_path: Path) -> None:
         if each["event"] == "update.refused" and each["log_level"] == "warning"
     ]
     assert told == [(f"w1:boot1:{seq}", "too_large_norm") for seq in (1, 2, 3)]
-    assert device.state.awaited(limit=10) == ["w1:boot1:4"]
+    assert device.state.pending.awaited(limit=10) == ["w1:boot1:4"]
 
 
 def test_who_is_told_to_stop_while_a_store_does_not_answer_asks_it_nothing_else(
@@ -532,15 +532,15 @@ def test_a_store_that_is_away_keeps_verdicts_for_later(scene: Federation, device
     assert device.step()
     nudge(scene, coordinator, 1)
     device.step()
-    awaited = device.state.awaited(limit=10)
+    awaited = device.state.pending.awaited(limit=10)
     scene.clock.advance(VERDICTS_EVERY_S)
     scene.redis.connected = False
     device.step()
-    assert device.state.awaited(limit=10) == awaited
+    assert device.state.pending.awaited(limit=10) == awaited
     scene.redis.connected = True
     scene.clock.advance(VERDICTS_EVERY_S)
     device.step()
-    assert set(device.state.awaited(limit=10)) < set(awaited)
+    assert set(device.state.pending.awaited(limit=10)) < set(awaited)
 
 
 def test_an_announcement_that_is_no_round_is_passed_over(scene: Federation, device: Device) -> None:
@@ -572,7 +572,7 @@ def test_a_site_where_nobody_can_be_trained_on_sends_nothing(
     few = checkerboard(2).of_users(np.array([False, False]))
     device = Device(scene, "w1", tmp_path, site=make_site(few))
     assert not device.step()
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
 
 
 def test_a_site_of_more_regions_than_a_header_takes_reports_them_all_the_same(
@@ -638,8 +638,8 @@ def test_a_calendar_that_was_set_back_does_not_make_a_device_train_at_every_step
     later_s = scene.clock.now_s() + 3600.0
     last = device.state.fact("last_round")
     device.state.remember("last_round", last | {"trained_s": later_s})
-    device.state.put_outgoing(Outgoing("w1:boot:9", b"", None), created_s=later_s)
-    device.state.confirm_outgoing("w1:boot:9", now_s=later_s)
+    device.state.pending.put(Outgoing("w1:boot:9", b"", None), created_s=later_s)
+    device.state.pending.confirm("w1:boot:9", now_s=later_s)
     assert [bool(device.step()) for _ in range(5)] == [True, False, False, False, False]
 
 
@@ -650,7 +650,7 @@ def test_an_update_too_large_for_any_broker_is_given_up_and_the_device_goes_on(
     with capture_logs() as logs:
         assert not device.step()
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["update.dropped"]
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert last_version(device) == scene.manifest().version
     assert not device.step()
 
@@ -663,7 +663,7 @@ def test_what_waited_long_for_its_broker_is_not_trained_again_as_soon_as_it_is_s
     scene.clock.advance(20 * (scene.recipe.aggregation.max_wait_s + GRACE_S))
     scene.server.start()
     assert not device.step()
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert not device.step()
 
 
@@ -685,7 +685,7 @@ def test_of_a_training_that_diverged_nothing_is_kept_or_sent(tmp_path: Path) -> 
     device = Device(scene, "w1", tmp_path)
     before = private_of(device)
     assert not device.step()
-    assert (device.state.outgoing(), device.state.awaited(limit=1)) == (0, [])
+    assert (device.state.pending.unconfirmed(), device.state.pending.awaited(limit=1)) == (0, [])
     device.restart()
     assert private_of(device) == before
     assert np.isfinite(device.trainer().private["user.vector"]).all()

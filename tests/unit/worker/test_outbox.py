@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from latecomer import wire
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Delivery, Message
 from latecomer.broker.topology import updates_queue
+from latecomer.clock import ManualClock
 from latecomer.errors import (
     BadConfiguration,
     BrokerUnreachable,
@@ -17,8 +18,9 @@ from latecomer.errors import (
 from latecomer.store.redis import PIECE_BYTES, RedisStore, embedded
 from latecomer.tensors import content_address
 from latecomer_worker.encode import encode
-from latecomer_worker.outbox import Limits, Outbox
-from latecomer_worker.state import Outgoing, WorkerState
+from latecomer_worker.outbox import REPEATABLE_S, Limits, Outbox
+from latecomer_worker.pending import Outgoing
+from latecomer_worker.state import WorkerState
 from scenes import DAY_S, FEDERATION, ROOMY, Federation, make_outbox, make_update, net, step
 
 #: When a manual clock starts.
@@ -36,7 +38,7 @@ class Confirms:
 
     def publish(self, message: Message, *, mandatory: bool = True) -> None:
         self._inner.publish(message, mandatory=mandatory)
-        self.held.append(self._state.outgoing())
+        self.held.append(self._state.pending.unconfirmed())
         if self.lost:
             self.lost -= 1
             raise BrokerUnreachable("the connection was lost before the confirm")
@@ -67,7 +69,7 @@ def outbox_of(
 
 def queue(state: WorkerState, *seqs: int) -> None:
     for seq in seqs:
-        state.put_outgoing(encode(make_update("w1", seq)), created_s=START_S + seq)
+        state.pending.put(encode(make_update("w1", seq)), created_s=START_S + seq)
 
 
 def arrived(scene: Federation) -> list[Delivery]:
@@ -84,7 +86,7 @@ def test_everything_that_waits_is_sent_in_order(scene: Federation, state: Worker
     queue(state, 2, 1, 3)
     assert outbox_of(scene, state).send() == 3
     assert [each.message_id for each in arrived(scene)] == [f"w1:boot:{seq}" for seq in (2, 1, 3)]
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
 
 
 def test_a_message_says_who_sent_what(scene: Federation, state: WorkerState) -> None:
@@ -125,7 +127,7 @@ def test_a_broker_that_is_down_gets_it_when_it_is_back(
     scene.server.stop()
     with pytest.raises(BrokerUnreachable):
         outbox.send()
-    assert state.outgoing() == 2
+    assert state.pending.unconfirmed() == 2
     scene.server.start()
     assert outbox.send() == 2
 
@@ -135,7 +137,7 @@ def test_what_the_broker_refuses_stays(scene: Federation, state: WorkerState) ->
     scene.server.raise_alarm()
     with pytest.raises(PublishRefused):
         outbox_of(scene, state).send()
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
 
 def test_what_no_queue_takes_stays(scene: Federation, state: WorkerState) -> None:
@@ -143,20 +145,20 @@ def test_what_no_queue_takes_stays(scene: Federation, state: WorkerState) -> Non
     scene.server.delete(updates_queue(FEDERATION))
     with pytest.raises(Unroutable):
         outbox_of(scene, state).send()
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
 
 def test_what_no_broker_will_ever_take_is_dropped_loudly_and_lets_the_next_one_pass(
     scene: Federation, state: WorkerState
 ) -> None:
-    state.put_outgoing(Outgoing("w1:boot:1", bytes(MAX_MESSAGE_BYTES + 1), None), created_s=START_S)
+    state.pending.put(Outgoing("w1:boot:1", bytes(MAX_MESSAGE_BYTES + 1), None), created_s=START_S)
     queue(state, 2)
     with capture_logs() as logs:
         assert outbox_of(scene, state).send() == 1
     (dropped,) = [each for each in logs if each["event"] == "update.dropped"]
     assert (dropped["update_id"], dropped["log_level"]) == ("w1:boot:1", "error")
     assert [each.message_id for each in arrived(scene)] == ["w1:boot:2"]
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
 
 
 def test_a_payload_too_large_for_a_message_is_in_the_store_before_the_message_is_out(
@@ -165,12 +167,12 @@ def test_a_payload_too_large_for_a_message_is_in_the_store_before_the_message_is
     delta = net(*np.ones(wire.MAX_INLINE_BYTES // 4 + 1))
     outgoing = encode(make_update("w1", delta=delta))
     assert outgoing.payload is not None
-    state.put_outgoing(outgoing, created_s=START_S)
+    state.pending.put(outgoing, created_s=START_S)
     scene.redis.connected = False
     with pytest.raises(StoreUnreachable):
         outbox_of(scene, state).send()
     assert arrived(scene) == []
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
     scene.redis.connected = True
     assert outbox_of(scene, state).send() == 1
@@ -200,10 +202,10 @@ def test_what_is_offered_to_a_broker_that_is_away_waits_and_is_offered_again_aft
     assert 0 < logs[0]["pause_s"] <= 0.5
     scene.server.start()
     outbox.offer()
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
     scene.clock.advance(0.5)
     outbox.offer()
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
 
 
 def test_what_is_too_old_goes_first_then_the_oldest_and_the_newest_always_stays(
@@ -228,7 +230,7 @@ def test_an_update_larger_than_the_whole_outbox_is_kept_while_it_is_the_newest(
 ) -> None:
     outbox = outbox_of(scene, state, limits=Limits(max_bytes=1, max_age_s=DAY_S))
     outbox.put(encode(make_update("w1", 1)))
-    assert state.outgoing() == 1
+    assert state.pending.unconfirmed() == 1
 
 
 def test_a_broken_upload_goes_on_where_it_stopped(scene: Federation, state: WorkerState) -> None:
@@ -239,7 +241,7 @@ def test_a_broken_upload_goes_on_where_it_stopped(scene: Federation, state: Work
     client, there = embedded(scene.redis), 3 * PIECE_BYTES
     key = f"lc:{{{FEDERATION}}}:u:w1:{content_address(outgoing.payload)}"
     client.set(key, b"mark" + outgoing.payload[4:there])
-    state.put_outgoing(outgoing, created_s=START_S)
+    state.pending.put(outgoing, created_s=START_S)
     outbox_of(scene, state).send()
     assert client.get(key) == b"mark" + outgoing.payload[4:]
     assert client.ttl(key) > 0
@@ -251,16 +253,16 @@ def test_a_confirmed_update_is_awaited_until_its_verdict_is_known(
     scene.found()
     queue(state, 1, 2)
     outbox_of(scene, state).send()
-    assert state.awaited(limit=10) == ["w1:boot:1", "w1:boot:2"]
+    assert state.pending.awaited(limit=10) == ["w1:boot:1", "w1:boot:2"]
     coordinator = scene.coordinator()
     step(coordinator)
     scene.clock.advance(30.0)
     step(coordinator)
-    verdicts = scene.store.verdicts(state.awaited(limit=10))
-    state.settle(dict.fromkeys(verdicts, True), sent_before_s=0.0)
-    assert state.awaited(limit=10) == ["w1:boot:2"]
-    state.settle({}, sent_before_s=scene.clock.now_s())
-    assert state.awaited(limit=10) == []
+    verdicts = scene.store.verdicts(state.pending.awaited(limit=10))
+    state.pending.settle(dict.fromkeys(verdicts, True), sent_before_s=0.0)
+    assert state.pending.awaited(limit=10) == ["w1:boot:2"]
+    state.pending.settle({}, sent_before_s=scene.clock.now_s())
+    assert state.pending.awaited(limit=10) == []
 
 
 def test_a_state_file_belongs_to_one_federation(tmp_path: Path) -> None:
@@ -277,7 +279,7 @@ def test_also_the_newest_is_given_up_when_the_ledger_may_have_forgotten_it(
     queue(state, 1)
     scene.clock.advance(8 * DAY_S)
     assert outbox_of(scene, state).send() == 0
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
 
 
 def test_a_device_that_has_just_learned_the_date_loses_nothing(
@@ -285,7 +287,7 @@ def test_a_device_that_has_just_learned_the_date_loses_nothing(
 ) -> None:
     """No battery behind its clock: what it queued in 1970 was queued a moment ago."""
     for seq in (1, 2):
-        state.put_outgoing(encode(make_update("w1", seq)), created_s=60.0 * seq)
+        state.pending.put(encode(make_update("w1", seq)), created_s=60.0 * seq)
     assert outbox_of(scene, state).send() == 2
 
 
@@ -316,3 +318,81 @@ def test_an_upload_that_is_whole_lives_on(scene: Federation) -> None:
     client.expire(key, 60)
     scene.store.stage_payload("w1", payload)
     assert client.ttl(key) > 3600
+
+
+def adding(scene: Federation, state: WorkerState) -> None:
+    """An update that adds to sums: sent, and confirmed at ``START_S``."""
+    queue(state, 1)
+    state.private.save_tentative("w1:boot:1", ["u1"], {"counted": np.ones((1, 1), np.float32)})
+    make_outbox(scene, state, scene.login("w1").publisher(), clock=ManualClock(START_S)).send()
+    assert len(arrived(scene)) == 1
+
+
+def patience_s(times: int) -> float:
+    return 10.0 * times
+
+
+@pytest.mark.parametrize(("after_s", "repeated"), [(9.0, 0), (10.0, 1), (REPEATABLE_S, 0)])
+def test_what_adds_is_sent_again_where_it_has_no_verdict_and_cannot_have_had_one(
+    scene: Federation, state: WorkerState, after_s: float, repeated: int
+) -> None:
+    adding(scene, state)
+    outbox = make_outbox(
+        scene, state, scene.login("w1").publisher(), clock=ManualClock(START_S + after_s)
+    )
+    outbox.repeat(patience_s)
+    assert outbox.send() == repeated
+    assert [each.message_id for each in arrived(scene)] == ["w1:boot:1"] * repeated
+
+
+def test_a_device_that_was_off_and_does_not_know_the_date_learns_it_from_the_versions(
+    scene: Federation, state: WorkerState
+) -> None:
+    adding(scene, state)
+    scene.clock.advance(REPEATABLE_S)
+    scene.found()
+    outbox = make_outbox(
+        scene, state, scene.login("w1").publisher(), clock=ManualClock(START_S + 10.0)
+    )
+    outbox.repeat(patience_s)
+    assert outbox.send() == 0
+
+
+def test_what_adds_is_sent_again_less_and_less_often_and_not_twice_at_once(
+    scene: Federation, state: WorkerState
+) -> None:
+    adding(scene, state)
+    clock = ManualClock(START_S)
+    outbox = make_outbox(scene, state, scene.login("w1").publisher(), clock=clock)
+    sent_at = []
+    for _ in range(100):
+        clock.advance(1.0)
+        outbox.repeat(patience_s)
+        outbox.repeat(patience_s)
+        if outbox.send():
+            sent_at.append(clock.now_s() - START_S)
+    assert sent_at == [10.0, 30.0, 60.0, 100.0]
+
+
+def test_what_trains_is_not_kept_once_it_is_confirmed(
+    scene: Federation, state: WorkerState
+) -> None:
+    queue(state, 1)
+    outbox = outbox_of(scene, state)
+    outbox.send()
+    scene.clock.advance(DAY_S)
+    outbox.repeat(patience_s)
+    assert outbox.send() == 0
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_verdict_on_what_is_about_to_be_sent_again_spares_that(
+    scene: Federation, state: WorkerState, *, counts: bool
+) -> None:
+    adding(scene, state)
+    scene.clock.advance(10.0)
+    outbox = outbox_of(scene, state)
+    outbox.repeat(patience_s)
+    state.pending.settle({"w1:boot:1": counts}, sent_before_s=0.0)
+    assert outbox.send() == 0
+    assert state.private.users() == ({"u1"} if counts else set())

@@ -197,14 +197,14 @@ def test_a_crash_between_outbox_and_residual_neither_loses_nor_doubles_what_was_
     real = device.state.save_residual
 
     def save_residual(left: Delta) -> None:
-        assert device.state.outgoing() == 1
+        assert device.state.pending.unconfirmed() == 1
         real(left)
         raise Killed
 
     monkeypatch.setattr(device.state, "save_residual", save_residual)
     with pytest.raises(Killed):
         device.step()
-    assert device.state.outgoing() == 0
+    assert device.state.pending.unconfirmed() == 0
     assert same(device.state.residual(), before)
     device.restart()
     assert same(device.state.residual(), before)

@@ -11,7 +11,9 @@ import pytest
 
 from latecomer.broker.topology import updates_queue
 from latecomer.errors import BadConfiguration
-from latecomer_worker.state import IN_MEMORY, Outgoing, WorkerState
+from latecomer_worker.database import IN_MEMORY
+from latecomer_worker.pending import Outgoing
+from latecomer_worker.state import WorkerState
 from scenes import FEDERATION, Federation, make_outbox
 
 
@@ -26,24 +28,24 @@ def state(tmp_path: Path) -> WorkerState:
 
 def test_the_oldest_update_comes_first_and_stays_until_it_is_deleted(state: WorkerState) -> None:
     for seq in (3, 1, 2):
-        state.put_outgoing(outgoing(seq, payload=bytes([seq])), created_s=100.0 - seq)
-    assert state.outgoing() == 3
-    assert state.next_outgoing() == outgoing(3, payload=b"\x03")
-    assert state.next_outgoing() == outgoing(3, payload=b"\x03")
-    state.delete_outgoing("w1:boot:3")
-    assert state.next_outgoing() == outgoing(1, payload=b"\x01")
+        state.pending.put(outgoing(seq, payload=bytes([seq])), created_s=100.0 - seq)
+    assert state.pending.unconfirmed() == 3
+    assert state.pending.next() == outgoing(3, payload=b"\x03")
+    assert state.pending.next() == outgoing(3, payload=b"\x03")
+    state.pending.give_up("w1:boot:3")
+    assert state.pending.next() == outgoing(1, payload=b"\x01")
 
 
 def test_an_empty_outbox_has_no_next(state: WorkerState) -> None:
-    assert state.next_outgoing() is None
-    assert state.outgoing() == 0
+    assert state.pending.next() is None
+    assert state.pending.unconfirmed() == 0
 
 
 def test_an_id_is_never_queued_twice(state: WorkerState) -> None:
-    state.put_outgoing(outgoing(1, b"first"), created_s=0.0)
+    state.pending.put(outgoing(1, b"first"), created_s=0.0)
     with pytest.raises(sqlite3.IntegrityError):
-        state.put_outgoing(outgoing(1, b"second"), created_s=1.0)
-    assert state.next_outgoing() == outgoing(1, b"first")
+        state.pending.put(outgoing(1, b"second"), created_s=1.0)
+    assert state.pending.next() == outgoing(1, b"first")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -54,22 +56,22 @@ def test_a_transaction_happens_as_a_whole_or_not_at_all(
 
     def interrupted() -> None:
         with state.transaction():
-            state.put_outgoing(outgoing(1), created_s=0.0)
-            state.save_private(["u1"], vectors)
+            state.pending.put(outgoing(1), created_s=0.0)
+            state.private.save(["u1"], vectors)
             state.remember("last_version", (7, 1))
             raise error
 
     with pytest.raises(error):
         interrupted()
     loaded = {"user.vector": np.zeros((1, 2), np.float32)}
-    state.load_private(["u1"], loaded)
-    assert state.outgoing() == 0
+    state.private.load(["u1"], loaded)
+    assert state.pending.unconfirmed() == 0
     assert not loaded["user.vector"].any()
     assert state.fact("last_version") is None
 
     with state.transaction():
-        state.put_outgoing(outgoing(1), created_s=0.0)
-    assert state.outgoing() == 1
+        state.pending.put(outgoing(1), created_s=0.0)
+    assert state.pending.unconfirmed() == 1
 
 
 def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState) -> None:
@@ -78,12 +80,12 @@ def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState)
         "user.vector": rng.normal(size=(3, 4)).astype(np.float32),
         "user.squares": rng.normal(size=(3, 1)).astype(np.float32),
     }
-    state.save_private(["u1", "u2", "u3"], kept)
+    state.private.save(["u1", "u2", "u3"], kept)
     loaded = {
         "user.vector": np.zeros((3, 4), np.float32),
         "user.squares": np.zeros((3, 1), np.float32),
     }
-    state.load_private(["u3", "new", "u1"], loaded)
+    state.private.load(["u3", "new", "u1"], loaded)
     for name, array in loaded.items():
         np.testing.assert_array_equal(array[0], kept[name][2])
         np.testing.assert_array_equal(array[2], kept[name][0])
@@ -91,25 +93,25 @@ def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState)
 
 
 def test_private_state_of_another_size_is_left_alone(state: WorkerState) -> None:
-    state.save_private(["u1"], {"user.vector": np.ones((1, 4), np.float32)})
+    state.private.save(["u1"], {"user.vector": np.ones((1, 4), np.float32)})
     loaded = {"user.vector": np.zeros((1, 8), np.float32)}
-    state.load_private(["u1"], loaded)
+    state.private.load(["u1"], loaded)
     assert not loaded["user.vector"].any()
 
 
 def test_the_newest_private_state_counts(state: WorkerState) -> None:
     for value in (1.0, 2.0):
-        state.save_private(["u1"], {"user.vector": np.full((1, 2), value, np.float32)})
+        state.private.save(["u1"], {"user.vector": np.full((1, 2), value, np.float32)})
     loaded = {"user.vector": np.zeros((1, 2), np.float32)}
-    state.load_private(["u1"], loaded)
+    state.private.load(["u1"], loaded)
     assert loaded["user.vector"].tolist() == [[2.0, 2.0]]
 
 
 def test_forgotten_private_state_does_not_come_back(state: WorkerState) -> None:
-    state.save_private(["u1"], {"user.vector": np.ones((1, 2), np.float32)})
-    state.forget_private()
+    state.private.save(["u1"], {"user.vector": np.ones((1, 2), np.float32)})
+    state.private.forget_everybody()
     loaded = {"user.vector": np.zeros((1, 2), np.float32)}
-    state.load_private(["u1"], loaded)
+    state.private.load(["u1"], loaded)
     assert not loaded["user.vector"].any()
 
 
@@ -136,16 +138,17 @@ def test_a_file_that_is_none_of_ours_is_a_wrong_setting(tmp_path: Path) -> None:
 KILLED_AFTER_THE_TRANSACTION = """
     import os, signal, sys
     from pathlib import Path
-    from latecomer_worker.state import Outgoing, WorkerState
+    from latecomer_worker.pending import Outgoing
+    from latecomer_worker.state import WorkerState
     state = WorkerState(Path(sys.argv[1]))
     with state.transaction():
-        state.put_outgoing(Outgoing("w1:boot:1", b"learned", None), created_s=1.0)
+        state.pending.put(Outgoing("w1:boot:1", b"learned", None), created_s=1.0)
         state.remember("last_version", (7, 0))
     {midway}
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
-MIDWAY = 'state._db.execute("BEGIN"); state.put_outgoing(Outgoing("w1:boot:2", b"", None), created_s=2.0)'  # noqa: E501 - one line of a script
+MIDWAY = 'state._db._db.execute("BEGIN"); state.pending.put(Outgoing("w1:boot:2", b"", None), created_s=2.0)'  # noqa: E501 - one line of a script
 
 
 def kill(path: Path, midway: str = "") -> None:
@@ -167,7 +170,7 @@ def test_a_process_killed_after_the_transaction_leaves_its_update_to_the_next_on
     outbox = make_outbox(scene, state, login.publisher())
     assert state.fact("last_version") == [7, 0]
     assert outbox.send() == 1
-    assert state.outgoing() == 0
+    assert state.pending.unconfirmed() == 0
     delivery = scene.login("aggregator").subscribe(updates_queue(FEDERATION), prefetch=2).receive(0)
     assert delivery is not None
     assert (delivery.message_id, delivery.body) == ("w1:boot:1", b"learned")
@@ -177,20 +180,20 @@ def test_a_process_killed_after_the_transaction_leaves_its_update_to_the_next_on
 def test_what_was_confirmed_on_a_wrong_day_is_not_taken_for_folded_when_the_day_is_known(
     state: WorkerState,
 ) -> None:
-    state.put_outgoing(outgoing(1), created_s=100.0)
-    state.confirm_outgoing(outgoing(1).update_id, now_s=100.0)
+    state.pending.put(outgoing(1), created_s=100.0)
+    state.pending.confirm(outgoing(1).update_id, now_s=100.0)
     now_s = 1_800_000_000.0
-    state.restamp(now_s=now_s, believed_s=365 * 86_400.0)
-    state.settle({}, sent_before_s=now_s - 14 * 86_400.0)
-    assert state.awaited(limit=10) == [outgoing(1).update_id]
+    state.pending.restamp(now_s=now_s, believed_s=365 * 86_400.0)
+    state.pending.settle({}, sent_before_s=now_s - 14 * 86_400.0)
+    assert state.pending.awaited(limit=10) == [outgoing(1).update_id]
 
 
 def test_what_was_confirmed_in_the_future_says_nothing_of_when(state: WorkerState) -> None:
     for seq, sent_s in ((1, 50.0), (2, 3600.0)):
-        state.put_outgoing(outgoing(seq), created_s=0.0)
-        state.confirm_outgoing(outgoing(seq).update_id, now_s=sent_s)
-    assert state.last_confirm_s(now_s=60.0) == 50.0
-    assert state.last_confirm_s(now_s=3600.0) == 3600.0
+        state.pending.put(outgoing(seq), created_s=0.0)
+        state.pending.confirm(outgoing(seq).update_id, now_s=sent_s)
+    assert state.pending.last_confirm_s(now_s=60.0) == 50.0
+    assert state.pending.last_confirm_s(now_s=3600.0) == 3600.0
 
 
 @pytest.mark.parametrize("existed", [False, True])
@@ -199,7 +202,7 @@ def test_nobody_else_on_the_machine_may_read_it(tmp_path: Path, existed: bool) -
     if existed:
         path.touch(0o644)
     state = WorkerState(path)
-    state.save_private(["customer-1"], {"user.vector": np.ones((1, 2), np.float32)})
+    state.private.save(["customer-1"], {"user.vector": np.ones((1, 2), np.float32)})
     written = list(tmp_path.iterdir())
     assert path.with_name("w1.sqlite-wal") in written
     assert {each.stat().st_mode & 0o777 for each in written} == {0o600}

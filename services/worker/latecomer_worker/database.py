@@ -1,0 +1,114 @@
+"""A worker's SQLite file: opened for nobody but its owner, atomic, and what a disk does wrong."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from latecomer.errors import BadConfiguration, DiskTrouble
+
+WRITABLE = "set LATECOMER_STATE_DIR to a folder that this user may write to"
+
+#: What to do about a file that a disk lost parts of; see ``state`` for what else that costs.
+DAMAGED = "move it out of LATECOMER_STATE_DIR: the worker starts again as a new device"
+
+#: The file names users and what they have: it is nobody's but the worker's own user's. SQLite gives
+#: its log the same rights.
+OWNER_ALONE = 0o600
+
+#: What SQLite takes for no file at all.
+IN_MEMORY = Path(":memory:")
+
+
+def made(folder: Path, what: str) -> Path:
+    """A folder for ``what`` a worker keeps, there and writable from now on.
+
+    Raises:
+        BadConfiguration: It is not, and waiting would not help.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot keep {what} in {folder}: {error.strerror}", hint=WRITABLE
+        ) from error
+    return folder
+
+
+@contextmanager
+def _border() -> Iterator[None]:
+    """What a full, locked, failing or damaged disk raises ends here."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DiskTrouble(
+            f"the worker's state file: {error}", hint="is the disk of LATECOMER_STATE_DIR full?"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # of its other kinds each is a mistake of ours
+        raise BadConfiguration(f"the worker's state file: {error}", hint=DAMAGED) from error
+
+
+class Database:
+    """The file, with the tables of all who keep something in it; used by one thread at a time.
+
+    Raises:
+        BadConfiguration: The file cannot be opened or is none of ours.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        try:
+            if path != IN_MEMORY:
+                made(path.parent, "the worker's state")
+                path.touch(OWNER_ALONE)
+                path.chmod(OWNER_ALONE)  # of a file that a former release made
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # A power cut must not undo what the broker confirmed: counts would be sent twice.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(schema)
+        except (sqlite3.Error, OSError) as error:
+            damaged = type(error) is sqlite3.DatabaseError
+            raise BadConfiguration(
+                f"cannot keep the worker's state in {path}: {error}",
+                hint=DAMAGED if damaged else WRITABLE,
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the writes inside happen, or none."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        """One statement.
+
+        Raises:
+            DiskTrouble: The disk is full, slow or fails: later it may not.
+            BadConfiguration: The file is damaged.
+        """
+        with _border():
+            return self._db.execute(statement, arguments)
+
+    def execute_for_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """One statement, once per row."""
+        with _border():
+            self._db.executemany(statement, rows)
+
+    def count(self, statement: str) -> int:
+        """The one number that a statement asks for."""
+        return int(self.execute(statement).fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
