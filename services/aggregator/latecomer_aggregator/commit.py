@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import structlog
 from pydantic_core import to_json
 
 from latecomer import wire
 from latecomer.codecs import LEVELS
-from latecomer.errors import BadConfiguration, MessageTooLarge, NotInitialised
+from latecomer.errors import BadConfiguration, MessageTooLarge, NotInitialised, StagedMissing
 from latecomer.events import Staged, UpdateHeader, Version
 from latecomer.recipe import Recipe
 from latecomer.store import chunks
@@ -15,6 +16,8 @@ from latecomer.store.chunks import Chunked
 from latecomer.store.port import Cadence, Commit, Fold, Head, Lease, Manifest, ModelStore
 from latecomer.tensors import Array, Layout, State, digest
 from latecomer_aggregator import optimizer
+
+log = structlog.get_logger()
 
 NONE = Chunked({}, {})
 
@@ -108,18 +111,23 @@ def publish(store: ModelStore, lease: Lease, current: Published, attempt: Attemp
     manifest = attempt.published.manifest
     there = current.manifest.chunks()
     store.stage({name: blob for name, blob in attempt.blobs.items() if name not in there})
-    store.commit(
-        Commit(
-            commit_id=_commit_id(manifest),
-            lease=lease,
-            expected=current.version,
-            manifest=manifest,
-            superseded=_superseded(current.manifest, manifest),
-            spent=_spent(current.manifest, manifest),
-            reports=attempt.reports,
-            payloads=attempt.payloads,
-        )
+    version = Commit(
+        commit_id=_commit_id(manifest),
+        lease=lease,
+        expected=current.version,
+        manifest=manifest,
+        superseded=_superseded(current.manifest, manifest),
+        spent=_spent(current.manifest, manifest),
+        reports=attempt.reports,
+        payloads=attempt.payloads,
     )
+    try:
+        store.commit(version)
+    except StagedMissing as error:
+        # Also of what the former version had the server can lose a part (it evicts, say).
+        log.warning("version.staged_again", cause=str(error))
+        store.stage(attempt.blobs)
+        store.commit(version)
 
 
 def publish_initial(
