@@ -65,9 +65,13 @@ class ServerStep(Section):
     Attributes:
         damp_beyond: Where an update of a version is further behind than this, the step is divided
             by how far behind the furthest is; by default it never is.
+        decay_after: After so many versions of an epoch the step shrinks, to this number / those
+            that there are: the model comes to rest, and follows what is new less and less. By
+            default it never does.
     """
 
     damp_beyond: int | None = Field(None, ge=1)
+    decay_after: int | None = Field(None, ge=1)
 
 
 class Sgd(ServerStep):

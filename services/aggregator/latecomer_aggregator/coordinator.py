@@ -342,7 +342,7 @@ class Coordinator:
             before.optimizer,
             term.buffer.mean(divisor, row_floor=limits.row_floor),
             term.derive and partial(term.derive, between=self._breathe),
-            part=optimizer.damping(limits.optimizer, (fold.staleness for fold in folds)),
+            part=optimizer.part_taken(limits.optimizer, before.version.number, folds),
         )
         return commit.prepare(
             before,

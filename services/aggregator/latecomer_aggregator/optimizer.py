@@ -8,7 +8,8 @@ optimiser; and what a family derives from them is derived again.
 
 Sources: Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2; Loshchilov and Hutter
 2019 for decoupled weight decay; row-wise Adagrad as in Naumov et al. 2019 (DLRM), section 2;
-damping as in Wang et al. 2024, "FADAS: Towards Federated Adaptive Asynchronous Optimization".
+damping as in Wang et al. 2024, "FADAS: Towards Federated Adaptive Asynchronous Optimization";
+decay as in Li et al. 2020, "On the Convergence of FedAvg on Non-IID Data".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from latecomer.aggregation import Adagrad, AdamW, Optimizer, Sgd
 from latecomer.errors import Unsolvable
+from latecomer.store.port import Fold
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec
 
 Mutable = dict[str, Array]
@@ -141,8 +143,30 @@ def build(settings: Optimizer) -> ServerOptimizer:
             return AdagradRule(settings)
 
 
-def damping(settings: Optimizer, staleness: Iterable[int]) -> float:
-    """The part of a step that is taken, as FADAS's code adapts its rate to delays.
+def part_taken(settings: Optimizer, versions: int, folds: Iterable[Fold]) -> float:
+    """The part of a step that is taken: how far it is damped, times how far it has decayed.
+
+    Args:
+        settings: Whether it is damped, and decays.
+        versions: That the epoch had before this one.
+        folds: What this one is made of.
+    """
+    damped = _damping(settings, (fold.staleness for fold in folds))
+    return damped * _decay(settings, versions)
+
+
+def _decay(settings: Optimizer, versions: int) -> float:
+    """1 at first, then N / versions.
+
+    With a constant step FedAvg stays at a distance from the optimum that is proportional to it
+    (theorem 4); one that shrinks as 1 / t closes it (theorem 1).
+    """
+    after = settings.decay_after
+    return 1.0 if after is None or versions <= after else after / versions
+
+
+def _damping(settings: Optimizer, staleness: Iterable[int]) -> float:
+    """As FADAS's code adapts its rate to delays.
 
     1 where nobody is further behind than the threshold, else 1 / the largest staleness. (The paper
     says min(rate, 1 / the largest staleness), which is the same at a rate of 1.) One straggler
@@ -185,7 +209,7 @@ def step(
         mean: What the buffer made of the updates.
         derive: The family's, from the sums to its ``derived`` tensors; None if it has none.
         part: Of the step, that is taken; what the optimiser remembers is of the whole. See
-            ``damping``.
+            ``part_taken``.
 
     Raises:
         Unsolvable: The next version would hold what is no number, and nobody could use it.

@@ -51,6 +51,6 @@ def replay(
         for fold in manifest.folds:
             buffer.fold(fold, updates[fold.update_id].delta, NO_DELIVERY)
         mean = buffer.mean(manifest.divisor, row_floor=recipe.aggregation.row_floor)
-        part = optimizer.damping(settings, (fold.staleness for fold in manifest.folds))
+        part = optimizer.part_taken(settings, manifest.version.number - 1, manifest.folds)
         model, state = optimizer.step(rule, manifest.layout, model, state, mean, derive, part=part)
     return model

@@ -1037,6 +1037,7 @@ def test_a_store_flushed_and_founded_again_ends_the_term_although_its_fences_rep
         {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
         {"name": "adagrad", "learning_rate": 0.1},
         {"name": "sgd", "damp_beyond": 1},
+        {"name": "adamw", "decay_after": 3},
     ],
     ids=lambda rule: ",".join(map(str, rule)),
 )
@@ -1076,7 +1077,7 @@ def test_replaying_the_manifests_from_version_0_gives_bit_identical_models(
             delta = sent[fold.update_id].delta
             buffer.fold(fold, delta, delivery_of(sent[fold.update_id]))
         mean = buffer.mean(manifest.divisor, row_floor=2)
-        part = optimizer.damping(rule_settings, (fold.staleness for fold in manifest.folds))
+        part = optimizer.part_taken(rule_settings, number - 1, manifest.folds)
         model, state = optimizer.step(server_rule, LAYOUT, model, state, mean, part=part)
     final = scene.model()
     assert {name: array.tobytes() for name, array in model.items()} == {

@@ -5,6 +5,8 @@ import pytest
 
 from latecomer.aggregation import OPTIMIZERS, Adagrad, AdamW, Optimizer, Sgd
 from latecomer.errors import Unsolvable
+from latecomer.events import Version
+from latecomer.store.port import Fold
 from latecomer.tensors import Array, TensorDelta
 from latecomer_aggregator import optimizer
 from scenes import LAYOUT, net, rows
@@ -17,6 +19,8 @@ RULES: list[Optimizer] = [
     Adagrad(name="adagrad"),
 ]
 every_rule = pytest.mark.parametrize("settings", RULES, ids=str)
+
+EPOCH_0 = Version(1, 0)
 
 State = Mapping[str, Array]
 
@@ -36,6 +40,10 @@ def after(
     for mean in means:
         model, state = optimizer.step(rule, LAYOUT, model, state, mean)
     return model, state
+
+
+def folds(staleness: Sequence[int]) -> list[Fold]:
+    return [Fold(f"w{n}:b:1", f"w{n}", EPOCH_0, tau, 1.0, 1) for n, tau in enumerate(staleness)]
 
 
 def test_every_optimiser_is_held_to_these_laws() -> None:
@@ -61,8 +69,20 @@ def test_momentum_remembers_the_step_before() -> None:
     [((), 1.0), ((0, 1), 1.0), ((4, 0), 1.0), ((5, 0), 0.2), ((1, 10, 5), 0.1)],
 )
 def test_who_is_too_far_behind_divides_the_step(staleness: Sequence[int], part: float) -> None:
-    assert optimizer.damping(Sgd(damp_beyond=4), staleness) == part
-    assert optimizer.damping(Sgd(), staleness) == 1.0
+    assert optimizer.part_taken(Sgd(damp_beyond=4), 100, folds(staleness)) == part
+    assert optimizer.part_taken(Sgd(), 100, folds(staleness)) == 1.0
+
+
+@pytest.mark.parametrize(("versions", "part"), [(0, 1.0), (50, 1.0), (100, 0.5), (200, 0.25)])
+def test_after_so_many_versions_the_step_shrinks_with_their_number(
+    versions: int, part: float
+) -> None:
+    assert optimizer.part_taken(Sgd(decay_after=50), versions, folds([9])) == part
+
+
+def test_a_step_is_damped_and_decays() -> None:
+    both = Sgd(damp_beyond=4, decay_after=50)
+    assert optimizer.part_taken(both, 100, folds([5])) == 0.2 * 0.5
 
 
 @every_rule

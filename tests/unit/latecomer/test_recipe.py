@@ -209,7 +209,7 @@ def test_what_is_not_said_has_a_default() -> None:
             0.9,
             (
                 "aggregation.optimizer.beta: unknown key (did you mean 'beta2'?), allowed: beta1, "
-                "beta2, damp_beyond, epsilon, learning_rate, name, weight_decay"
+                "beta2, damp_beyond, decay_after, epsilon, learning_rate, name, weight_decay"
             ),
         ),
         (
