@@ -4,6 +4,7 @@ Every figure in the README comes from here; none is typed.
 """
 
 import json
+import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -54,11 +55,12 @@ def facts(reports: list[dict[str, Any]]) -> str:
     first = reports[0]
     walls = ", ".join(f"{each['wall_s']:.0f}" for each in reports)
     p95 = ", ".join(str(each["staleness"]["p95"]) for each in reports)
+    fewest = min(each["versions"] for each in reports)
     users = int(first["metrics"]["global"]["users"])
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, Latecomer {first['latecomer']}, Python "
-        f"{platform.python_version()}, 2 cores; seeds {', '.join(map(str, SEEDS))}; "
-        f"{users} customers tested, {first['protocol']}; {first['versions']} versions or more in "
+        f"{platform.python_version()}, {os.cpu_count()} cores; seeds {', '.join(map(str, SEEDS))}; "
+        f"{users} customers tested, {first['protocol']}; {fewest} versions or more in "
         f"{walls} s; staleness p95 {p95}. Intervals are Student-t over seeds."
     )
 

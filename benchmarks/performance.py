@@ -79,7 +79,7 @@ def cold_start_lines(report: Report) -> list[str]:
 
 
 def stragglers_lines(report: Report) -> list[str]:
-    """Every way of aggregating, and the best fedbuff way over each kind of synchronous rounds."""
+    """Every way of aggregating, and fedbuff over each kind of synchronous rounds."""
     columns = ("mode", "k", "concurrency", "wait_s", "rate", "row_floor")
     titles = ("mode", "K", "at once", "T, s", "rate", "row floor")
     costs = ("virtual seconds", "trainings", "refused")

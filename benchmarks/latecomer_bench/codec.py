@@ -27,6 +27,8 @@ import torch
 
 from latecomer import codecs, wire
 from latecomer.broker.port import Delivery
+from latecomer.data import ExampleData
+from latecomer.errors import BadConfiguration
 from latecomer.evaluation.intervals import student_t
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.events import UpdateSubmitted, Version
@@ -84,6 +86,21 @@ class Outcome:
     seed: int
     update_bytes: float
     ndcg: float
+
+
+def check(recipe: Recipe, items: int) -> None:
+    """Pass if there is anything to compare codecs by.
+
+    Raises:
+        BadConfiguration: The recipe predicts outcomes, or adds up counts.
+    """
+    ranks = not isinstance(recipe.data, ExampleData)
+    if not ranks or family(recipe.model).layout(items).additive:
+        raise BadConfiguration(
+            f"{recipe.federation}: codecs are compared by what gradients come to in a ranking, "
+            f"and family {recipe.model.family!r} has none",
+            hint="a recipe of an item table: recipes/retail.toml",
+        )
 
 
 def measure(
@@ -178,6 +195,7 @@ class _Federation:
             for number, entry in enumerate(scene.recipe.fleet.members())
             if entry.name in scene.sites
         }
+        self._updates = scene.recipe.aggregation.updates_of(len(self._devices))
         self._due: list[tuple[float, str, int, dict[str, Array]]] = []
         self._waiting: set[str] = set()
         for name in self._devices:
@@ -197,7 +215,7 @@ class _Federation:
         )
         device.private = trained.private
         self._fold(name, base, trained, self._sent(name, base, model, trained))
-        stepped = len(self._buffer) >= self._recipe.aggregation.updates_per_version
+        stepped = len(self._buffer) >= self._updates
         if stepped:
             self._step(now_s)
         if base < self.head:
@@ -267,7 +285,7 @@ class _Federation:
 
     def _step(self, now_s: float) -> None:
         settings = self._recipe.aggregation
-        mean = self._buffer.mean(settings.updates_per_version, row_floor=settings.row_floor)
+        mean = self._buffer.mean(self._updates, row_floor=settings.row_floor)
         self._model, self._slots = optimizer.step(
             self._optimizer, self._layout, self._model, self._slots, mean
         )

@@ -133,16 +133,20 @@ def _ask(script: str, job: Job) -> dict[str, Any]:
     """Run one script over one job.
 
     Raises:
-        PeerFailed: It ended without a report; the last line that it said is the cause.
+        PeerFailed: It ended without a report; the last line that it said is the cause. Or it did
+            not end.
     """
-    done = subprocess.run(  # noqa: S603 - our own script, in the peers' environment
-        [str(python()), str(PEERS / script)],
-        check=False,
-        input=pickle.dumps(job),
-        capture_output=True,
-        timeout=LIMIT_S,
-        env=surroundings(),
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own script, in the peers' environment
+            [str(python()), str(PEERS / script)],
+            check=False,
+            input=pickle.dumps(job),
+            capture_output=True,
+            timeout=LIMIT_S,
+            env=surroundings(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PeerFailed(f"{script} did not end within {LIMIT_S} s, seed {job.seed}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         raise PeerFailed(f"{script}: {said[-1]}", hint="make peers")

@@ -28,17 +28,29 @@ class Run:
 
 
 def speedup(ours: Sequence[Run], theirs: Sequence[Run]) -> dict[str, float]:
-    """How many times as long theirs take; by seed, what makes a fleet slow for both cancels out."""
+    """How many times as long theirs take; by seed, what makes a fleet slow for both cancels out.
+
+    The geometric mean of the ratios: an arithmetic one exceeds 1 also between equals, the more they
+    vary.
+    """
     pairs = zip(ours, theirs, strict=True)
-    return interval([slow.seconds / quick.seconds for quick, slow in pairs])
+    logs = [math.log(slow.seconds / quick.seconds) for quick, slow in pairs]
+    return _rounded({name: math.exp(value) for name, value in _interval(logs).items()})
 
 
 def interval(values: Sequence[float]) -> dict[str, float]:
     """Mean and 95 % interval; of one value there is none."""
+    return _rounded(_interval(values))
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
     if len(values) == 1:
-        return {"mean": round(values[0], 2), "low": math.nan, "high": math.nan}
-    found = student_t(np.array(values))
-    return {name: round(each, 2) for name, each in asdict(found).items()}
+        return {"mean": values[0], "low": math.nan, "high": math.nan}
+    return asdict(student_t(np.array(values)))
+
+
+def _rounded(found: dict[str, float]) -> dict[str, float]:
+    return {name: round(each, 2) for name, each in found.items()}
 
 
 def mean_s(runs: Sequence[Run]) -> float:

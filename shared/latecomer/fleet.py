@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from latecomer.errors import BadConfiguration
 from latecomer.events import MAX_NAME_CHARS, Name
 from latecomer.interactions.selection import Selection
 
@@ -34,6 +35,21 @@ class Section(BaseModel):
         """
         if (said := self.said(names)) and info.context != PUBLISHED:
             raise ValueError(f"{', '.join(said)}: without effect {why}")
+
+
+def device_name(worker: str, number: int) -> str:
+    """What the ``number``-th device of a worker is called.
+
+    Raises:
+        BadConfiguration: It would be too long.
+    """
+    name = f"{worker}-{number}"
+    if len(name) > MAX_NAME_CHARS:
+        raise BadConfiguration(
+            f"a device would be called {name}, which has more than {MAX_NAME_CHARS} characters",
+            hint=f"give worker {worker!r} a shorter name",
+        )
+    return name
 
 
 class FleetWorker(Selection):
@@ -73,10 +89,13 @@ class FleetWorker(Selection):
         """``<name>-<number>``, with the ``number``-th of so many ``parts`` of this entry's users.
 
         A shard k/n is divided into the shards k + n j of n x parts, which lie inside of it.
+
+        Raises:
+            BadConfiguration: Its name would be too long.
         """
         own, of = (int(each) for each in (self.shard or "1/1").split("/"))
         shard = f"{own + of * (number - 1)}/{of * parts}"
-        return self.model_copy(update={"name": f"{self.name}-{number}", "shard": shard})
+        return self.model_copy(update={"name": device_name(self.name, number), "shard": shard})
 
 
 class Fleet(Section):

@@ -28,7 +28,7 @@ def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Targ
     Of every example is said how often the outcome came about. A federation would have to add up its
     sites' counts for it; it is the bar, not a competitor.
     """
-    known = [site.split.known(target) for site in sites]
+    known = [_once(site).known(target) for site in sites]
     if isinstance(recipe.data, ExampleData):
         score = always(prevalence(known))
     else:
@@ -87,8 +87,14 @@ def centralised(
 
 
 def _pooled(sites: Sequence[Site]) -> Split:
-    splits = [site.split for site in sites]
+    """Everybody's data; nobody's counts twice."""
+    splits = [_once(site) for site in sites]
     return type(splits[0]).pooled(splits)
+
+
+def _once(site: Site) -> Split:
+    """A site's data, but of who is tested at another one: there it counts."""
+    return site.split if site.elsewhere is None else site.split.without(site.elsewhere)
 
 
 def judged(

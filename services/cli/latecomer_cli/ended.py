@@ -32,6 +32,8 @@ class Ended:
         bytes_sent: By all workers.
         versions: That there were.
         staleness: Folded updates by staleness.
+        trained: Finished trainings, of as many as were ``asked`` for.
+        cut_short: Why there are fewer; empty where there are not.
     """
 
     model: Mapping[str, Array]
@@ -40,6 +42,9 @@ class Ended:
     bytes_sent: int
     versions: int
     staleness: Mapping[int, int]
+    trained: int
+    asked: int
+    cut_short: str
 
 
 def run(scene: Scene, progress: Progress) -> Ended:
@@ -70,6 +75,9 @@ def run(scene: Scene, progress: Progress) -> Ended:
         outcome.bytes_up,
         outcome.manifest.version.number,
         outcome.staleness,
+        outcome.trained,
+        most,
+        outcome.cut_short,
     )
 
 

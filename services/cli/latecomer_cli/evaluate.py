@@ -12,6 +12,7 @@ import torch
 
 from latecomer import __version__
 from latecomer.data import ExampleData
+from latecomer.errors import BadData
 from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import Interval, bootstrap, paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
@@ -34,6 +35,9 @@ PERSONALISED = "personalised"
 
 #: Of whom so few interactions are known, a recommender knows little.
 COLD = 10
+
+#: Of few examples, some seeds hold none out; of few interactions, nobody is asked for his last.
+MORE = "more data, or other seeds"
 
 #: Beyond, a closed form takes minutes and gigabytes.
 MAX_CLOSED_FORM_ITEMS = 8192
@@ -68,10 +72,14 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
     for seed in seeds:
         started_s = time.monotonic()
         own = scene.seeded(seed)
+        if not any(len(site.tested) for site in own.in_order()):
+            raise BadData(f"nothing is tested under seed {seed}", hint=MORE)
         with watched(f"seed {seed}, trainings") as progress:
             came_to = ended.run(own, progress)
         runs.append(_judged(own, came_to))
         output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
+        if came_to.cut_short:
+            output.say(f"seed {seed} ended early: {came_to.cut_short}")
     return _body(scene.recipe, runs, seeds)
 
 
@@ -126,7 +134,8 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
     }
     metric, reach = recipe.protocol.metric, recipe.evaluation.reach
     lows = {name: gain.low for name, gain in gains.items()}
-    found = list(standing.criteria(metric, reach, means, lows, served=served))
+    trained = sum(run.ended.trained for run in runs) / sum(run.ended.asked for run in runs)
+    found = list(standing.criteria(metric, reach, means, lows, served=served, trained=trained))
     return {
         "latecomer": __version__,
         "recipe": recipe.federation,
@@ -150,6 +159,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "worst_region": standing.worst_region(means[served], metric),
         "bytes_sent": round(float(np.mean([run.ended.bytes_sent for run in runs]))),
         "versions": round(float(np.mean([run.ended.versions for run in runs]))),
+        "cut_short": [run.ended.cut_short for run in runs if run.ended.cut_short],
         "staleness": status.quantiles(_added([run.ended.staleness for run in runs])),
         "standing": [
             {

@@ -4,13 +4,13 @@ A table for people or JSON for machines on stdout, one line of cause on stderr, 
 to try last.
 """
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
+from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -47,7 +47,9 @@ class Output:
     def result(self, body: dict[str, Any]) -> None:
         """The whole result, for machines."""
         if not self.for_people:
-            sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+            # JSON knows no NaN, and strict readers refuse what Python writes for it.
+            data = to_json(body, indent=2, inf_nan_mode="null")
+            sys.stdout.write(data.decode() + "\n")
 
     def say(self, text: str) -> None:
         """A line for people."""

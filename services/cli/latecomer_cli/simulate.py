@@ -1,5 +1,6 @@
 """``latecomer simulate``: a recipe's fleet in virtual time, and a report of what it did."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -76,8 +77,12 @@ def simulate(
     output.result(body | {"data": scene.reading.as_dict()})
     output.table(f"{chosen.title}, in virtual time", ("", "value"), body.items())
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
+    if outcome.cut_short:
+        output.say(f"ended after {outcome.trained} of {most} trainings: {outcome.cut_short}")
     if not body["versions"]:
         raise LatecomerError(f"no version was made; refused: {dict(outcome.refused)}")
     same = {"devices": devices, "seed": seed, "trace": trace, "data": data}
-    given = "".join(f" --{name} {value}" for name, value in same.items() if value is not None)
-    output.next(f"latecomer simulate {recipe} --mode sync --updates {most}{given} --out {out}-sync")
+    given = {name: value for name, value in same.items() if value is not None}
+    options = {"mode": "sync", "updates": most, **given, "evaluate-every": evaluate_every}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    output.next(shlex.join(["latecomer", "simulate", str(recipe), *words, f"--out={out}-sync"]))

@@ -53,7 +53,8 @@ def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[Fle
     Parts that no user falls into are left out.
 
     Raises:
-        BadConfiguration: There are more workers than devices, or more devices than users.
+        BadConfiguration: There are more workers than devices, or more devices than users; or two
+            devices would be called the same.
     """
     users = {each.name: len(select(data, each).users) for each in workers}
     if not len(workers) <= devices <= sum(users.values()):
@@ -64,7 +65,14 @@ def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[Fle
     parts = {
         name: max(1, round(devices * count / sum(users.values()))) for name, count in users.items()
     }
-    return [part for each in workers for part in _parts(each, parts[each.name], data)]
+    found = [part for each in workers for part in _parts(each, parts[each.name], data)]
+    for name, count in Counter(part.name for part in found).items():
+        if count > 1:
+            raise BadConfiguration(
+                f"{count} of the {devices} devices would be called {name!r}",
+                hint="rename the worker of that name in the recipe",
+            )
+    return found
 
 
 def _parts(entry: FleetWorker, parts: int, data: Divisible) -> Iterator[FleetWorker]:
@@ -118,6 +126,7 @@ def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
         "devices": len(outcome.trainers),
         "versions": outcome.manifest.version.number,
         "trained": outcome.trained,
+        "cut_short": outcome.cut_short,
         "folded": sum(outcome.staleness.values()),
         "dropped_out": events["dropped_out"],
         "refused": dict(outcome.refused),

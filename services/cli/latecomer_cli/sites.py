@@ -12,7 +12,7 @@ import structlog
 
 from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import registry
-from latecomer.fleet import FleetWorker
+from latecomer.fleet import FleetWorker, device_name
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, anybody, select, selected
 from latecomer.interactions.sources import load
@@ -131,7 +131,9 @@ def site(
         validation: Whether anything is held out to choose by; else it is trained on.
     """
     own = select(data, selection or Selection())
-    return _site(own, catalogue, label=label, seed=seed, validation=validation)
+    return _site(
+        own, catalogue, label=label, seed=seed, validation=validation, grouped=_grouped(own)
+    )
 
 
 def present(data: Interactions | Cohort, recipe: Recipe) -> list[FleetWorker]:
@@ -155,11 +157,17 @@ def of_workers(
     only learn from him. Under a leaky protocol, held-out items are never negatives there.
     """
     tested = np.zeros(len(data.users), dtype=bool)
+    grouped = _grouped(data)  # one person's examples may be at several of them
     found = {}
     for each in workers:
         own = selected(data, each)
         part = _site(
-            data.of_users(own), catalogue, label=each.label, seed=seed, validation=validation
+            data.of_users(own),
+            catalogue,
+            label=each.label,
+            seed=seed,
+            validation=validation,
+            grouped=grouped,
         )
         split = part.split
         if protocol is ProtocolName.PFEDREC_COMPAT:
@@ -171,8 +179,17 @@ def of_workers(
 
 
 def of_each_user(worker: str, site: Site) -> dict[str, Site]:
-    """A worker's site as those of its users, in their order: nobody else is known there."""
-    return {f"{worker}-{row + 1}": site.of_user(row) for row in range(len(site.users))}
+    """A worker's site as those of its users, in their order: nobody else is known there.
+
+    Raises:
+        BadConfiguration: Their names would be too long.
+    """
+    return {device_name(worker, row + 1): site.of_user(row) for row in range(len(site.users))}
+
+
+def _grouped(data: Interactions | Cohort) -> bool:
+    """Whether several examples are of one person."""
+    return isinstance(data, Cohort) and len(set(data.groups)) < len(data.groups)
 
 
 def _site(
@@ -182,12 +199,13 @@ def _site(
     label: str | None,
     seed: int,
     validation: bool,
+    grouped: bool,
 ) -> Site:
     regions = (label,) * len(own.users) if label else own.regions
     agreed = digest(catalogue.to_bytes())
     if isinstance(own, Cohort):
         held_out = hashed_split(own, seed=seed, validation=validation)
-        groups = None if len(set(own.groups)) == len(own.groups) else own.groups
+        groups = own.groups if grouped else None
         return Site(own.users, regions, held_out, agreed, groups=groups)
     split = temporal_split(own, validation=validation)
     return Site(own.users, regions, split, agreed, own.edges, own.given)

@@ -55,6 +55,7 @@ def criteria(
     gains: Mapping[str, float],
     *,
     served: str = "global",
+    trained: float = 1.0,
 ) -> Iterator[Criterion]:
     """All of them.
 
@@ -65,8 +66,11 @@ def criteria(
         means: system -> region -> metric -> mean over customers and seeds.
         gains: Baseline -> the lower end of the interval of the difference to it.
         served: The system that users are served by, and that is judged.
+        trained: Which part of the trainings asked for there was.
     """
     ours = means[served]
+    if trained < 1.0:
+        yield Criterion("trainings, of those asked for", trained, 1.0)
     for name, bound in reach.items():
         if name in ERRORS:
             yield Criterion(name, ours[ALL].get(name, math.inf), bound, "at most")

@@ -1,6 +1,5 @@
 """The moving parts of a simulated fleet: aggregator, servers, devices, and who goes next."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,15 +37,17 @@ AGGREGATOR = "aggregator"
 LEASE_S = 600.0
 STEP_S = 60.0
 
+DAY_S = 86_400.0
+
 #: Training runs on the devices' threads; only what is touched of a stack costs memory.
 STACK_BYTES = 8 * 1024 * 1024
 
 
-def quality(model: State, trainers: Mapping[str, Trainer], metric: str) -> float:
-    """A metric over what all sites hold out for validation; NaN if nobody is tested."""
+def quality(model: State, trainers: Mapping[str, Trainer], metric: str) -> float | None:
+    """A metric over what all sites hold out for validation; None if nobody is tested."""
     sums = [trainer.evaluate(model).sums(trainer.site.regions) for trainer in trainers.values()]
     means = mean_of_sums(each for each in sums if each)
-    return means[ALL][metric] if ALL in means else math.nan
+    return means[ALL][metric] if ALL in means else None
 
 
 class Deployment:
@@ -241,6 +242,8 @@ class Deployment:
             return None
         model = head_model(self._store)[1] if model is None else model
         found = quality(model, self._trainers(), self._metric)
+        if found is None:
+            return None
         self._quality.append((self._head, self._last_s, found))
         target = self._limits.quality
         if target is not None and found >= target and self._reached_s is None:
@@ -249,6 +252,13 @@ class Deployment:
 
     def _trainers(self) -> dict[str, Trainer]:
         return {device.name: device.trainer for device in self._devices}
+
+    def _cut_short(self) -> str:
+        if self._reached_s is not None or self._trained >= self._limits.updates:
+            return ""
+        if all(device.done for device in self._devices):
+            return "every device has nothing more to learn from, or left for good"
+        return f"{self._limits.virtual_s / DAY_S:g} days of virtual time are over"
 
     def _outcome(self) -> Outcome:
         manifest, model = head_model(self._store)
@@ -269,4 +279,5 @@ class Deployment:
             bytes_down=sum(device.link.bytes_down for device in self._devices),
             virtual_s=self._last_s,
             reached_s=self._reached_s,
+            cut_short=self._cut_short(),
         )

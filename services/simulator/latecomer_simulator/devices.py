@@ -22,8 +22,9 @@ from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Record
 from latecomer_simulator.timeline import Killed, Process, Timeline
 from latecomer_worker import app as worker_app
-from latecomer_worker.agent import Agent
+from latecomer_worker.agent import Agent, Step
 from latecomer_worker.database import IN_MEMORY
+from latecomer_worker.rounds import GRACE_S
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
@@ -51,6 +52,11 @@ class Pace(Protocol):
     def __call__(self, *, examples: int) -> None:
         """Called with the examples of one training."""
         ...
+
+
+#: A draw may hit what nothing is known before, and the next one something to learn from; who had
+#: nothing so often has nothing. Each time it waits twice as long as before, as `rounds` does.
+IN_VAIN = 12
 
 
 class TimedTrainer(Trainer):
@@ -93,7 +99,7 @@ class TimedTrainer(Trainer):
         if trained.examples:
             self._record("trained", examples=trained.examples, steps=trained.steps)
         # Who moves no tensor adds what it has, whatever the model, and has said it all.
-        self.learned_all = not trained.model or not trained.examples
+        self.learned_all = not trained.model
         return trained
 
 
@@ -120,7 +126,7 @@ class Device:
         self._rng = np.random.default_rng(seed)
         self.state = WorkerState(IN_MEMORY)
         self._cache = SharedChunks(surroundings.shelf)
-        self._boots = 0
+        self._boots = self._in_vain = 0
         self._broker: LinkedBroker | None = None
         self._agent: Agent | None = None
         self._process: Process | None = None
@@ -138,7 +144,7 @@ class Device:
 
     def ready(self, head: int) -> bool:
         """Whether it is there, idle, and has something to train on."""
-        return self._idle and self._seen < head and not self.trainer.learned_all
+        return self._idle and self._seen < head and not self.done
 
     @property
     def owes(self) -> bool:
@@ -148,7 +154,7 @@ class Device:
     @property
     def done(self) -> bool:
         """Whether it never begins to train again: it has said all that it has, or left for good."""
-        return self.trainer.learned_all or self._gone
+        return self.trainer.learned_all or self._gone or self._in_vain >= IN_VAIN
 
     def start(self) -> None:
         """Wait for the first window."""
@@ -201,7 +207,7 @@ class Device:
         try:
             agent = self._agent or self._booted()
             if self._trains:
-                agent.step(0.0)
+                self._came_to(agent.step(0.0))
             else:
                 agent.send()
             while self.link.online and self.state.pending.unconfirmed():
@@ -212,6 +218,19 @@ class Device:
             raise
         self._process = None
         self._backlog = self.state.pending.unconfirmed() > 0
+        self._all.changed()
+
+    def _came_to(self, step: Step) -> None:
+        """Who found nothing to learn from looks again, as a worker does, though no version came."""
+        if step is Step.LEARNED:
+            self._in_vain = 0
+        elif step is Step.LOOKED:
+            patience_s = self._all.recipe.aggregation.max_wait_s + GRACE_S
+            self._all.timeline.after(patience_s * 2**self._in_vain, self._look_again)
+            self._in_vain += 1
+
+    def _look_again(self) -> None:
+        self._seen = -1
         self._all.changed()
 
     def _died(self) -> None:

@@ -43,6 +43,8 @@ class Link:
         if not self.online:
             return False
         self.bytes_up += size
+        if size:
+            self.record.add("uploaded", self.worker, bytes=size)
         return self._lasts(self.profile.latency_s + size / self.profile.up_bytes_per_s)
 
     def down(self, size: int) -> bool:

@@ -50,6 +50,7 @@ class Outcome:
         bytes_up, bytes_down: Over all devices' links.
         virtual_s: When the last version was committed.
         reached_s: When ``Limits.quality`` was reached, None if it never was.
+        cut_short: Why there were fewer trainings than asked for; empty where there were not.
     """
 
     recipe: Recipe
@@ -67,3 +68,4 @@ class Outcome:
     bytes_down: int
     virtual_s: float
     reached_s: float | None
+    cut_short: str

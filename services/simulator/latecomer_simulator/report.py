@@ -108,7 +108,7 @@ def _activity(axes: Any, outcome: Outcome) -> None:
 
 def _traffic(axes: Any, outcome: Outcome) -> None:
     axes.set(title="Bytes since the start", xlabel="virtual time, s", ylabel="MB")
-    for kind, label in (("downloaded", "down"), ("published", "up")):
+    for kind, label in (("downloaded", "down"), ("uploaded", "up")):
         passed = [each for each in outcome.events if each["event"] == kind]
         total = np.cumsum([each["bytes"] for each in passed]) / 1e6
         axes.step([each["t_s"] for each in passed], total, where="post", label=label)

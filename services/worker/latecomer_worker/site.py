@@ -41,6 +41,10 @@ class Split(Protocol):
         """What one user alone holds."""
         ...
 
+    def without(self, users: npt.NDArray[np.bool_]) -> Self:
+        """The same users, and of these (U,) nothing that they did."""
+        ...
+
     @classmethod
     def pooled(cls, splits: Sequence[Any]) -> Self:
         """Everybody's users one after another, as if their data lay in one place."""

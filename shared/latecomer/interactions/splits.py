@@ -103,6 +103,16 @@ class Split:
             self._all.of_user(user),
         )
 
+    def without(self, users: npt.NDArray[np.bool_]) -> "Split":
+        """The same users, and of these (U,) nothing that they did."""
+        train = _first(self.train, np.where(users, 0, self.train.lengths))
+        return Split(
+            replace(train, spared=self.train.spared),
+            np.where(users, -1, self.validation),
+            np.where(users, -1, self.test),
+            _first(self._all, np.where(users, 0, self._all.lengths)),
+        )
+
     def leaking(self) -> "Split":
         """What is held out is spared when negatives are drawn, and thereby given away.
 

@@ -103,6 +103,14 @@ class OutcomeSplit:
         own = slice(user, user + 1)
         return OutcomeSplit(self.validation[own], self.test[own], self._all[own])
 
+    def without(self, users: npt.NDArray[np.bool_]) -> "OutcomeSplit":
+        """The same examples, and of these (N,) no outcome."""
+        return OutcomeSplit(
+            np.where(users, UNKNOWN, self.validation),
+            np.where(users, UNKNOWN, self.test),
+            Examples(self._all.inputs, np.where(users, UNKNOWN, self._all.labels)),
+        )
+
     @classmethod
     def pooled(cls, splits: Sequence["OutcomeSplit"]) -> "OutcomeSplit":
         """Everybody's examples one after another, as if they lay in one place."""

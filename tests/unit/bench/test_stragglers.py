@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from latecomer.errors import BadConfiguration
 from latecomer.fleet import Simulation
 from latecomer_bench import stragglers as bench
 from latecomer_bench.peers import Peer
-from latecomer_bench.runs import Run
+from latecomer_bench.runs import Run, speedup
 from latecomer_bench.stragglers import Scene
 from latecomer_bench.ways import MANY, Race, Way
 from scenes import ITEM_CATALOGUE, checkerboard, make_recipe, make_site
@@ -37,10 +38,25 @@ def test_the_best_of_each_mode_is_compared_and_ratios_are_paired() -> None:
     assert found["async_s"] == 15.0
     assert found["sync_s"] == 40.0
     assert found["baseline"]["wait_s"] == 60.0
-    assert found["speedup"]["mean"] == pytest.approx(3.0)  # (40 / 10 + 40 / 20) / 2
-    assert found["speedup_over_barrier"]["mean"] == pytest.approx(6.75)
-    assert found["speedup_over_selected"]["mean"] == pytest.approx(4.5)
+    assert found["speedup"]["mean"] == 2.83  # the root of 40 / 10 x 40 / 20
+    assert found["speedup_over_barrier"]["mean"] == 6.36
+    assert found["speedup_over_selected"]["mean"] == 4.24
     assert found["rows"][0]["reached"] == "2/2"
+
+
+def test_of_ours_the_way_that_was_chosen_before_is_compared_and_not_the_luckiest() -> None:
+    lucky = Way("fedbuff", 10, 20)
+    ways = {BUFFERED: [took(10.0)], lucky: [took(5.0)], Way("fedasync", 1, 20): [took(9.0)]}
+    ways |= {BARRIER: [took(90.0)], SELECTED: [took(60.0)]}
+    others = [Peer("p", "1", 20, {}, (took(20.0),))]
+    found = bench.report(ways, RACE, others)
+    assert found["async"]["k"] == 5
+    assert found["peers"]["p"]["speedup"]["mean"] == 2.0
+
+
+def test_between_equals_that_vary_nobody_is_faster() -> None:
+    one, other = [took(10.0), took(30.0)], [took(30.0), took(10.0)]
+    assert speedup(one, other)["mean"] == speedup(other, one)["mean"] == 1.0
 
 
 def test_a_peer_is_compared_with_what_trains_as_many_devices_at_once() -> None:
@@ -68,11 +84,12 @@ def test_a_way_that_reaches_the_target_more_often_is_better_than_one_that_gives_
 
 
 def test_ways_differ_in_nothing_but_aggregation_and_concurrency() -> None:
-    recipe = make_recipe()
+    recipe = make_recipe(target_staleness=3.0)
     a, b = (bench.adapted(recipe, way) for way in (BUFFERED, SHORT))
     same = {"aggregation": recipe.aggregation, "simulation": Simulation()}
     assert a.model_copy(update=same) == b.model_copy(update=same)
     assert a.simulation == b.simulation
+    assert a.aggregation.target_staleness is None, "a row says which K it had"
     assert b.aggregation.optimizer.learning_rate == 2 * a.aggregation.optimizer.learning_rate
 
 
@@ -83,6 +100,8 @@ def test_one_run_ends_at_the_target_or_when_its_work_is_spent() -> None:
     done = bench.run(scene, way, 1, RACE)
     assert done.reached
     assert done.trained <= 60
+    with pytest.raises(BadConfiguration, match="already"):
+        bench.run(scene, way, 1, replace(RACE, target=0.0))
     never = bench.run(scene, way, 1, replace(RACE, target=2.0, updates=8))
     assert not never.reached
     assert never.trained == 8

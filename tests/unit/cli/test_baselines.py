@@ -1,5 +1,7 @@
 """What a federation is compared with sees everybody's data, and is judged site by site."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +31,19 @@ def test_a_user_of_a_later_site_gets_his_own_scores() -> None:
     assert second.per_user()["ndcg@5"].tolist() == [1] * 6
     # Once, from everything but the test items.
     assert [known.lengths.tolist() for known in seen] == [[7] * 10]
+
+
+def test_who_is_at_two_sites_counts_once_in_one_place() -> None:
+    seen: list[History] = []
+
+    def popular(known: History, items: int) -> Score:
+        seen.append(known)
+        return lambda users: np.zeros((len(users), items))
+
+    (site, _) = SITES
+    again = replace(site, elsewhere=np.array([True, True, False, True]))
+    linear(make_recipe(), [site, again], ITEMS, popular)
+    assert [known.lengths.tolist() for known in seen] == [[7] * 4 + [0, 0, 7, 0]]
 
 
 def test_a_slow_site_may_learn_alone_for_as_long_as_others_where_it_stops_by_itself() -> None:

@@ -6,6 +6,7 @@ import re
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from latecomer.errors import BadData, ExitCode
@@ -13,6 +14,7 @@ from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
 from latecomer_cli import app, demo, recommend, sites
+from latecomer_worker.site import together
 from latecomer_worker.state import WorkerState
 
 RECIPE = """
@@ -202,6 +204,32 @@ def test_a_file_is_found_in_the_folder_that_is_given_or_in_that_of_all_data_sets
     assert demo.read(chosen, recipe.parent, data=elsewhere).sites
     monkeypatch.setenv("LATECOMER_DATA", str(elsewhere))
     assert demo.read(chosen, recipe.parent).sites
+
+
+def test_who_was_at_two_wards_is_one_person_to_an_interval(recipe: Path) -> None:
+    text = RECIPE.replace('user = "id"', 'user = "id"\ngroup = "patient"')
+    recipe.write_text(text)
+    path = recipe.parent / "data/patients.csv"
+    first, *rows = path.read_text().splitlines()
+    both = [f"{row},{at // 8}-{at % 4}" for at, row in enumerate(rows)]
+    path.write_text("\n".join([f"{first},patient", *both]) + "\n")
+    read = demo.read(load_recipe(recipe), recipe.parent).in_order()
+    assert [len(set(site.groups or ())) for site in read] == [len(rows) // 2] * 2
+    groups = together(read)
+    assert groups is not None
+    assert np.bincount(groups).tolist() == [2] * (len(rows) // 2)
+
+
+def test_where_a_seed_tests_nothing_it_is_said(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe.parent / "data/patients.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:4]) + "\n")
+    alone, _ = RECIPE.split("[[fleet.workers]]", maxsplit=1)
+    recipe.write_text(alone + '[[fleet.workers]]\nname = "both"\n')
+    code = app.run(["evaluate", str(recipe), "--seeds", "4"])
+    assert code == ExitCode.BAD_USAGE
+    assert "nothing is tested under seed" in capsys.readouterr().err
 
 
 def test_stays_of_one_patient_are_drawn_together_for_an_interval(

@@ -1,8 +1,10 @@
 """Whoever waits at a terminal sees that something happens, and a file gets nothing of it."""
 
+import json
+
 import pytest
 
-from latecomer_cli.output import watched
+from latecomer_cli.output import Format, Output, watched
 
 
 def test_whoever_waits_at_a_terminal_sees_how_far_it_is(
@@ -24,3 +26,9 @@ def test_elsewhere_nothing_of_it_is_written(
     with watched("trainings") as progress:
         progress(1, 4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_no_number_is_none_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(Format.JSON).result({"mean": float("nan"), "more": [float("inf"), 0.5], "über": 1})
+    strict = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert strict == {"mean": None, "more": [None, 0.5], "über": 1}

@@ -1,6 +1,8 @@
 """``latecomer simulate``: JSON that parses, files where asked, devices that share nobody."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,8 @@ from latecomer.errors import BadConfiguration, ExitCode
 from latecomer.fleet import Fleet, FleetWorker, Simulation
 from latecomer.interactions.selection import select
 from latecomer.recipe import load_recipe
-from latecomer_cli import app, simulation
-from scenes import checkerboard
+from latecomer_cli import app, simulation, sites
+from scenes import checkerboard, make_site
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -56,12 +58,14 @@ def test_of_more_places_than_workers_none_is_waited_for(
 def test_what_is_proposed_next_is_the_same_fleet(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    recipe = str(Path(recipe).rename(tmp_path / "a recipe.toml"))
     options = ["--data", str(tmp_path / "data"), "--devices", "4", "--seed", "0"]
     out = ["--out", str(tmp_path / "out"), "--evaluate-every", "0"]
     assert app.run(["simulate", recipe, "--updates", "6", *options, *out]) == ExitCode.OK
-    proposed = capsys.readouterr().out.split("next: ")[1].split()
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    assert {name: proposed[proposed.index(name) + 1] for name in given} == given
+    proposed = shlex.split(capsys.readouterr().out.split("next: ")[1])
+    assert proposed[:3] == ["latecomer", "simulate", recipe]
+    given = {*zip(options[::2], options[1::2], strict=True), ("--evaluate-every", "0")}
+    assert given <= {tuple(each.split("=", 1)) for each in proposed[3:]}
 
 
 def test_a_bad_trace_is_bad_usage(
@@ -87,6 +91,31 @@ def test_fewer_devices_than_workers_or_more_than_users_are_refused() -> None:
     for devices in (1, 61):
         with pytest.raises(BadConfiguration, match="cannot be"):
             simulation.split(workers, checkerboard(60), devices)
+
+
+def test_no_two_devices_are_called_the_same() -> None:
+    workers = [FleetWorker(name="uk"), FleetWorker(name="uk-1", shard="1/20")]
+    with pytest.raises(BadConfiguration, match="2 of the 3 devices would be called 'uk-1'"):
+        simulation.split(workers, checkerboard(60), 3)
+
+
+def test_a_device_whose_name_would_be_too_long_is_refused_before_anything_is_trained() -> None:
+    (long,) = [FleetWorker(name="w" * 39)]
+    with pytest.raises(BadConfiguration, match="more than 40 characters"):
+        simulation.split([long], checkerboard(60), 20)
+    with pytest.raises(BadConfiguration, match="more than 40 characters"):
+        sites.of_each_user(long.name, make_site(checkerboard(1)))
+
+
+def test_a_run_that_is_cut_short_says_why(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(recipe)
+    path.write_text(path.read_text() + "[simulation]\nlifetime_s = 0.001\n")
+    options = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    app.run(["simulate", recipe, "--updates", "600", *options])
+    said = capsys.readouterr().out
+    assert re.search(r"ended after \d+ of 600 trainings: every device has nothing more", said)
 
 
 def test_the_folder_of_a_published_data_set_is_given_as_to_evaluate(tmp_path: Path) -> None:

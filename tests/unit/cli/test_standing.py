@@ -39,6 +39,11 @@ def test_who_is_good_everywhere_misses_nothing() -> None:
     assert len(list(criteria(METRIC, REACH, figures(), GAINS))) == 1 + 2 + 1 + 2 * 2 + 1
 
 
+def test_a_run_that_was_cut_short_is_no_evaluation() -> None:
+    found = criteria(METRIC, REACH, figures(), GAINS, trained=0.5)
+    assert [each.name for each in found if not each.reached] == ["trainings, of those asked for"]
+
+
 def test_what_the_recipe_asks_for_is_asked_for() -> None:
     poor = {**figures()["global"], ALL: region(0.24)}
     assert missed(figures(**{"global": poor}, centralised=poor)) == ["hr@10"]

@@ -4,9 +4,11 @@ import itertools
 from collections import Counter, defaultdict
 from typing import Any
 
+import numpy as np
 import pytest
 
 from latecomer.errors import BadConfiguration
+from latecomer.interactions.schema import Interactions
 from latecomer.recipe import Recipe
 from latecomer_simulator import fleet, record
 from latecomer_simulator.outcome import Limits, Outcome
@@ -296,3 +298,54 @@ def test_k_follows_the_staleness_that_the_recipe_names(k: int, course: list[int]
     assert len(ks) == len(outcome.history)
     late = [fold.staleness for each in outcome.history[-20:] for fold in each.folds]
     assert 1.4 <= sum(late) / len(late) <= 2.6
+
+
+def sparse(*, useless: bool) -> Site:
+    """One user: his first basket is one item, of which nothing is known before; or that is all."""
+    day = 86_400.0
+    times = [0.0] if useless else [0.0, *[day] * 2]
+    return make_site(
+        Interactions(
+            users=("u",),
+            regions=("north",),
+            user=np.zeros(len(times), np.int64),
+            item=np.arange(len(times)),
+            time_s=np.array(times) + 1.6e9,
+        )
+    )
+
+
+def test_a_device_whose_draw_hits_nothing_to_learn_from_draws_again() -> None:
+    recipe = scene(updates_per_version=1).model_copy(
+        update={"training": make_recipe().training.model_copy(update={"passes": 1})}
+    )
+    fleet_of = {f"u{number}": sparse(useless=False) for number in range(3)}
+    limits = Limits(60, virtual_s=100_000.0)
+    outcome = fleet.run(recipe, fleet_of, ITEM_CATALOGUE, seed=1, limits=limits)
+    assert (outcome.trained, outcome.cut_short) == (60, "")
+
+
+def test_devices_with_nothing_to_learn_from_end_the_run_and_it_is_said() -> None:
+    fleet_of = {"u0": sparse(useless=True)}
+    limits = Limits(60, virtual_s=1e6)
+    outcome = fleet.run(scene(), fleet_of, ITEM_CATALOGUE, seed=1, limits=limits)
+    assert outcome.trained == 0
+    assert "nothing more to learn from" in outcome.cut_short
+
+
+def test_a_run_that_virtual_time_ends_says_so() -> None:
+    outcome = run(scene(), limits=Limits(1000, virtual_s=3.5))
+    assert outcome.cut_short == f"{3.5 / 86_400:g} days of virtual time are over"
+
+
+def test_every_byte_that_is_counted_is_in_the_timeline() -> None:
+    outcome = run(scene())
+    for event, counted in (("uploaded", outcome.bytes_up), ("downloaded", outcome.bytes_down)):
+        assert sum(each["bytes"] for each in outcome.events if each["event"] == event) == counted
+
+
+def test_where_nobody_is_tested_no_quality_is_told() -> None:
+    limits = Limits(2, virtual_s=100_000.0, evaluate_every=1)
+    recipe, fleet_of = scene(updates_per_version=1), {"u": sparse(useless=False)}
+    outcome = fleet.run(recipe, fleet_of, ITEM_CATALOGUE, seed=1, limits=limits)
+    assert outcome.quality == []
