@@ -4,6 +4,7 @@ A table for people or JSON for machines on stdout, one line of cause on stderr, 
 to try last.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from rich.text import Text
 
 from latecomer.errors import LatecomerError
 from latecomer.interactions.schema import Report
+
+#: Control characters: what a terminal would obey.
+NOT_PRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 #: Wide enough for the demo's table.
 PIPE_COLUMNS = 120
@@ -97,11 +101,11 @@ def complain(error: LatecomerError) -> None:
 
 
 def _cell(value: object) -> Text:
-    """As it is: what comes from elsewhere must not be read as markup."""
+    """As it is: what comes from elsewhere must not be read as markup, nor command a terminal."""
     match value:
         case None:
             return Text("-")
         case float():
             return Text(f"{value:.4f}")
         case _:
-            return Text(str(value))
+            return Text(NOT_PRINTED.sub("\N{REPLACEMENT CHARACTER}", str(value)))

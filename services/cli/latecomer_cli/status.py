@@ -70,7 +70,8 @@ def quantiles(histogram: Mapping[int, int]) -> dict[str, int]:
 def comparable(fleet: list[WorkerRecord], epoch: int) -> list[Report]:
     """The workers' newest reports, as far as they are of one model and can be averaged."""
     reports = [each for each in map(_report, fleet) if each and each["base"][0] == epoch]
-    names = Counter(frozenset(sums) for each in reports for sums in each["sums"].values())
+    # One voice per worker, however many regions it reports.
+    names = Counter(frozenset().union(*each["sums"].values()) for each in reports)
     usual = names.most_common(1)[0][0] if names else frozenset()
     # Workers of other protocols cannot be averaged with the rest; nor must they spoil the table.
     return [each for each in reports if all(sums.keys() == usual for sums in each["sums"].values())]

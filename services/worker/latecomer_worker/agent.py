@@ -17,8 +17,8 @@ import numpy as np
 import structlog
 
 from latecomer.clock import Clock
-from latecomer.errors import BadData, MessageTooLarge, StoreUnreachable, Transient
-from latecomer.events import UpdateSubmitted, Version
+from latecomer.errors import BadData, MessageTooLarge, NotFinite, StoreUnreachable, Transient
+from latecomer.events import RoundStarted, UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import LEDGER_WINDOW_S, ModelStore
@@ -165,7 +165,19 @@ class Agent:
         started = self._rounds.caught_up(started)
         held = last_manifest(self._state)
         snapshot = fetch(self._store, started.version, started.manifest, self._cache, held=held)
-        trainer = self._trainer_for(snapshot)
+        try:
+            return self._learn(self._trainer_for(snapshot), snapshot, started)
+        except NotFinite as error:
+            # Somebody's update spoilt this version; a later one may be good again.
+            log.error("version.unusable", version=str(snapshot.version), cause=str(error))
+        except MessageTooLarge as error:
+            # To train it once more would make it no smaller.
+            log.error("update.dropped", version=str(snapshot.version), cause=str(error))
+        self._remember(snapshot, {})
+        return Step.LOOKED
+
+    def _learn(self, trainer: Trainer, snapshot: Snapshot, started: RoundStarted) -> Step:
+        """Judge the version, train on it, and save and send what came of it."""
         sums = trainer.sums(snapshot.model)
         trained = trainer.train(
             snapshot.model, plan=started.plan, rng=self._rng, should_stop=self._should_stop
@@ -178,13 +190,7 @@ class Agent:
         if diverged or not trained.examples:
             self._remember(snapshot, sums)
             return Step.LOOKED
-        try:
-            self._save(trainer, snapshot, trained, sums)
-        except MessageTooLarge as error:
-            # To train it once more would make it no smaller.
-            log.error("update.dropped", version=str(snapshot.version), cause=str(error))
-            self._remember(snapshot, sums)
-            return Step.LOOKED
+        self._save(trainer, snapshot, trained, sums)
         self._outbox.offer()
         return Step.LEARNED
 

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from latecomer.errors import NotFinite
 from latecomer.interactions.baskets import Baskets, Contexts
 from latecomer.interactions.splits import History
 from latecomer.recommenders import passes
@@ -160,7 +161,7 @@ class _Run:
         """(C + l2 1)^-1 g_i / (s_i + a), with C and s as they were before the batch."""
         moment, share = _definite(self.model[MOMENT]), np.maximum(self.model[SHARE], 0)
         ridge = np.float32(self._settings.l2) * np.eye(len(moment), dtype=np.float32)
-        step = np.linalg.solve(moment + ridge, gradient.T).T
+        step = _solved(moment + ridge, gradient.T).T
         return np.asarray(step / (share + np.float32(self._settings.unobserved)), np.float32)
 
 
@@ -186,7 +187,19 @@ class _Solver:
         weighted = weights * own
         matrix = self._all + own.T @ weighted
         matrix[np.diag_indices(len(matrix))] += ridge
-        return np.asarray(np.linalg.solve(matrix, weighted.sum(axis=0)), np.float32)
+        return np.asarray(_solved(matrix, weighted.sum(axis=0)), np.float32)
+
+
+def _solved(matrix: Array, right: Array) -> Array:
+    """The solution of (D, D) x = (D, …).
+
+    Raises:
+        NotFinite: There is none that is a number: the item table is of no use.
+    """
+    try:
+        return np.asarray(np.linalg.solve(matrix, right), np.float32)
+    except np.linalg.LinAlgError as error:
+        raise NotFinite(f"users' vectors cannot be solved for: {error}") from error
 
 
 def _definite(moment: Array) -> Array:

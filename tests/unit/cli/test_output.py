@@ -32,3 +32,12 @@ def test_what_is_no_number_is_none_in_json(capsys: pytest.CaptureFixture[str]) -
     Output(Format.JSON).result({"mean": float("nan"), "more": [float("inf"), 0.5], "über": 1})
     strict = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert strict == {"mean": None, "more": [None, 0.5], "über": 1}
+
+
+def test_what_a_worker_calls_a_region_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output(Format.TABLE).table("Quality", ("region",), [("\x1b[2Jnorth [bold]\x9bA",)])
+    shown = capsys.readouterr().out
+    assert "\N{REPLACEMENT CHARACTER}[2Jnorth [bold]\N{REPLACEMENT CHARACTER}A" in shown
+    assert not {"\x1b", "\x9b"} & set(shown)

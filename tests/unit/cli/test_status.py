@@ -100,6 +100,12 @@ def test_the_versions_of_who_is_not_averaged_are_not_told() -> None:
     assert versions(comparable(fleet, 1)) == {"oldest": 1, "newest": 2}
 
 
+def test_many_regions_of_one_worker_have_one_voice() -> None:
+    loud = record("loud", {f"r{n}": {"users": 9.0, "zzz": 9.0} for n in range(9)}, version=7)
+    fleet = [record("a", SUMS, version=1), record("b", SUMS, version=2), loud]
+    assert versions(comparable(fleet, 1)) == {"oldest": 1, "newest": 2}
+
+
 def test_status_and_demo_say_of_which_versions_the_quality_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

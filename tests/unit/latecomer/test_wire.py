@@ -125,7 +125,7 @@ numbers = st.integers(0, 2**53 - 1)
 versions = st.builds(Version, numbers, numbers)
 sums = st.dictionaries(
     st.text(max_size=8).filter(lambda region: region != "all"),
-    st.dictionaries(st.text(max_size=8), st.floats(-1e15, 1e15), max_size=4).map(
+    st.dictionaries(st.text(max_size=8), st.floats(-3000, 3000), max_size=4).map(
         lambda means: means | {"users": 3.0}
     ),
     max_size=3,
@@ -544,6 +544,10 @@ def test_keys_that_a_newer_release_adds_are_ignored() -> None:
         ("sums", {"everywhere": {"ndcg@10": 0.5}}),
         ("sums", {"everywhere": {"users": 1e16}}),
         ("sums", {"everywhere": {"users": -5.0}}),
+        ("sums", {"everywhere": {"users": 0.5}}),
+        ("sums", {"everywhere": {"users": 1e-300, "ndcg@10": 1.0}}),
+        ("sums", {"everywhere": {"users": 2.0, "ndcg@10": 2001.0}}),
+        ("sums", {"everywhere": {"users": 0.0, "ndcg@10": 0.5}}),
         ("sums", {"all": {"users": 1.0}}),
         ("sums", {str(n): {"users": 1.0} for n in range(17)}),
         ("sums", {"everywhere": {"users": 1.0} | {str(n): 0.0 for n in range(16)}}),

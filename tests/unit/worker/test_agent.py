@@ -15,7 +15,7 @@ from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Recipe
 from latecomer.store.port import Head
 from latecomer.store.redis import embedded
-from latecomer.tensors import applied
+from latecomer.tensors import Kind, TensorDelta, applied
 from latecomer.wire import payload
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
@@ -689,3 +689,37 @@ def test_of_a_training_that_diverged_nothing_is_kept_or_sent(tmp_path: Path) -> 
     device.restart()
     assert private_of(device) == before
     assert np.isfinite(device.trainer().private["user.vector"]).all()
+
+
+@pytest.mark.parametrize("family", ["als", "sequential"])
+def test_a_version_that_somebody_spoilt_ends_no_worker(tmp_path: Path, family: str) -> None:
+    """Finite, and short enough to be admitted: of no use all the same."""
+    body = make_recipe().model_dump(mode="json") | {"model": {"family": family}, "training": {}}
+    scene = Federation(Recipe.model_validate(body))
+    head = scene.found_items()
+    layout = scene.manifest().layout
+    rng = np.random.default_rng(1)
+    spoilt = {
+        spec.name: TensorDelta(
+            np.full(spec.shape, 1e9, np.float32)
+            if family == "als"  # of rank one, where there is nothing to solve
+            else 1e9 * rng.standard_normal(spec.shape, np.float32),
+            np.arange(spec.shape[0], dtype=np.uint32) if spec.kind is Kind.ROWS else None,
+        )
+        for spec in layout
+    }
+    device = Device(scene, "w1", tmp_path)
+    coordinator = scene.coordinator()
+    step(coordinator, 2)
+    scene.send(
+        *(
+            make_update(f"evil{n}", base=head.version, layout=layout.digest, delta=spoilt)
+            for n in range(2)
+        )
+    )
+    step(coordinator, 4)
+    assert scene.number() == 1
+    with capture_logs() as logs:
+        assert not device.step()
+    assert {"version.unusable", "training.diverged"} & {each["event"] for each in logs}
+    assert device.state.pending.unconfirmed() == 0

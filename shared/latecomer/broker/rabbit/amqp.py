@@ -1,11 +1,12 @@
 """What is said on a connection: messages as AMQP has them, and replies in our words."""
 
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from ssl import SSLCertVerificationError
 from typing import Any, TypeAlias
 
-from pika import URLParameters
+from pika import URLParameters, spec
 from pika.channel import Channel
 from pika.exceptions import (
     AMQPError,
@@ -70,12 +71,50 @@ REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
 #: What to do about a refused login.
 LOGIN = "check LATECOMER_BROKER_USER, its password and rights, and the virtual host"
 
+#: Where a message has been in a dead-letter queue, and as it is written in a table.
+DEATH = "x-death"
+DEATH_ENTRY = bytes([len(DEATH)]) + DEATH.encode()
+
 #: Headers that brokers add on the way; ours are returned as they were published.
-BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
+BROKER_HEADERS = frozenset({DEATH, "x-delivery-count", "x-acquired-count"})
 BROKER_HEADER_PREFIXES = ("x-first-death-", "x-last-death-")
 
 #: One asynchronous request to the broker, called as ``step(callback=...)``.
 Step: TypeAlias = Callable[..., object]
+
+
+class Properties(BasicProperties):  # type: ignore[misc] # pika has no types
+    """A message's properties, whatever its author put into their header table.
+
+    The law: no table ends a connection. (A date out of range or three thousand nested arrays make
+    pika raise; the message would come again over the next connection, and take everybody's with it
+    until the broker buries them all.) Of one that cannot be read only ``x-death`` is looked for.
+    """
+
+    def decode(self, encoded: bytes, offset: int = 0) -> BasicProperties:
+        """As pika does."""
+        try:
+            return super().decode(encoded, offset)
+        except Exception:  # noqa: BLE001 - pika's, of whatever kind
+            start, end = _table(encoded, offset)
+            super().decode(encoded[:start] + bytes(4) + encoded[end:], offset)
+            self.headers: dict[str, Any] = {DEATH: []} if DEATH_ENTRY in encoded[start:end] else {}
+            return self
+
+
+# There is no public way to say so: pika looks up here what it decodes a content header as.
+spec.props[BasicProperties.INDEX] = Properties
+
+
+def _table(encoded: bytes, offset: int) -> tuple[int, int]:
+    """Where the header table begins and ends: after the flags and up to two short strings."""
+    (flags,) = struct.unpack_from(">H", encoded, offset)
+    start = offset + 2
+    for before in (BasicProperties.FLAG_CONTENT_TYPE, BasicProperties.FLAG_CONTENT_ENCODING):
+        if flags & before:
+            start += 1 + encoded[start]
+    (size,) = struct.unpack_from(">I", encoded, start)
+    return start, start + 4 + size
 
 
 def translate(reason: Exception) -> LatecomerError:
@@ -159,18 +198,24 @@ def delivery_of(method: Any, properties: BasicProperties, body: bytes, generatio
     """What the broker handed out, free of pika's types and of the broker's own headers."""
     headers: dict[str, Any] = properties.headers or {}
     return Delivery(
-        routing_key=method.routing_key,
+        routing_key=_text(method.routing_key),
         body=body,
-        message_id=properties.message_id or "",
-        type=properties.type or "",
-        headers={name: value for name, value in headers.items() if not _added_by_broker(name)},
+        message_id=_text(properties.message_id),
+        type=_text(properties.type),
+        headers={name: value for name, value in headers.items() if _is_authors(name)},
         user_id=properties.user_id,
         redelivered=method.redelivered,
-        dead_lettered="x-death" in headers,
+        dead_lettered=DEATH in headers,
         tag=method.delivery_tag,
         generation=generation,
     )
 
 
-def _added_by_broker(name: str) -> bool:
-    return name in BROKER_HEADERS or name.startswith(BROKER_HEADER_PREFIXES)
+def _text(said: str | bytes | None) -> str:
+    """Pika gives back as bytes what is no UTF-8: nothing that we ever wrote."""
+    return said if isinstance(said, str) else ""
+
+
+def _is_authors(name: str | bytes) -> bool:
+    brokers = name in BROKER_HEADERS or _text(name).startswith(BROKER_HEADER_PREFIXES)
+    return isinstance(name, str) and not brokers
