@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from latecomer.broker.port import Broker
 from latecomer.broker.rabbit import RabbitBroker
 from latecomer.clock import Clock
-from latecomer.config import Settings
+from latecomer.config import Settings, not_a_url
 from latecomer.errors import BadConfiguration
 from latecomer.store import redis
 from latecomer.store.port import ModelStore
@@ -19,11 +19,10 @@ def broker(settings: Settings, *, client: str, confirm_timeout_s: float = 30.0) 
     Raises:
         BadConfiguration: The scheme is unknown, or ``memory://`` for a process of its own.
     """
-    url = settings.broker_login()
-    match urlsplit(url).scheme:
+    match _scheme(settings.broker_url, "broker", "amqp://host:port/vhost"):
         case "amqp" | "amqps":
             return RabbitBroker(
-                url,
+                settings.broker_login(),
                 client_name=client,
                 heartbeat_s=settings.heartbeat_s,
                 confirm_timeout_s=confirm_timeout_s,
@@ -38,17 +37,23 @@ def store(settings: Settings, *, federation: str, client: str, clock: Clock) -> 
     Raises:
         BadConfiguration: The scheme is unknown, or ``memory://`` for a process of its own.
     """
-    url = settings.store_login()
-    match urlsplit(url).scheme:
+    match _scheme(settings.store_url, "store", "redis://host:port/0"):
         case "redis" | "rediss":
             return redis.RedisStore(
-                redis.connect(url, client_name=client),
+                redis.connect(settings.store_login(), client_name=client),
                 federation=federation,
                 clock=clock,
                 retention_s=settings.retention_s,
             )
         case scheme:
             raise _unknown("LATECOMER_STORE_URL", scheme, "redis://host:6379/0 or rediss://…")
+
+
+def _scheme(url: str, what: str, form: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise not_a_url(url, what, form) from error.with_traceback(None)
 
 
 def _unknown(variable: str, scheme: str, allowed: str) -> BadConfiguration:

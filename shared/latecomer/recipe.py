@@ -365,6 +365,8 @@ def load_recipe(path: Path, *, agreed: bool = False) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise BadConfiguration(f"{path}: values lie too deep in others") from error
     return _checked(body, str(path), PUBLISHED if agreed else None)
 
 

@@ -1,7 +1,7 @@
 """The ``latecomer`` command line: parses, calls, prints, and ends with a meaningful exit code.
 
 Exit codes are the same for every command: 0 ok, 1 the job failed, 2 bad usage or configuration,
-3 broker or store unreachable, 4 some workers failed.
+3 broker or store unreachable, 4 some workers failed; 130 interrupted, as shells say it.
 """
 
 import logging
@@ -22,7 +22,7 @@ from latecomer.recipe import ProtocolName, load_recipe
 from latecomer_cli import bench, simulate
 from latecomer_cli import doctor as doctor_
 from latecomer_cli import status as status_
-from latecomer_cli.output import Format, Output, complain
+from latecomer_cli.output import Format, Output, any_stdout, complain
 
 app = typer.Typer(
     name="latecomer",
@@ -41,6 +41,9 @@ Federation = Annotated[
 ]
 
 DEFAULT_RECIPE = Path("recipes/retail.toml")
+
+#: What a shell calls the end by Ctrl-C, and typer returns.
+INTERRUPTED = 130
 
 #: What torch says instead of raising MemoryError.
 TORCH_MEMORY = "DefaultCPUAllocator: "
@@ -316,6 +319,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code instead of leaving the process."""
+    any_stdout()
     try:
         result = app(args=list(arguments), standalone_mode=False)
     except LatecomerError as error:
@@ -325,13 +329,14 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"latecomer: {error.format_message()}; see latecomer --help\n")
         return int(ExitCode.BAD_USAGE)
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("latecomer: interrupted\n")
-        return int(ExitCode.JOB_FAILED)
+        result = INTERRUPTED
     except (MemoryError, RuntimeError, ModuleNotFoundError) as error:
         if (known := _known(error)) is None:
             raise
         complain(known)
         return int(known.exit_code)
+    if result == INTERRUPTED:
+        sys.stderr.write("latecomer: interrupted\n")
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
 
 

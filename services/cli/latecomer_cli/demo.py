@@ -179,7 +179,9 @@ def run(scene: Scene, output: Output, report_path: Path) -> dict[str, Any]:
     Raises:
         LatecomerError: The aggregator ended, or made no version.
         SomeWorkersFailed: The report is written, but workers ended before.
+        BadConfiguration: No report can be written there.
     """
+    report.probe(report_path)
     started_s = time.monotonic()
     # Every device is one thread; torch's own would only fight them for the cores.
     torch.set_num_threads(1)

@@ -4,11 +4,14 @@ A table for people or JSON for machines on stdout, one line of cause on stderr, 
 to try last.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
@@ -73,6 +76,14 @@ class Output:
     def next(self, command: str) -> None:
         """What to try next, as the last line."""
         self.say(f"next: {command}")
+
+
+def any_stdout() -> None:
+    """A terminal without our letters, or none at all, is no reason to lose what was computed."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lives
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 @contextmanager

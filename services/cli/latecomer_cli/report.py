@@ -1,13 +1,14 @@
 """The demo's report: what ``report.json`` says, and the tables that show it."""
 
-import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from latecomer import __version__
 from latecomer.errors import BadConfiguration
@@ -95,10 +96,21 @@ def build(
 
 def write(report: Mapping[str, Any], path: Path) -> None:
     """Write ``report.json``."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    try:
+    with _border(path):
+        path.write_bytes(to_json(report, indent=2, inf_nan_mode="null") + b"\n")
+
+
+def probe(path: Path) -> None:
+    """Pass if a report can be written there: better known before the work than after it."""
+    with _border(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.open("ab").close()
+
+
+@contextmanager
+def _border(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise BadConfiguration(
             f"cannot write the report {path}: {error.strerror}", hint="give another --report"

@@ -51,7 +51,7 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
         BadConfiguration: The URL is none.
     """
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             client_name=client_name,
             retry=_RetryUnlessDenied(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
@@ -59,8 +59,11 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
             socket_connect_timeout=3.0,
             health_check_interval=30,
         )
-    except ValueError as error:
+        # What a URL asks for is looked at only here, and does not connect.
+        client.connection_pool.make_connection()
+    except (ValueError, TypeError) as error:
         raise not_a_url(url, "store", "redis://host:port/0") from error.with_traceback(None)
+    return client
 
 
 def embedded(server: fakeredis.FakeServer | None = None) -> redis.Redis:

@@ -92,6 +92,53 @@ def test_memory_is_refused_for_a_process_of_its_own(
     assert "lives inside one process" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["redis://[::1", "redis://127.0.0.1/0?foo=1"])
+def test_an_address_that_is_none_is_told_in_a_line(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LATECOMER_STORE_URL", url)
+    assert app.run(["status", "--federation", "small"]) == ExitCode.BAD_USAGE
+    assert "is not a store's URL" in capsys.readouterr().err
+
+
+def test_a_broker_whose_address_is_none_is_told_in_a_line(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_BROKER_URL", "amqp://[x")
+    assert app.run(["worker", str(scene), "--name", "guest-a"]) == ExitCode.BAD_USAGE
+    assert "is not a broker's URL" in capsys.readouterr().err
+
+
+def test_a_recipe_of_a_thousand_brackets_is_no_recipe(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.write_text(f"x = {'[' * 5000}{']' * 5000}")
+    assert app.run(["init", str(scene)]) == ExitCode.BAD_USAGE
+    assert "too deep" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_known_before_anything_is_trained(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scene.parent / "file").touch()
+    code = app.run(["demo", str(demo_recipe(scene)), "--report", "file/report.json"])
+    told = capsys.readouterr()
+    assert code == ExitCode.BAD_USAGE
+    assert "cannot write the report" in told.err
+    assert "version" not in told.out
+
+
+def test_who_is_interrupted_says_so(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_path: Path, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "load_recipe", interrupted)
+    assert app.run(["init", str(scene)]) == app.INTERRUPTED
+    assert capsys.readouterr().err == "latecomer: interrupted\n"
+
+
 def test_the_doctor_says_what_is_wrong_and_how_to_fix_it(
     scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
