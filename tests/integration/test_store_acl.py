@@ -13,8 +13,9 @@ import pytest
 import redis
 
 from latecomer.clock import ManualClock
-from latecomer.errors import StoreDenied
+from latecomer.errors import ChunkMissing, StoreDenied
 from latecomer.events import Staged, Version
+from latecomer.store.chunks import WITHHELD
 from latecomer.store.port import LEDGER_WINDOW_S, Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
 from server import LocalRedis
@@ -134,6 +135,17 @@ def test_who_runs_a_federation_can_read_all_about_it(logins: Logins, role: str) 
     assert store.applied(["anna:b:1"]) == {"anna:b:1"}
     assert store.version() == logins.admin.version()
     assert store.durability() == logins.admin.durability()
+
+
+def test_no_worker_can_read_sums_though_it_knows_their_names(logins: Logins) -> None:
+    (name,) = named(b"sums")
+    withheld = {WITHHELD + name: b"sums"}
+    logins.store("aggregator").stage(withheld)
+    with pytest.raises(StoreDenied):
+        logins.store("worker").read(withheld)
+    with pytest.raises(ChunkMissing):
+        logins.store("worker").read([name])
+    assert logins.store("operator").read(withheld) == withheld
 
 
 @pytest.mark.parametrize("role", ["aggregator", "operator"])

@@ -84,7 +84,7 @@ def prepare(
     """The next version, cut into chunks. From here on nothing about it changes."""
     before = current.manifest
     cut_model = chunks.cut(before.layout, model)
-    cut_optimizer = chunks.cut(before.optimizer_layout, optimizer)
+    cut_optimizer = chunks.cut(before.optimizer_layout, optimizer, withheld=True)
     halves = _halves(before.layout, model) if before.halves else NONE
     manifest = replace(
         before,
@@ -151,7 +151,7 @@ def publish_initial(
     _check_updates_fit(recipe, layout)
     cut = chunks.cut(layout, model)
     optimizer_layout = optimizer.state_layout(optimizer.build(recipe.aggregation.optimizer), layout)
-    slots = chunks.cut(optimizer_layout, optimizer_layout.zeros())
+    slots = chunks.cut(optimizer_layout, optimizer_layout.zeros(), withheld=True)
     halves = _halves(layout, model) if recipe.compression.download == "float16" else NONE
     recipe_bytes = recipe.to_bytes()
     manifest = Manifest(

@@ -1,9 +1,10 @@
 """``latecomer simulate``: a recipe's fleet in virtual time, and a report of what it did."""
 
 import shlex
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,12 +78,20 @@ def simulate(
     output.result(body | {"data": scene.reading.as_dict()})
     output.table(f"{chosen.title}, in virtual time", ("", "value"), body.items())
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
-    if outcome.cut_short:
-        output.say(f"ended after {outcome.trained} of {most} trainings: {outcome.cut_short}")
-    if not body["versions"]:
-        raise LatecomerError(f"no version was made; refused: {dict(outcome.refused)}")
+    _check(output, body, most)
     same = {"devices": devices, "seed": seed, "trace": trace, "data": data}
-    given = {name: value for name, value in same.items() if value is not None}
-    options = {"mode": "sync", "updates": most, **given, "evaluate-every": evaluate_every}
-    words = [f"--{name}={value}" for name, value in options.items()]
-    output.next(shlex.join(["latecomer", "simulate", str(recipe), *words, f"--out={out}-sync"]))
+    more = {"mode": "sync", "updates": most, "evaluate-every": evaluate_every, "out": f"{out}-sync"}
+    output.next(_command(recipe, same | more))
+
+
+def _check(output: Output, body: Mapping[str, Any], most: int) -> None:
+    """Say why there is less than was asked for; nothing at all is an error."""
+    if why := body["cut_short"]:
+        output.say(f"ended after {body['trained']} of {most} trainings: {why}")
+    if not body["versions"]:
+        raise LatecomerError(f"no version was made; refused: {body['refused']}")
+
+
+def _command(recipe: Path, options: Mapping[str, object]) -> str:
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return shlex.join(["latecomer", "simulate", str(recipe), *given])

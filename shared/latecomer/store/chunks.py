@@ -14,11 +14,15 @@ from typing import Literal
 import numpy as np
 
 from latecomer.errors import ChunkMissing
-from latecomer.tensors import Array, Layout, State, TensorSpec, content_address
+from latecomer.tensors import Array, Kind, Layout, State, TensorSpec, content_address
 
 #: Small enough that a phone on a bad line makes progress, large enough that a gigabyte of model is
 #: a thousand keys and not a million.
 CHUNK_BYTES = 1024 * 1024
+
+#: Begins the name of a chunk that only aggregators may read, and that lies in a place of its own:
+#: two versions' sums differ by what somebody added.
+WITHHELD = "s"
 
 #: What chunks are made of: little-endian, as everything on the wire.
 DType = Literal["<f4", "<f2"]
@@ -43,13 +47,20 @@ class Chunked:
     blobs: Mapping[str, memoryview]
 
 
-def cut(layout: Layout, state: State, dtype: DType = FLOAT32) -> Chunked:
-    """Cut a state into chunks; the blobs are views of its arrays, not copies, of float32."""
+def cut(layout: Layout, state: State, dtype: DType = FLOAT32, *, withheld: bool = False) -> Chunked:
+    """Cut a state into chunks; the blobs are views of its arrays, not copies, of float32.
+
+    Sums are ``WITHHELD``, and so is all of it where that is asked for.
+    """
     pieces = {spec.name: list(_pieces(spec, state[spec.name], dtype)) for spec in layout}
     every = [piece for found in pieces.values() for piece in found]
-    names = _names(every)
-    ahead = iter(names)
-    tensors = {tensor: tuple(itertools.islice(ahead, len(pieces[tensor]))) for tensor in pieces}
+    ahead = iter(_names(every))
+    tensors = {}
+    for spec in layout:
+        mark = WITHHELD if withheld or spec.kind is Kind.SUM else ""
+        own = itertools.islice(ahead, len(pieces[spec.name]))
+        tensors[spec.name] = tuple(mark + name for name in own)
+    names = itertools.chain.from_iterable(tensors.values())
     return Chunked(tensors, dict(zip(names, every, strict=True)))
 
 

@@ -4,6 +4,7 @@ The tag puts them all into one slot, so that a script may touch them together on
 """
 
 from latecomer.events import Version
+from latecomer.store.chunks import WITHHELD
 
 
 class Keys:
@@ -39,9 +40,10 @@ class Keys:
         """The manifest of a version, as bytes."""
         return f"{self._prefix}:m:{version}"
 
-    def chunk(self, digest: str) -> str:
-        """The bytes that ``digest`` names."""
-        return f"{self._prefix}:b:{digest}"
+    def chunk(self, name: str) -> str:
+        """The bytes that ``name`` names; withheld ones lie where no worker may read."""
+        place = WITHHELD if name.startswith(WITHHELD) else "b"
+        return f"{self._prefix}:{place}:{name.removeprefix(WITHHELD)}"
 
     def superseded(self, name: str) -> str:
         """What ``Commit.superseded`` calls ``name``: a chunk's digest, or ``epoch.n``."""

@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Protocol
 
 from latecomer.events import Staged, Version
+from latecomer.store.chunks import WITHHELD
 from latecomer.tensors import Layout, digest
 
 #: Longer than any broker redelivers or device spools: a repeated update is recognised for so long.
@@ -99,12 +100,12 @@ class Manifest:
 
     def chunks(self) -> frozenset[str]:
         """Every chunk that this version needs."""
-        return self.fetched() | _named(self.optimizer)
+        read_once = frozenset(each for each in (self.recipe, self.catalogue) if each)
+        return _named(self.model) | _named(self.optimizer) | _named(self.halves) | read_once
 
     def fetched(self) -> frozenset[str]:
-        """Those of them that workers may read: all but the server optimiser's."""
-        read_once = frozenset(each for each in (self.recipe, self.catalogue) if each)
-        return _named(self.model) | _named(self.halves) | read_once
+        """Those of them that workers may read: no sums, and nothing of the server optimiser's."""
+        return frozenset(each for each in self.chunks() if not each.startswith(WITHHELD))
 
     def led(self) -> frozenset[str]:
         """Those of them that whoever goes on from this version reads: no halves, no catalogue.

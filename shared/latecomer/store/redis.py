@@ -12,6 +12,7 @@ from latecomer.clock import Clock
 from latecomer.errors import ChunkMissing, Fenced, StagedMissing, VersionConflict
 from latecomer.events import Version
 from latecomer.store import tables
+from latecomer.store.chunks import WITHHELD
 from latecomer.store.keys import Keys
 from latecomer.store.port import (
     LEDGER_STEP_S,
@@ -337,7 +338,7 @@ def _fenced(lease: Lease, holder: str) -> Fenced:
 def _check(name: str, data: bytes | None) -> bytes:
     if data is None:
         raise ChunkMissing(f"chunk {name} is gone: its version was superseded, fetch the head")
-    if not has_name(data, name):
+    if not has_name(data, name.removeprefix(WITHHELD)):
         raise ChunkMissing(f"chunk {name} is damaged")
     return data
 

@@ -12,6 +12,7 @@ from latecomer.broker.port import Message
 from latecomer.broker.topology import Topology
 from latecomer.errors import BrokerUnreachable, StoreUnreachable, Unroutable
 from latecomer.events import UpdateSubmitted, Version
+from latecomer.store.keys import Keys
 from latecomer.store.port import Verdict
 from latecomer.store.redis import SPENT_MS, RedisStore, embedded
 from latecomer.tensors import TensorDelta
@@ -42,6 +43,8 @@ from scenes import (
     rows,
     step,
 )
+
+KEYS = Keys(FEDERATION)
 
 
 class Killed(Exception):
@@ -104,7 +107,7 @@ def test_a_part_of_the_model_that_the_server_lost_is_there_again_with_the_next_v
     step(coordinator)
     redis = embedded(scene.redis)
     for name in {chunk for tensor in scene.manifest().model.values() for chunk in tensor}:
-        redis.delete(f"lc:{{{FEDERATION}}}:b:{name}")
+        redis.delete(KEYS.chunk(name))
     scene.send(make_update("w1"), make_update("w2"))
     with capture_logs() as logs:
         step(coordinator, 3)
@@ -636,8 +639,8 @@ def test_chunks_that_expired_before_the_commit_are_staged_again(scene: Federatio
     def lose_chunks() -> None:
         if not lost:
             client = embedded(scene.redis)
-            kept = {f"lc:{{{FEDERATION}}}:b:{each}" for each in scene.manifest().chunks()}
-            names: Any = client.keys(f"lc:{{{FEDERATION}}}:b:*")
+            kept = {KEYS.chunk(each) for each in scene.manifest().chunks()}
+            names: Any = client.keys(KEYS.chunk("*"))
             keys = {bytes(key).decode() for key in names}
             client.delete(*(keys - kept))
             lost.append(len(keys - kept))
@@ -665,7 +668,7 @@ def test_of_a_version_that_is_over_only_what_workers_may_fetch_is_kept_for_long(
 
     def left_s(names: frozenset[str]) -> set[int]:
         client = embedded(scene.redis)
-        found: Any = [client.ttl(f"lc:{{{FEDERATION}}}:b:{name}") for name in names]
+        found: Any = [client.ttl(KEYS.chunk(name)) for name in names]
         return set(found)
 
     now = scene.manifest()

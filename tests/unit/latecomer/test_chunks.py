@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from latecomer.errors import ChunkMissing
 from latecomer.store import chunks
-from latecomer.store.chunks import CHUNK_BYTES, Chunked, cut, joined
+from latecomer.store.chunks import CHUNK_BYTES, WITHHELD, Chunked, cut, joined
+from latecomer.store.keys import Keys
 from latecomer.tensors import Array, Kind, Layout, TensorSpec, content_address
 
 TABLE = Layout((TensorSpec("items", Kind.ROWS, (4, 2)),))
@@ -150,3 +151,19 @@ def test_chunks_that_do_not_add_up_are_an_error() -> None:
     short = {"items": cut_up.tensors["items"][:1]}
     with pytest.raises(ChunkMissing, match=r"'items' do not add up to \(4, 2\)"):
         joined(TABLE, short, bytes_of(cut_up))
+
+
+def test_what_only_aggregators_may_read_has_another_name_and_place() -> None:
+    """Of equal bytes, too: a worker that knows the one name must not find the other."""
+    both = Layout((TensorSpec("table", Kind.DENSE, (2,)), TensorSpec("counts", Kind.SUM, (2,))))
+    state = {"table": np.ones(2, np.float32), "counts": np.ones(2, np.float32)}
+    cut_up = cut(both, state)
+    (served,), (counts,) = cut_up.tensors["table"], cut_up.tensors["counts"]
+    assert counts == WITHHELD + served
+    assert cut_up.blobs.keys() == {served, counts}
+    assert cut(both, state, withheld=True).tensors["table"] == (counts,)
+    keys = Keys("shop")
+    assert keys.chunk(served) == f"lc:{{shop}}:b:{served}"
+    assert keys.chunk(counts) == f"lc:{{shop}}:s:{served}"
+    whole = joined(both, cut_up.tensors, bytes_of(cut_up))
+    assert all(np.array_equal(whole[name], state[name]) for name in state)
