@@ -195,7 +195,7 @@ class Admission:
 
     def _names_itself(self, delivery: Delivery, worker: str, update_id: str) -> bool:
         key = topology.update_key(self.federation, worker)
-        own = update_id.startswith(f"{worker}:") and UPDATE_ID.match(update_id)
+        own = update_id.startswith(f"{worker}:") and UPDATE_ID.fullmatch(update_id)
         return (
             bool(own) and delivery.routing_key == key and self._login_fits(delivery.user_id, worker)
         )
