@@ -97,7 +97,7 @@ def test_runs_of_a_setting_are_gathered_over_seeds_and_paired_with_ours() -> Non
     found = peer.as_dict(ours)
     assert (peer.name, found["version"], found["settings"]) == ("flgo-fedbuff", "9.9", {"rate": 1})
     assert found["seconds"]["mean"] == 60.0
-    assert found["speedup"]["mean"] == 3.0
+    assert found["speedup"]["mean"] == 2.83  # the root of 2 x 4
     assert (found["reached"], found["trained"], found["staleness"]) == ("2/2", 15.0, 1.5)
 
 
