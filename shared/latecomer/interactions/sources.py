@@ -158,8 +158,9 @@ def _ordered(
     rows: _Rows, columns: Columns, catalogue: Catalogue, report: Report, ties: Ties
 ) -> Interactions:
     """Usable rows without repeats, in the order that ``Interactions`` promises."""
-    ids = np.array(sorted(set(rows.user)), object)
-    code = np.searchsorted(ids, rows.user)  # (K,) the place of each row's user among the sorted
+    ids = sorted(set(rows.user))
+    place = {user: at for at, user in enumerate(ids)}
+    code = np.array([place[user] for user in rows.user], np.int64)  # (K,)
     last_key = (_lots(rows, catalogue),) if ties == "drawn" else ()
     by_time = np.lexsort((*last_key, code, rows.time_s))  # (K,); what is equal stays in file order
     rows, code = rows[by_time], code[by_time]
@@ -170,7 +171,7 @@ def _ordered(
     kept = first[np.argsort(number[code[first]], kind="stable")]
     report.kept = len(kept)
     return Interactions(
-        tuple(ids[newcomers]),
+        tuple(ids[at] for at in newcomers),
         tuple(rows.region[debut[newcomers]]),
         number[code[kept]],
         rows.item[kept],
