@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
-from latecomer.datasets import registry
+from latecomer.datasets import files, registry
 from latecomer.fleet import FleetWorker, device_name
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Selection, anybody, select, selected
@@ -40,7 +40,7 @@ def published_history(name: str) -> tuple[History, int] | None:
         BadData: It is there and cannot be read.
     """
     folder = Path(os.environ.get(DATA_VARIABLE, "")) / name
-    if DATA_VARIABLE not in os.environ or not folder.is_dir():
+    if DATA_VARIABLE not in os.environ or not files.is_folder(folder):
         return None
     catalogue = registry.read_catalogue(name, folder)
     interactions, _ = registry.load(name, folder, catalogue, now_s=time.time())
@@ -64,7 +64,7 @@ def read_catalogue(
         return recipe.data.agreed
     if recipe.data.format != COLUMNS:
         return registry.read_catalogue(recipe.data.format, published(recipe.data, folder, source))
-    beside = source if source is not None and source.is_dir() else None
+    beside = source if source is not None and files.is_folder(source) else None
     path = _located(recipe.data.catalogue, folder, beside)
     return Catalogue.read(path, delimiter=recipe.data.delimiter)
 
@@ -102,10 +102,11 @@ def look(
     """What the files that ``read_data`` reads look like: another set once one is another."""
     data = recipe.data
     own = data.format in {COLUMNS, EXAMPLES}
-    place = _located(data.source, folder, source) if own else published(data, folder, source)
     found = set()
-    with suppress(OSError):  # one of them is being replaced: it will look like another
-        for path in place.iterdir() if place.is_dir() else [place]:
+    # One of them is being replaced, or its mount is away: it will look like another.
+    with suppress(OSError, ValueError):
+        place = _located(data.source, folder, source) if own else published(data, folder, source)
+        for path in place.iterdir() if files.is_folder(place) else [place]:
             facts = path.stat()
             found.add((str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns))
     return frozenset(found)
@@ -240,7 +241,7 @@ def published(data: Data | ExampleData, folder: Path, source: Path | None = None
     """The folder of a data set: ``source``, else under ``LATECOMER_DATA``, else by the recipe."""
     shared = os.environ.get(DATA_VARIABLE)
     name = registry.folder(data.format)
-    if source is None and shared and (Path(shared) / name).is_dir():
+    if source is None and shared and files.is_folder(Path(shared) / name):
         return Path(shared) / name
     return source or folder / data.source
 
@@ -250,9 +251,9 @@ def _located(name: str, folder: Path, source: Path | None) -> Path:
 
     Where it is nowhere, the place where it was expected first, for the error of who reads it.
     """
-    if source is not None and not source.is_dir():
+    if source is not None and not files.is_folder(source):
         return source
-    places = (each for each in _places(name, folder, source) if each.is_file())
+    places = (each for each in _places(name, folder, source) if files.is_file(each))
     return next(places, (source or folder) / name)
 
 

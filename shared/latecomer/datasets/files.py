@@ -4,6 +4,7 @@ R rows of a file.
 """
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,18 @@ def find(folder: Path, name: str) -> Path | None:
     """``name`` in ``folder``, plain, gzipped or as Parquet; None where it is in no form."""
     stem = name.removesuffix(".csv")
     forms = [folder / (name + form) for form in _FORMS] + [folder / f"{stem}.parquet"]
-    return next((path for path in forms if path.is_file()), None)
+    return next((path for path in forms if is_file(path)), None)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; what cannot be looked at is not, and who reads it says why."""
+    # Path.is_file raises where a folder may not be entered, or a mount has gone.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def path(folder: Path, name: str) -> Path:
@@ -65,7 +77,7 @@ def _lines(path: Path, encoding: str) -> Iterable[str]:
     try:
         body = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return body.decode(encoding).split("\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise BadData(f"cannot read {path}: {error}", hint="download it again") from error
 
 

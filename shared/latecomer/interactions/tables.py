@@ -46,7 +46,7 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
     try:
         with _opened(path) as file:
             return _csv(path, file, wanted, delimiter)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
         raise BadData(
             f"cannot read {path}: {error}", hint="it has to be CSV in UTF-8, or Parquet"
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployment import write_scene
-from latecomer.errors import ExitCode
+from latecomer.errors import BadData, ExitCode
 from latecomer.recipe import load_recipe
 from latecomer_cli import app, sites
 
@@ -108,3 +108,26 @@ def test_a_folder_of_published_files_looks_like_another_once_one_of_them_does(
     before = sites.look(recipe, RECIPES)
     (folder / "u.user").write_text("1|24|M|technician|85711\n")
     assert sites.look(recipe, RECIPES) != before
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
+def test_a_place_that_cannot_be_looked_at_is_an_error_for_people_that_names_it(name: str) -> None:
+    recipe, here = load_recipe(Path("recipe.toml")), Path.cwd()
+    catalogue = sites.read_catalogue(recipe, here)
+    for source in (here / name, None):
+        data = recipe.data.model_copy(update={"source": name})
+        lost = recipe.model_copy(update={"data": data})
+        assert sites.look(lost, here, source=source) == frozenset()
+        with pytest.raises(BadData, match="cannot read .*" + name[-12:]):
+            sites.read_data(lost, here, catalogue, source=source)
+
+
+def test_a_published_data_set_that_cannot_be_looked_at_is_looked_for_by_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_DATA", str(tmp_path / ("x" * 300)))
+    recipe = load_recipe(RECIPES / "ml-100k.toml")
+    assert sites.look(recipe, tmp_path) == frozenset()
+    assert sites.published_history("ml-100k") is None
+    with pytest.raises(BadData, match=r"ml-100k is not complete in .*data/ml-100k"):
+        sites.read_catalogue(recipe, tmp_path)
