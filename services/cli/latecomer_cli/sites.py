@@ -32,6 +32,9 @@ DATA_VARIABLE = "LATECOMER_DATA"
 #: Where recipes keep data beside themselves.
 BESIDE = "data"
 
+#: 1980-01-01. Years, months and spreadsheets' days, taken as Unix seconds, lie before it.
+NOBODY_LOGGED_BEFORE_S = 315_532_800.0
+
 
 def published_history(name: str) -> tuple[History, int] | None:
     """Training histories and items of a data set under ``LATECOMER_DATA``; None if it is not there.
@@ -218,7 +221,7 @@ def _interactions(
     now_s = time.time()
     if data.format != COLUMNS:
         return registry.load(data.format, published(data, folder, source), catalogue, now_s=now_s)
-    return load(
+    read = load(
         _located(data.source, folder, source),
         data.columns,
         catalogue,
@@ -226,6 +229,18 @@ def _interactions(
         delimiter=data.delimiter,
         time_format=data.time_format,
     )
+    _doubt_times(data, read[0])
+    return read
+
+
+def _doubt_times(data: Data, interactions: Interactions) -> None:
+    """Say so where all times lie before 1980: any number is read as Unix seconds."""
+    if data.time_format is None and interactions.time_s.max() < NOBODY_LOGGED_BEFORE_S:
+        log.warning(
+            "data.all_before_1980",
+            column=data.columns.time,
+            hint="if these are no Unix seconds, data.time_format says how times are written",
+        )
 
 
 def _examples(

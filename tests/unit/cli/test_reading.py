@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from deployment import write_scene
 from latecomer.errors import BadData, ExitCode
@@ -131,3 +132,22 @@ def test_a_published_data_set_that_cannot_be_looked_at_is_looked_for_by_the_reci
     assert sites.published_history("ml-100k") is None
     with pytest.raises(BadData, match=r"ml-100k is not complete in .*data/ml-100k"):
         sites.read_catalogue(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("time", "doubted"),
+    [
+        ("2020", True),
+        ("202001", True),
+        ("202001011230", True),
+        ("43831.5", True),
+        ("2020-01-01", False),
+    ],
+)
+def test_times_that_are_all_before_1980_are_doubted(time: str, doubted: bool) -> None:
+    Path("purchases.csv").write_text(f"customer,item,time\nc1,item-1,{time}\n")
+    recipe, here = load_recipe(Path("recipe.toml")), Path.cwd()
+    with capture_logs() as logs:
+        sites.read_data(recipe, here, sites.read_catalogue(recipe, here))
+    warned = [each["column"] for each in logs if each["log_level"] == "warning"]
+    assert warned == (["time"] if doubted else [])
