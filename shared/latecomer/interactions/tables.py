@@ -33,7 +33,8 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
     """The ``wanted`` columns, given as meaning -> column name, of all rows that are not blank.
 
     Args:
-        path: ``.parquet``; anything else is CSV in UTF-8, gzipped if it ends in ``.gz``.
+        path: ``.parquet``; anything else is CSV in UTF-8, gzipped if it ends in ``.gz``; the
+            case of these endings does not matter.
         wanted: At least one column.
         delimiter: Of CSV files.
 
@@ -41,7 +42,7 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
         BadData: The file cannot be read, or lacks a column.
         BadConfiguration: Parquet without the ``data`` extra.
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _parquet(path, wanted)
     try:
         with _opened(path) as file:
@@ -54,7 +55,7 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
 
 def _opened(path: Path) -> TextIO:
     # Spreadsheets put a byte order mark before the first column's name; utf-8-sig takes it off.
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
@@ -77,23 +78,18 @@ def _csv(path: Path, file: TextIO, wanted: Mapping[str, str], delimiter: str) ->
 
 def _parquet(path: Path, wanted: Mapping[str, str]) -> Table:
     try:
-        import polars as pl  # noqa: PLC0415 - an extra that only Parquet needs
+        import polars as pl  # noqa: F401, PLC0415 - an extra that only Parquet needs
     except ImportError as error:
         raise BadConfiguration(
             f"{path} is Parquet, and the reader for it is not installed",
             hint="pip install latecomer[data]",
         ) from error
-    try:
-        schema = pl.read_parquet_schema(path)
-        _check_columns(path, wanted, list(schema))
-        frame = pl.read_parquet(path, columns=sorted(set(wanted.values())))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"cannot read {path}: {error}") from error
-    for name in frame.columns:
-        if schema[name].is_nested():
-            raise BadData(f"column {name!r} of {path} holds {schema[name]}, not one value a row")
-    values = {meaning: frame[name].to_list() for meaning, name in wanted.items()}
-    return Table(range(1, frame.height + 1), values)
+    from latecomer.interactions import parquet  # noqa: PLC0415 - it imports polars
+
+    _check_columns(path, wanted, parquet.names(path))
+    columns = parquet.read(path, sorted(set(wanted.values())))
+    values = {meaning: columns[name] for meaning, name in wanted.items()}
+    return Table(range(1, len(next(iter(values.values()))) + 1), values)
 
 
 def _check_columns(path: Path, wanted: Mapping[str, str], header: Sequence[str]) -> None:
