@@ -39,7 +39,7 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
         delimiter: Of CSV files.
 
     Raises:
-        BadData: The file cannot be read, or lacks a column.
+        BadData: The file cannot be read, lacks a column or has it twice.
         BadConfiguration: Parquet without the ``data`` extra.
     """
     if path.suffix.lower() == ".parquet":
@@ -63,6 +63,8 @@ def _opened(path: Path) -> TextIO:
 def _csv(path: Path, file: TextIO, wanted: Mapping[str, str], delimiter: str) -> Table:
     reader = csv.reader(file, delimiter=delimiter)
     header = next(reader, [])
+    if reader.line_num and not "".join(header).strip():
+        raise BadData(f"the first line of {path} is blank", hint="it has to name the columns")
     _check_columns(path, wanted, header)
     places = [header.index(name) for name in wanted.values()]
     pick, width = itemgetter(*places), max(places) + 1
@@ -101,4 +103,9 @@ def _check_columns(path: Path, wanted: Mapping[str, str], header: Sequence[str])
             raise BadData(
                 f"{path} has no column {name!r} (for {meaning}); it has {', '.join(header)}",
                 hint=f"did you mean {close[0]!r}?" if close else "is the delimiter right?",
+            )
+        if header.count(name) > 1:
+            raise BadData(
+                f"{path} has {header.count(name)} columns {name!r} (for {meaning})",
+                hint="rename those that are not meant",
             )

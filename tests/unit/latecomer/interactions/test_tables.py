@@ -1,0 +1,54 @@
+"""What a CSV file may look like, and how much of it is shown to whom."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from latecomer.errors import BadData
+from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
+from latecomer.interactions.sources import load
+from latecomer.interactions.tables import read
+
+COLUMNS = Columns(user="who", item="what", time="when", region="city")
+CATALOGUE = Catalogue(("tea", "cup"), ("Tea", "Cup"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return tmp_path / "purchases.csv"
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def loaded(path: Path, delimiter: str = ",") -> tuple[Interactions, Report]:
+    return load(path, COLUMNS, CATALOGUE, now_s=1_000.0, delimiter=delimiter)
+
+
+def test_a_column_that_is_there_twice_is_refused_if_it_is_wanted(source: Path) -> None:
+    write(source, "who,what,when,who", "a,tea,1,b")
+    assert read(source, {"item": "what"}).values["item"] == ["tea"]
+    with pytest.raises(BadData, match=r"has 2 columns 'who' \(for user\)"):
+        read(source, {"user": "who", "item": "what"})
+
+
+@pytest.mark.parametrize("blank", ["", "  ", ",,,"])
+def test_a_first_line_that_names_nothing_is_called_so(source: Path, blank: str) -> None:
+    write(source, blank, "who,what,when,city", "a,tea,1,")
+    with pytest.raises(BadData, match=r"the first line of .* is blank"):
+        loaded(source)
+
+
+def test_the_ending_of_a_name_may_be_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / "SALES.CSV.GZ"
+    path.write_bytes(gzip.compress(b"who,what,when,city\na,tea,1,\n"))
+    assert loaded(path)[1].kept == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b.csv", "a\0b.parquet", "x" * 300 + ".csv"])
+def test_a_name_that_no_file_can_have_is_an_error_for_people(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadData, match="cannot read"):
+        loaded(tmp_path / name)
