@@ -98,7 +98,7 @@ class Catalogue:
             raise BadData(f"{path} has no item on line {table.lines[items.index('')]}")
         twice = [item for item, count in Counter(items).items() if count > 1]
         if twice:
-            raise BadData(f"{path} lists item {twice[0]!r} twice")
+            raise BadData(f"{path} lists item {tables.excerpt(twice[0])!r} twice")
         return cls(items, descriptions)
 
 
@@ -107,7 +107,7 @@ class Report:
     """How many rows were read and kept, and why the others were not.
 
     After loading, ``read`` is ``kept`` plus all counts of ``reasons``. ``blanked`` counts values of
-    kept rows that were taken as missing.
+    kept rows that were taken as missing. What an example shows ends at a ``delimiter``.
     """
 
     source: str
@@ -116,6 +116,7 @@ class Report:
     reasons: Counter[str] = field(default_factory=Counter)
     blanked: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    delimiter: str = ","
 
     def drop(self, reason: str, line: int, value: str) -> None:
         """Count a row, and keep the first few of each reason to look at.
@@ -133,7 +134,7 @@ class Report:
     def _show(self, why: str, line: int, value: str) -> None:
         shown = self.examples.setdefault(why, [])
         if len(shown) < EXAMPLES_PER_REASON:
-            shown.append(f"line {line}: {value!r}")
+            shown.append(f"line {line}: {tables.excerpt(value, self.delimiter)!r}")
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from latecomer.errors import BadData
 from latecomer.interactions import lots, tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
-from latecomer.interactions.tables import Table
+from latecomer.interactions.tables import Table, one_line
 
 Value = TypeVar("Value")
 Texts = npt.NDArray[np.object_]
@@ -85,7 +85,7 @@ def from_table(
     Raises:
         BadData: No row is usable.
     """
-    report = Report(path.name, read=len(table.lines))
+    report = Report(path.name, read=len(table.lines), delimiter=table.delimiter)
     rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
     if not len(rows.line):
         raise BadData(
@@ -122,7 +122,8 @@ def _parsed(table: Table, catalogue: Catalogue, time_format: str | None) -> _Row
         _column(lambda item: catalogue.rows.get(_text(item), -1), values["item"], np.int64),
         _column(times.parser(time_format), values["time"], np.float64),
         _column(times.number, values.get("rating", [0.0] * len(blank)), np.float64),
-        _column(_text, values.get("region", blank), object),
+        # A region's name leaves this machine with its users' results.
+        _column(lambda region: one_line(_text(region)), values.get("region", blank), object),
     )
 
 

@@ -15,6 +15,9 @@ from typing import TextIO
 
 from latecomer.errors import BadConfiguration, BadData
 
+#: Enough of a value to see what is wrong with it.
+SHOWN_CHARACTERS = 40
+
 
 @dataclass(frozen=True)
 class Table:
@@ -23,10 +26,12 @@ class Table:
     Attributes:
         lines: (R,) where a person finds a row: the line it ends on in CSV, its number in Parquet.
         values: Meaning -> (R,) values; None where a row has none.
+        delimiter: What separates values of one row.
     """
 
     lines: Sequence[int]
     values: Mapping[str, Sequence[object]]
+    delimiter: str = ","
 
 
 def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Table:
@@ -53,6 +58,22 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
         ) from error
 
 
+def excerpt(value: str, delimiter: str = "\n") -> str:
+    """The start of ``value`` for messages and logs, with "…" where more follows.
+
+    Nothing behind a line break or a ``delimiter`` is shown: one stray quote makes a single value of
+    the rest of its row and of the rows that follow, which are other people's.
+    """
+    first_line = "".join(value.splitlines()[:1])
+    start = first_line.partition(delimiter)[0][:SHOWN_CHARACTERS]
+    return start if start == value else f"{start}…"
+
+
+def one_line(text: str) -> str:
+    """``text``, or nothing where it has several lines: then a stray quote put rows into it."""
+    return text if len(text.splitlines()) == 1 else ""
+
+
 def _opened(path: Path) -> TextIO:
     # Spreadsheets put a byte order mark before the first column's name; utf-8-sig takes it off.
     if path.suffix.lower() == ".gz":
@@ -74,8 +95,9 @@ def _csv(path: Path, file: TextIO, wanted: Mapping[str, str], delimiter: str) ->
             lines.append(reader.line_num)
             rows.append(pick(row) if len(row) >= width else pick(row + [None] * width))
     if len(places) == 1:
-        return Table(lines, dict.fromkeys(wanted, rows))
-    return Table(lines, {name: [row[at] for row in rows] for at, name in enumerate(wanted)})
+        return Table(lines, dict.fromkeys(wanted, rows), delimiter)
+    values = {name: [row[at] for row in rows] for at, name in enumerate(wanted)}
+    return Table(lines, values, delimiter)
 
 
 def _parquet(path: Path, wanted: Mapping[str, str]) -> Table:
@@ -101,8 +123,9 @@ def _check_columns(path: Path, wanted: Mapping[str, str], header: Sequence[str])
         if name not in header:
             close = difflib.get_close_matches(name, header, n=1)
             raise BadData(
-                f"{path} has no column {name!r} (for {meaning}); it has {', '.join(header)}",
-                hint=f"did you mean {close[0]!r}?" if close else "is the delimiter right?",
+                f"{path} has no column {name!r} (for {meaning}); "
+                f"it has {', '.join(map(excerpt, header))}",
+                hint=f"did you mean {excerpt(close[0])!r}?" if close else "is the delimiter right?",
             )
         if header.count(name) > 1:
             raise BadData(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from latecomer.errors import BadData
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
-from latecomer.interactions.tables import Table
+from latecomer.interactions.tables import Table, one_line
 from latecomer.outcomes.examples import Cohort, Examples
 from latecomer.outcomes.fields import Field, Fields
 
@@ -100,7 +100,7 @@ class ExampleSource:
         Raises:
             BadData: It has no usable row.
         """
-        report = Report(path.name, read=len(table.lines))
+        report = Report(path.name, read=len(table.lines), delimiter=table.delimiter)
         labels = np.array(list(self._labels(table, report)), np.int64)
         usable = labels >= 0
         if not usable.any():
@@ -126,6 +126,7 @@ class ExampleSource:
         own = self.owners
         users = _ids(own.user, table, usable, report, "missing_user")
         regions = _column(own.region, table, usable) if own.region else [""] * len(users)
+        regions = [one_line(region) for region in regions]  # their names leave this machine
         groups = _ids(own.group, table, usable, report, "missing_group") if own.group else users
         return Cohort(users, tuple(regions), groups, examples)
 

@@ -8,7 +8,7 @@ import pytest
 from latecomer.errors import BadData
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
 from latecomer.interactions.sources import load
-from latecomer.interactions.tables import read
+from latecomer.interactions.tables import excerpt, read
 
 COLUMNS = Columns(user="who", item="what", time="when", region="city")
 CATALOGUE = Catalogue(("tea", "cup"), ("Tea", "Cup"))
@@ -26,6 +26,64 @@ def write(path: Path, *lines: str) -> Path:
 
 def loaded(path: Path, delimiter: str = ",") -> tuple[Interactions, Report]:
     return load(path, COLUMNS, CATALOGUE, now_s=1_000.0, delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", ""),
+        ("mug", "mug"),
+        ("x" * 40, "x" * 40),
+        ("x" * 41, "x" * 40 + "…"),
+        ("mug\njane", "mug…"),
+        ("mug\r", "mug…"),
+        ("mug\u2028jane", "mug…"),
+        ("\njane", "…"),
+        ("mug;jane", "mug…"),
+        ("mug, large", "mug, large"),
+    ],
+)
+def test_an_excerpt_ends_with_its_line_its_column_or_after_forty_characters(
+    value: str, shown: str
+) -> None:
+    assert excerpt(value, ";") == shown
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_of_rows_that_a_stray_quote_swallows_nobody_is_shown(source: Path, delimiter: str) -> None:
+    write(
+        source,
+        *(
+            line.replace(",", delimiter)
+            for line in (
+                "what,who,when,city",
+                "tea,a,1,Rome",
+                '"mug,jane.doe@mail.example,2,Rome',
+                "tea,john.doe@mail.example,3,Rome",
+                'cup",joe,4,Rome',
+            )
+        ),
+    )
+    _, report = loaded(source, delimiter)
+    assert report.examples == {"unknown_item": ["line 5: 'mug…'"]}
+    assert "doe" not in report.summary() + str(report) + str(report.as_dict())
+
+
+def test_rows_that_a_stray_quote_swallows_are_not_in_the_message_about_columns(
+    source: Path,
+) -> None:
+    write(source, 'whom,what,"when', "jane.doe,tea,1", "john.doe,cup,2")
+    with pytest.raises(BadData, match=r"it has whom, what, when…$"):
+        loaded(source)
+
+
+def test_a_region_of_several_lines_is_a_stray_quote_s_and_nobody_is_reported_under_it(
+    source: Path,
+) -> None:
+    write(source, "who,what,when,city", 'a,tea,1,"Rome', 'jane.doe,tea,2,Rome"', "b,tea,3,Oslo")
+    interactions, _ = loaded(source)
+    assert interactions.users == ("a", "b")
+    assert interactions.regions == ("", "Oslo")
 
 
 def test_a_column_that_is_there_twice_is_refused_if_it_is_wanted(source: Path) -> None:

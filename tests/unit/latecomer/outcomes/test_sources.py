@@ -104,3 +104,24 @@ def test_a_source_without_any_usable_example_says_why(tmp_path: Path) -> None:
     path = written(tmp_path, "id;ward;patient;age;sex;outcome\nd;south;p3;20;f;\n")
     with pytest.raises(BadData, match=r"no usable example: 0 of 1 rows kept, 1 missing_outcome"):
         load(path)
+
+
+def test_of_rows_that_a_stray_quote_swallows_nobody_is_shown_or_reported_as_a_region(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        "id;ward;patient;age;sex;outcome",
+        "a;north;p1;50;f;0",
+        'b;"north;jane.doe;50;f;0',
+        'north";p1;50;"f;jane.doe',
+        'f";1',
+        'c;north;p1;50;f;"9;jane.doe',
+        '"',
+    ]
+    cohort, report = load(written(tmp_path, "\n".join(rows) + "\n"))
+    assert cohort.regions == ("north", "")
+    assert "doe" not in report.summary()  # type: ignore[attr-defined]
+    assert report.examples == {  # type: ignore[attr-defined]
+        "unknown_outcome": ["line 7: '9…'"],
+        "sex": ["line 5: 'f…'"],
+    }
