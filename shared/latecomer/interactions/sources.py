@@ -14,7 +14,7 @@ import numpy.typing as npt
 from latecomer.errors import BadData
 from latecomer.interactions import lots, tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
-from latecomer.interactions.tables import Table, one_line
+from latecomer.interactions.tables import MISSING_IDS, Table, one_line
 
 Value = TypeVar("Value")
 Texts = npt.NDArray[np.object_]
@@ -49,7 +49,8 @@ def load(
 
     Every row that is read is either kept or counted under one reason, the first that applies of
     ``missing_value``, ``unknown_item``, ``unparsable_time``, ``time_in_the_future``,
-    ``unparsable_rating``, ``duplicate``.
+    ``unparsable_rating``, ``duplicate``. An id that is one of ``MISSING_IDS`` is missing; but what
+    the catalogue lists is an item.
 
     Args:
         path: ``.csv``, ``.csv.gz`` or ``.parquet``.
@@ -135,9 +136,7 @@ def _column(convert: Callable[[object], Value], values: Sequence[object], dtype:
 
 def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: Report) -> _Rows:
     """The rows that can be used; all others are counted under the first reason that applies."""
-    missing = {
-        name: _column(lambda v: not _text(v), table.values[name], bool) for name in _REQUIRED
-    }
+    missing = _missing(rows, table)
     faults = {
         "missing_value": np.any(list(missing.values()), axis=0),
         "unknown_item": rows.item < 0,
@@ -153,6 +152,19 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
             report.drop(reason, table.lines[at], shown)
         usable &= ~faulty
     return rows[usable]
+
+
+def _missing(rows: _Rows, table: Table) -> dict[str, npt.NDArray[np.bool_]]:
+    """(R,) per column that has to say something, where it does not."""
+    nameless = {
+        name: _column(lambda v: _text(v) in MISSING_IDS, table.values[name], bool)
+        for name in ("user", "item")
+    }
+    return {
+        "user": nameless["user"],
+        "item": nameless["item"] & (rows.item < 0),
+        "time": _column(lambda v: not _text(v), table.values["time"], bool),
+    }
 
 
 def _ordered(

@@ -15,6 +15,12 @@ from typing import TextIO
 
 from latecomer.errors import BadConfiguration, BadData
 
+#: What files say where they know nothing, of whatever kind.
+MISSING = frozenset({"", "?", "NULL", "null", "NaN", "nan", "<NA>", "#N/A", r"\N"})
+
+#: The same where an id is expected. NA is none of them: it may be somebody's initials.
+MISSING_IDS = MISSING | {"None"}
+
 #: Enough of a value to see what is wrong with it.
 SHOWN_CHARACTERS = 40
 

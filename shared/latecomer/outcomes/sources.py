@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from latecomer.errors import BadData
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
-from latecomer.interactions.tables import Table, one_line
+from latecomer.interactions.tables import MISSING, MISSING_IDS, Table, one_line
 from latecomer.outcomes.examples import Cohort, Examples
 from latecomer.outcomes.fields import Field, Fields
 
-#: What people write where they know nothing.
-MISSING = frozenset({"", "?", "NaN", "nan", "NA", "NULL"})
+#: What stands for no value. None does not: it is what many fields call one of their categories.
+NO_VALUE = MISSING | {"NA"}
+
+#: What stands for no id. A row without one is kept, so that who is called NA loses nothing by it.
+NO_ID = MISSING_IDS | NO_VALUE
 
 
 class Outcome(BaseModel):
@@ -113,9 +116,9 @@ class ExampleSource:
     def _labels(self, table: Table, report: Report) -> list[int]:
         labels = []
         for line, value in zip(table.lines, _texts(table.values[self.outcome.column]), strict=True):
-            label = None if value in MISSING else self.outcome.label(value)
+            label = None if value in NO_VALUE else self.outcome.label(value)
             if label is None:
-                why = "missing_outcome" if value in MISSING else "unknown_outcome"
+                why = "missing_outcome" if value in NO_VALUE else "unknown_outcome"
                 report.drop(why, line, value or self.outcome.column)
             labels.append(-1 if label is None else label)
         return labels
@@ -144,11 +147,9 @@ def _ids(
         return tuple(places)
     ids = _column(name, table, usable)
     for row, each in zip(rows, ids, strict=True):
-        if each in MISSING:
+        if each in NO_ID:
             report.blank(missing, table.lines[row], each)
-    return tuple(
-        place if each in MISSING else each for place, each in zip(places, ids, strict=True)
-    )
+    return tuple(place if each in NO_ID else each for place, each in zip(places, ids, strict=True))
 
 
 def _column(name: str, table: Table, usable: npt.NDArray[np.bool_]) -> list[str]:
@@ -162,7 +163,7 @@ def _encoded(
     inputs, unknown = field.encode(values)
     lines = np.array(table.lines)[usable]
     for row in np.flatnonzero(unknown):
-        if values[row] not in MISSING:
+        if values[row] not in NO_VALUE:
             report.blank(field.name, int(lines[row]), values[row])
     return inputs
 

@@ -8,7 +8,7 @@ import pytest
 from latecomer.errors import BadData
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
 from latecomer.interactions.sources import load
-from latecomer.interactions.tables import excerpt, read
+from latecomer.interactions.tables import MISSING_IDS, excerpt, read
 
 COLUMNS = Columns(user="who", item="what", time="when", region="city")
 CATALOGUE = Catalogue(("tea", "cup"), ("Tea", "Cup"))
@@ -84,6 +84,31 @@ def test_a_region_of_several_lines_is_a_stray_quote_s_and_nobody_is_reported_und
     interactions, _ = loaded(source)
     assert interactions.users == ("a", "b")
     assert interactions.regions == ("", "Oslo")
+
+
+@pytest.mark.parametrize("nothing", sorted(MISSING_IDS))
+def test_who_has_no_id_is_not_one_customer_with_everybody_else_who_has_none(
+    source: Path, nothing: str
+) -> None:
+    write(source, "who,what,when,city", f"{nothing},tea,1,", f"{nothing},cup,2,", "a,tea,3,")
+    interactions, report = loaded(source)
+    assert interactions.users == ("a",)
+    assert report.examples == {"missing_value": ["line 2: 'who'", "line 3: 'who'"]}
+
+
+def test_what_could_be_somebody_s_id_is_one(source: Path) -> None:
+    write(source, "who,what,when,city", "NA,tea,1,", "na,tea,2,", "0,tea,3,", "Null,tea,4,")
+    assert loaded(source)[0].users == ("NA", "na", "0", "Null")
+
+
+def test_an_item_called_like_nothing_is_missing_unless_the_catalogue_lists_it(
+    source: Path,
+) -> None:
+    write(source, "who,what,when,city", "a,NULL,1,", "a,None,2,")
+    catalogue = Catalogue(("None",), ("No topping",))
+    interactions, report = load(source, COLUMNS, catalogue, now_s=1_000.0)
+    assert interactions.item.tolist() == [0]
+    assert report.examples == {"missing_value": ["line 2: 'what'"]}
 
 
 def test_a_column_that_is_there_twice_is_refused_if_it_is_wanted(source: Path) -> None:

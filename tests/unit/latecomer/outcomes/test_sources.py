@@ -106,6 +106,21 @@ def test_a_source_without_any_usable_example_says_why(tmp_path: Path) -> None:
         load(path)
 
 
+@pytest.mark.parametrize("nothing", ["NULL", "nan", "None", r"\N", "NA"])
+def test_what_stands_for_no_id_is_nobody_s(tmp_path: Path, nothing: str) -> None:
+    nameless = SMALL.replace("a;north;p1", f"{nothing};north;{nothing}")
+    cohort, _ = load(written(tmp_path, nameless.replace("c;", f"{nothing};")))
+    assert cohort.users == ("row-1", "b", "row-3")
+    assert cohort.groups == ("row-1", "p1", "p2")
+
+
+def test_an_outcome_may_be_called_none_and_not_null(tmp_path: Path) -> None:
+    rows = "id;ward;patient;age;sex;outcome\na;n;p;1;f;None\nb;n;p;1;f;NULL\n"
+    cohort, report = load(written(tmp_path, rows), Outcome(column="outcome", positive=("1",)))
+    assert cohort.examples.labels.tolist() == [0]
+    assert report.reasons == {"missing_outcome": 1}  # type: ignore[attr-defined]
+
+
 def test_of_rows_that_a_stray_quote_swallows_nobody_is_shown_or_reported_as_a_region(
     tmp_path: Path,
 ) -> None:
