@@ -32,7 +32,7 @@ from latecomer.broker.topology import (
 )
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BrokerDenied, StoreDenied, StoreUnreachable
+from latecomer.errors import BrokerDenied, ChunkMissing, StoreDenied, StoreUnreachable
 from latecomer.events import Version
 from latecomer.store.port import ModelStore
 from latecomer_cli import status as status_
@@ -330,6 +330,23 @@ def test_a_backup_is_restored_as_documented_and_versions_go_on_from_it(
     say(f"restored: past {lost['version']} again {took_s:.1f} s later")
     assert epoch(stack.status()) == epoch(lost)
     assert stack.made_s(lost["version"]) > made_s
+
+
+def test_the_operator_unlinks_what_a_worker_staged_as_documented(
+    stack: Stack, beijing: Settings, tmp_path: Path
+) -> None:
+    (unlink,) = documented("A bad night")
+    worker = open_store(beijing)
+    operator = open_store(stack.settings("operator", "operator"))
+    try:
+        names = [worker.stage_payload(each, b"too much") for each in ("beijing", "shanghai")]
+        stack.script(unlink.replace("<name>", "beijing"), tmp_path)
+        with pytest.raises(ChunkMissing):
+            operator.read_payload("beijing", names[0], 8)
+        assert operator.read_payload("shanghai", names[1], 8) == b"too much"
+    finally:
+        worker.close()
+        operator.close()
 
 
 def test_more_devices_join_and_stay_whatever_else_is_brought_up(stack: Stack) -> None:

@@ -217,19 +217,34 @@ def test_an_operator_may_not(logins: Logins, what: str) -> None:
         FORBIDDEN_TO_OPERATORS[what](logins, logins.store("operator"))
 
 
+def test_an_operator_unlinks_what_a_worker_left_and_nothing_else(logins: Logins) -> None:
+    name = logins.store("worker").stage_payload("anna", PAYLOAD)
+    payload = logins.stores.keys.payload("anna", name)
+    with contextlib.closing(logins.client("operator")) as operator:
+        assert payload.encode() in set(operator.scan_iter(match="lc:{*}:u:anna:*"))
+        assert operator.unlink(payload) == 1
+        for kept in (logins.stores.keys.head, logins.stores.keys.chunk(*named(b"v0.."))):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                operator.unlink(kept)
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                operator.unlink(payload, kept)
+
+
 #: Raw commands, because the adapter would not even try.
 HOSTILE = [
     "HSET {head} version 99",
     "SET {manifest} evil",
     "SET {chunk} evil",
     "DEL {head}",
+    "DEL {payload}",
+    "UNLINK {head}",
+    "UNLINK {chunk}",
     "RENAME {payload} {chunk}",
     "COPY {payload} {chunk}",
     "ZADD {applied} 1 anna:b:9",
     "HSET {refused} anna:b:9 stale",
     "EVAL return 0",
     "KEYS *",
-    "SCAN 0",
     "FLUSHALL",
     "CONFIG GET *",
     "ACL LIST",
@@ -258,6 +273,13 @@ def test_the_server_itself_refuses(logins: Logins, role: str, command: str) -> N
     }
     words = [word.format(**places) for word in command.split()]
     _assert_denied(logins, role, words)
+
+
+@pytest.mark.parametrize("command", ["SCAN 0", "UNLINK lc:{tests}:u:anna:0"])
+def test_a_worker_neither_lists_nor_takes_away_what_others_left(
+    logins: Logins, command: str
+) -> None:
+    _assert_denied(logins, "worker", command.split())
 
 
 @pytest.mark.parametrize(
