@@ -301,6 +301,38 @@ def test_a_server_that_forgets_when_it_is_full_or_takes_no_writes_is_said_to(
         real_stores.raw.replicaof("NO", "ONE")
 
 
+def test_how_full_a_server_is_is_said_in_words(real_stores: Stores) -> None:
+    assert "without maxmemory" in real_stores.open().takes_writes()
+    with _set(real_stores, "maxmemory", str(2**40), usually="0"):
+        assert " of 1048576 MB in use" in real_stores.open().takes_writes()
+
+
+def test_a_server_with_no_room_for_another_version_is_full_although_it_takes_what_is_small(
+    real_stores: Stores,
+) -> None:
+    used = int(real_stores.raw.info("memory")["used_memory"])
+    with (
+        _set(real_stores, "maxmemory", str(int(used * 1.04)), usually="0"),
+        pytest.raises(StoreUnreachable, match="is full: it holds") as refused,
+    ):
+        real_stores.open().takes_writes()
+    assert "maxmemory" in refused.value.hint
+
+
+def test_a_server_that_forgets_or_takes_no_writes_keeps_no_federation(real_stores: Stores) -> None:
+    with (
+        _set(real_stores, "maxmemory-policy", "volatile-ttl", usually="noeviction"),
+        pytest.raises(BadConfiguration, match="maxmemory-policy volatile-ttl"),
+    ):
+        real_stores.open().takes_writes()
+    real_stores.raw.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(BadConfiguration, match="a replica: it takes no writes"):
+            real_stores.open().takes_writes()
+    finally:
+        real_stores.raw.replicaof("NO", "ONE")
+
+
 def _store_at(url: str) -> RedisStore:
     client = connect(url, client_name="tests")
     return RedisStore(client, federation="tests", clock=ManualClock())

@@ -349,6 +349,12 @@ def test_the_operator_unlinks_what_a_worker_staged_as_documented(
         operator.close()
 
 
+def test_the_doctor_has_nothing_to_say_but_that_all_is_well(stack: Stack) -> None:
+    done = stack.run("env", "LATECOMER_COMMAND=doctor", "infra/status.sh")
+    assert done.returncode == 0, done.stdout
+    assert all(line.startswith(("PASSED ", "next: ")) for line in done.stdout.splitlines())
+
+
 def test_more_devices_join_and_stay_whatever_else_is_brought_up(stack: Stack) -> None:
     stack.devices = 2
     stack.up()

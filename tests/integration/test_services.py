@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pika
 import pytest
+import redis
 from pika.adapters.blocking_connection import BlockingChannel
 
 from deployment import PATIENCE_S, Deployment
@@ -149,6 +150,31 @@ def test_the_doctor_says_that_an_alarm_holds_publishers_up(deployed: Deployment)
     assert [each["check"] for each in failed] == ["publishing"]
     assert "blocks publishers" in failed[0]["problem"]
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "usually", "problem", "code"),
+    [
+        ("maxmemory", "1", "0", "is full", 3),
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "forgets what was counted", 2),
+    ],
+)
+def test_the_doctor_says_that_the_store_is_full_or_forgets(
+    deployed: Deployment, setting: str, value: str, usually: str, problem: str, code: int
+) -> None:
+    store = deployed.pair.store
+    if not store.ours:
+        pytest.skip("somebody else's store")
+    with redis.Redis.from_url(store.url) as raw:
+        raw.config_set(setting, value)
+        try:
+            done = deployed.call("doctor", "--format", "json")
+        finally:
+            raw.config_set(setting, usually)
+    failed = [each for each in json.loads(done.stdout)["checks"] if not each["passed"]]
+    assert [each["check"] for each in failed] == ["store memory"]
+    assert problem in failed[0]["problem"]
+    assert done.returncode == code
 
 
 def test_the_doctor_leaves_no_queue_behind_for_a_misspelt_name(deployed: Deployment) -> None:

@@ -156,6 +156,7 @@ def _store(settings: Settings, clock: Clock) -> Iterator[Check]:
         if check.problem:
             return
         yield _attempt("durability", store.durability, "see infra/redis/redis.conf")
+        yield _attempt("store memory", store.takes_writes, "see infra/redis/redis.conf")
 
         def head() -> str:
             found = store.head()

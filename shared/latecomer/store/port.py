@@ -389,6 +389,10 @@ class ModelStore(Protocol):
         """What a confirmed commit survives, in words, from the server's settings."""
         ...
 
+    def takes_writes(self) -> str:
+        """How full the server is, in words; an error where it takes no more, or would evict."""
+        ...
+
     def close(self) -> None:
         """Close all connections."""
         ...

@@ -257,6 +257,10 @@ class RedisStore:
         """See ``ModelStore``."""
         return self._server.durability()
 
+    def takes_writes(self) -> str:
+        """See ``ModelStore``."""
+        return self._server.takes_writes()
+
     def close(self) -> None:
         """See ``ModelStore``."""
         self._server.close()

@@ -32,6 +32,19 @@ FSYNC_TIMEOUT_MS = 5000
 #: The server does not answer within this: it is away.
 SOCKET_TIMEOUT_S = 10.0
 
+#: Beyond this share of its memory a server has no room for another version; it may still take what
+#: is small, so that nothing but commits comes to a halt.
+FULL = 0.95
+
+#: What to do about a server that cannot keep a federation.
+AS_SHIPPED = "LATECOMER_STORE_URL must lead to a primary that is set as in infra/redis/redis.conf"
+
+#: What to do about a server that is full.
+MORE_MEMORY = (
+    "more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators; "
+    "a worker that fills it: see docs/operations.md"
+)
+
 #: Each with what stands before it.
 SCRIPTS = {
     "acquire": (),
@@ -204,6 +217,30 @@ class Server:
             return "a confirmed version is on the server's disk (WAITAOF)"
         return "append-only file without WAITAOF: as safe as the server's appendfsync"
 
+    def takes_writes(self) -> str:
+        """How full the server is, for people.
+
+        Raises:
+            BadConfiguration: It is a replica, or forgets what was counted when it is full.
+            StoreUnreachable: It is full.
+        """
+        if isinstance(self.client, fakeredis.FakeRedis):
+            return "embedded: as much as this process may have"
+        try:
+            with self.border():
+                facts: Any = self.client.info("memory", "replication")
+        except StoreDenied as error:
+            return _unasked(error)
+        if words := _unsafe(facts):
+            raise BadConfiguration(f"the store at {self._where()}: {words}", hint=AS_SHIPPED)
+        used, limit = facts["used_memory"], facts["maxmemory"]
+        if limit and used > FULL * limit:
+            raise StoreUnreachable(
+                f"the store at {self._where()} is full: it holds {_mb(used)} of {_mb(limit)} MB",
+                hint=MORE_MEMORY,
+            )
+        return f"{_mb(used)} of {_mb(limit)} MB in use" if limit else "without maxmemory"
+
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
@@ -240,13 +277,24 @@ class Server:
 
 def _unsound(facts: Mapping[str, Any]) -> str:
     """Why nothing is safe there, by what the server says of itself; empty where it may be."""
+    if words := _unsafe(facts):
+        return words
+    if not facts.get("aof_enabled"):
+        return "no append-only file: nothing survives a restart of the server"
+    return ""
+
+
+def _unsafe(facts: Mapping[str, Any]) -> str:
+    """Why no federation may be kept there at all, however short."""
     if facts["role"] != "master":
         return "a replica: it takes no writes"
     if (policy := facts["maxmemory_policy"]) != "noeviction":
         return f"maxmemory-policy {policy}: when it is full it forgets what was counted"
-    if not facts.get("aof_enabled"):
-        return "no append-only file: nothing survives a restart of the server"
     return ""
+
+
+def _mb(size_bytes: int) -> int:
+    return round(size_bytes / 2**20)
 
 
 def _unasked(error: StoreDenied) -> str:
@@ -280,7 +328,7 @@ def _translate(error: redis.RedisError, where: str) -> NoReturn:
         case exceptions.OutOfMemoryError():
             raise StoreUnreachable(
                 f"the store at {where} is full: it holds as much as its maxmemory",
-                hint="more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators",
+                hint=MORE_MEMORY,
             ) from error
         case exceptions.ReadOnlyError():
             raise StoreUnreachable(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 
 from deployment import write_scene
 from latecomer.config import load_settings
@@ -147,6 +148,14 @@ def test_the_doctor_says_what_is_wrong_and_how_to_fix_it(
     assert checks["python"]["passed"]
     assert not checks["store"]["passed"]
     assert checks["store"]["fix"]
+
+
+def test_what_the_doctor_asks_for_on_purpose_is_no_news(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.run(["doctor"])
+    structlog.get_logger().warning("broker.refused", reason="its own probe")
+    assert capsys.readouterr().err == ""
 
 
 def test_the_demo_ends_with_0_and_writes_its_report(
