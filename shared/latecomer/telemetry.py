@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
-from latecomer.errors import BadConfiguration
+from latecomer.errors import BadConfiguration, StoreUnreachable, Transient
 
 #: Staleness is small most of the time; the tail is what an alert looks at.
 STALENESS_BUCKETS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
@@ -56,6 +56,27 @@ class AggregatorTelemetry:
         self.last_commit = Gauge(
             "latecomer_last_commit_timestamp_seconds", "When", registry=self.registry
         )
+        self.counts_only = Gauge(
+            "latecomer_counts_only",
+            "1 where versions stand still once all is counted: the model led last is sums",
+            registry=self.registry,
+        )
+        self.store_waits = Counter(
+            "latecomer_store_waits",
+            "Times that the store was full, or did not answer",
+            registry=self.registry,
+        )
+
+    def took_over(self, version: int, *, counts_only: bool) -> None:
+        """This one leads from ``version`` on."""
+        self.leading.set(1)
+        self.version.set(version)
+        self.counts_only.set(counts_only)
+
+    def waits(self, error: Transient) -> None:
+        """Something has to be done again; of what the store refused there is no other trace."""
+        if isinstance(error, StoreUnreachable):
+            self.store_waits.inc()
 
 
 class Pulse:

@@ -355,6 +355,24 @@ def test_the_doctor_has_nothing_to_say_but_that_all_is_well(stack: Stack) -> Non
     assert all(line.startswith(("PASSED ", "next: ")) for line in done.stdout.splitlines())
 
 
+def test_alerts_fire_when_they_should_and_not_when_all_is_counted(stack: Stack) -> None:
+    folder = ROOT / "tests" / "integration"
+    stack.compose(
+        *(
+            "--profile",
+            "observability",
+            "run",
+            "--rm",
+            "-T",
+            "--no-deps",
+            "-e",
+            "TMPDIR=/prometheus",
+        ),
+        *("-v", f"{folder / 'alerts.yml'}:/alerts.yml:ro", "--entrypoint", "promtool"),
+        *("prometheus", "test", "rules", "/alerts.yml"),
+    )
+
+
 def test_more_devices_join_and_stay_whatever_else_is_brought_up(stack: Stack) -> None:
     stack.devices = 2
     stack.up()

@@ -121,6 +121,7 @@ class Coordinator:
             if self._term is None or self._term.attempt is None:
                 self._backoff.reset()  # else the store has still to show that it is well
         except Transient as error:
+            self._telemetry.waits(error)
             pause_s = self._backoff.next_s()
             log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
             if self._leadership.unheard_s > GIVE_BACK_S:
@@ -239,8 +240,8 @@ class Coordinator:
             published, recipe, updates, lease=lease, now_s=now_s, careful=self._careful
         )
         self._careful = 0
-        self._telemetry.leading.set(1)
-        self._telemetry.version.set(published.version.number)
+        additive = published.manifest.layout.additive
+        self._telemetry.took_over(published.version.number, counts_only=additive)
         self._telemetry.updates_in_force.set(self._term.updates_in_force(now_s))
         log.info("leadership.taken", fence=lease.fence, version=str(published.version))
         return self._term
@@ -381,8 +382,7 @@ class Coordinator:
         return len(term.buffer) + len(term.owed) if term else 0
 
     def _count(self, term: Term) -> None:
-        after = term.published
-        folds = after.manifest.folds
+        after, folds = term.published, term.published.manifest.folds
         in_force = term.updates_in_force(self._clock.monotonic_s())
         self._telemetry.updates_in_force.set(in_force)
         self._telemetry.version.set(after.version.number)

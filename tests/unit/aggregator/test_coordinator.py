@@ -570,6 +570,31 @@ def test_a_store_that_is_away_while_folding_costs_nothing_but_time(scene: Federa
     assert scene.unacked() == scene.waiting() == 0
 
 
+def metric(scene: Federation, name: str) -> float | None:
+    return scene.telemetry.registry.get_sample_value(name)
+
+
+def test_each_time_that_the_store_refuses_is_counted_and_a_brokers_absence_is_not(
+    scene: Federation,
+) -> None:
+    coordinator = scene.coordinator()
+    step(coordinator)
+    assert metric(scene, "latecomer_store_waits_total") == 0
+    scene.redis.connected = False
+    scene.clock.advance(LEASE_S)
+    step(coordinator, 3)
+    assert metric(scene, "latecomer_store_waits_total") == 3
+    scene.telemetry.waits(BrokerUnreachable("away"))
+    assert metric(scene, "latecomer_store_waits_total") == 3
+
+
+def test_it_is_told_whether_the_model_stands_still_once_all_is_counted(scene: Federation) -> None:
+    step(scene.coordinator())
+    assert metric(scene, "latecomer_counts_only") == 0
+    scene.telemetry.took_over(3, counts_only=True)
+    assert metric(scene, "latecomer_counts_only") == 1
+
+
 def test_who_does_not_hear_from_the_store_for_long_gives_back_what_it_holds(
     scene: Federation,
 ) -> None:

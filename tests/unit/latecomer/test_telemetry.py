@@ -1,8 +1,10 @@
+import re
 import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
@@ -10,6 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from latecomer.errors import BadConfiguration
 from latecomer.telemetry import SILENCE_S, AggregatorTelemetry, Endpoint, Pulse
+
+ROOT = Path(__file__).parents[3]
+
+#: Has no sample before the first refusal.
+BY_REASON = {"latecomer_updates_refused_total"}
 
 #: Asks the port itself, whatever proxy the environment names.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -55,6 +62,14 @@ def test_metrics_are_served_as_prometheus_reads_them() -> None:
     assert 'latecomer_updates_refused_total{reason="stale"} 1.0' in lines
     assert 'latecomer_staleness_versions_bucket{le="3.0"} 0.0' in lines
     assert 'latecomer_staleness_versions_bucket{le="5.0"} 1.0' in lines
+
+
+def test_every_metric_of_ours_that_an_alert_asks_for_exists() -> None:
+    rules = (ROOT / "infra/prometheus/rules.yml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\blatecomer_[a-z_]+(?=[\[)])", rules))
+    families = AggregatorTelemetry().registry.collect()
+    assert {"latecomer_leading", "latecomer_store_waits_total"} <= asked
+    assert asked <= {sample.name for family in families for sample in family.samples} | BY_REASON
 
 
 def test_two_aggregators_in_one_process_count_for_themselves() -> None:
