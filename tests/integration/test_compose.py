@@ -349,6 +349,13 @@ def test_the_operator_unlinks_what_a_worker_staged_as_documented(
         operator.close()
 
 
+def test_what_was_built_twice_is_the_same_and_nobody_is_started_anew(stack: Stack) -> None:
+    before = stack.compose("ps", "-q", *CITIES, "aggregator-a", "aggregator-b")
+    stack.compose("build", timeout_s=UP_S)
+    stack.up()
+    assert stack.compose("ps", "-q", *CITIES, "aggregator-a", "aggregator-b") == before
+
+
 def test_the_doctor_has_nothing_to_say_but_that_all_is_well(stack: Stack) -> None:
     done = stack.run("env", "LATECOMER_COMMAND=doctor", "infra/status.sh")
     assert done.returncode == 0, done.stdout
