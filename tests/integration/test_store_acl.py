@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +13,15 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from latecomer.broker.memory import MemoryBroker, MemoryServer
 from latecomer.clock import ManualClock
+from latecomer.config import Settings
 from latecomer.errors import ChunkMissing, StoreDenied
 from latecomer.events import Staged, Version
 from latecomer.store.chunks import WITHHELD
 from latecomer.store.port import LEDGER_WINDOW_S, Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
+from latecomer_aggregator import app as aggregator
 from server import LocalRedis
 from store_scene import Stores, commit_of, fold, lead, named, publish, refuse
 
@@ -228,6 +232,20 @@ def test_an_operator_unlinks_what_a_worker_left_and_nothing_else(logins: Logins)
                 operator.unlink(kept)
             with pytest.raises(redis.exceptions.NoPermissionError):
                 operator.unlink(payload, kept)
+
+
+@pytest.mark.parametrize("role", ["worker", "operator"])
+def test_a_standby_whose_login_may_not_lead_ends_at_once(logins: Logins, role: str) -> None:
+    settings, server = Settings(federation=logins.stores.federation), MemoryServer(ManualClock())
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(StoreDenied, match="refuses this login"):
+        aggregator.run(
+            settings,
+            stopped,
+            open_broker=lambda *_, **__: MemoryBroker(server, "standby"),
+            open_store=lambda *_, **__: logins.store(role),
+        )
 
 
 #: Raw commands, because the adapter would not even try.

@@ -11,9 +11,9 @@ from latecomer import connect
 from latecomer.broker.port import Broker
 from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BrokerUnreachable
+from latecomer.errors import BrokerUnreachable, StoreUnreachable
 from latecomer.lifecycle import Backoff, Stop
-from latecomer.store.port import ModelStore
+from latecomer.store.port import Lease, ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
 from latecomer_aggregator.background import Background, BackgroundThread, Foreground
 from latecomer_aggregator.coordinator import Coordinator
@@ -29,6 +29,9 @@ HANG_S = 60.0
 
 #: With a server away, ask again after at most this long.
 CEILING_S = 5.0
+
+#: Fences begin with 1: a lease that nobody ever holds.
+NOBODYS = Lease("", 0)
 
 
 def build(
@@ -79,6 +82,20 @@ def _met(broker: Broker) -> str | None:
         return None
 
 
+def _admitted(store: ModelStore, lease_s: float) -> None:
+    """A standby looks, and writes nothing before it leads: too late to learn that it may not.
+
+    So it asks for what is nobody's, by the same script.
+
+    Raises:
+        StoreDenied: The login was refused, or may not lead.
+    """
+    try:
+        store.renew(NOBODYS, lease_s)
+    except StoreUnreachable as error:
+        log.warning("aggregator.waits", cause=str(error))
+
+
 def run(
     settings: Settings,
     stop: Stop,
@@ -120,6 +137,7 @@ def run(
     )
     try:
         log.info("aggregator.started", federation=settings.federation, broker=_met(broker))
+        _admitted(store, settings.lease_s)
         while not stop.is_set():
             coordinator.step(STEP_S)
             pulse.beat()
