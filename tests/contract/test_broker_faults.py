@@ -5,6 +5,7 @@ import time
 import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
+from structlog.testing import capture_logs
 
 from broker_scene import (
     PATIENCE_S,
@@ -208,6 +209,19 @@ def test_a_frozen_broker_delays_publishers_no_longer_than_promised(rabbit: Rabbi
 
     rabbit.thaw()
     publish_until_confirmed(publisher, queue_of(topology), 2)
+
+
+def test_a_queue_that_is_gone_and_may_not_be_declared_comes_with_the_remedy(
+    rabbit: RabbitScene,
+) -> None:
+    topology = queue_topology()
+    with capture_logs() as logs:
+        subscription = rabbit.broker().subscribe(queue_of(topology), prefetch=1)
+        eventually(lambda: "broker.lost" in {each["event"] for each in logs}, within_s=PATIENCE_S)
+        subscription.close()
+    lost = next(each for each in logs if each["event"] == "broker.lost")
+    assert "no queue" in lost["reason"]
+    assert "latecomer init" in lost["hint"]
 
 
 def test_a_refused_login_is_said_by_everything_that_needs_one(rabbit: RabbitScene) -> None:

@@ -71,6 +71,8 @@ REPLIES: tuple[tuple[int, str, type[LatecomerError]], ...] = (
 #: What to do about a refused login.
 LOGIN = "check LATECOMER_BROKER_USER, its password and rights, and the virtual host"
 
+#: What to do about a queue that this login may not declare.
+NO_QUEUE = "`latecomer init RECIPE` declares it again"
 #: Where a message has been in a dead-letter queue, and as it is written in a table.
 DEATH = "x-death"
 DEATH_ENTRY = bytes([len(DEATH)]) + DEATH.encode()
@@ -148,7 +150,8 @@ def _innermost(reason: BaseException) -> BaseException:
 def _translate_reply(code: int, text: str) -> LatecomerError:
     matches = (kind for known, part, kind in REPLIES if known == code and part in text)
     kind = next(matches, BrokerUnreachable)
-    return kind(f"RabbitMQ answered {code}: {text}", hint=LOGIN if kind is BrokerDenied else "")
+    hints = {BrokerDenied: LOGIN, QueueMissing: NO_QUEUE}
+    return kind(f"RabbitMQ answered {code}: {text}", hint=hints.get(kind, ""))
 
 
 def parameters_of(

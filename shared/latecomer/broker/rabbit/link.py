@@ -200,7 +200,8 @@ class Link:
             self._log.warning("broker.refused", reason=str(error))
             return
         delay_s = self._backoff.next_s()
-        self._log.warning("broker.lost", reason=str(error), again_in_s=round(delay_s, 2))
+        hint = {"hint": error.hint} if error.hint else {}
+        self._log.warning("broker.lost", reason=str(error), again_in_s=round(delay_s, 2), **hint)
         self._later("reopen", delay_s, self._open)
 
     def _shut(self) -> None:
