@@ -4,7 +4,9 @@ What a whole federation agrees on (how to train, how to aggregate) is not here b
 which ``latecomer init`` publishes with version 0, so that leader, standby and workers never differ.
 """
 
+import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -15,7 +17,27 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from latecomer.errors import BadConfiguration
 
 #: Where docker compose mounts secrets; a file ``latecomer_broker_password`` in it sets that value.
-SECRETS_DIR = Path(os.environ.get("LATECOMER_SECRETS_DIR", "/run/secrets"))
+SECRETS_DIR = Path("/run/secrets")
+
+#: The folder to look into instead.
+SECRETS_VARIABLE = "LATECOMER_SECRETS_DIR"
+
+#: What others read: ``latecomer evaluate``, docker-compose.yml, infra/status.sh, the tests.
+OTHERS = (
+    SECRETS_VARIABLE,
+    "LATECOMER_DATA",
+    "LATECOMER_DEVICES",
+    "LATECOMER_STORE_IMAGE",
+    "LATECOMER_PROMETHEUS_IMAGE",
+    "LATECOMER_EXTRA_INDEX_URL",
+    "LATECOMER_BROKER_PORT",
+    "LATECOMER_MANAGEMENT_PORT",
+    "LATECOMER_STORE_PORT",
+    "LATECOMER_PROMETHEUS_PORT",
+    "LATECOMER_COMMAND",
+    "LATECOMER_TEST_AMQP_URLS",
+    "LATECOMER_TEST_REDIS_URLS",
+)
 
 
 class Settings(BaseSettings):
@@ -40,7 +62,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="LATECOMER_",
-        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
         extra="forbid",
         frozen=True,
     )
@@ -84,7 +105,8 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         BadConfiguration: Names every variable that is out of range, at once.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given: dict[str, object] = {"_secrets_dir": _secrets_dir()}
+    given |= {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -93,6 +115,26 @@ def load_settings(**overrides: object) -> Settings:
             for each in error.errors(include_url=False)
         )
         raise BadConfiguration(problems, hint="see `latecomer doctor`") from error
+
+
+def unknown(variables: Iterable[str]) -> dict[str, str]:
+    """Which are named as ours and read by nobody, each with the nearest name that is, if any."""
+    known = [*(f"LATECOMER_{name}".upper() for name in Settings.model_fields), *OTHERS]
+    ours = sorted(name for name in variables if name.startswith("LATECOMER_"))
+    strange = [name for name in ours if name not in known]
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), "") for name in strange}
+
+
+def _secrets_dir() -> Path | None:
+    """The folder with passwords in it; None where there is none, and none was asked for."""
+    named = os.environ.get(SECRETS_VARIABLE)
+    folder = Path(named) if named else SECRETS_DIR
+    if folder.is_dir():
+        return folder
+    if named:
+        hint = "name the folder that holds latecomer_broker_password and latecomer_store_password"
+        raise BadConfiguration(f"{SECRETS_VARIABLE}: {named} is no folder", hint=hint)
+    return None
 
 
 def without_password(url: str) -> str:

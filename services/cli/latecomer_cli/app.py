@@ -5,6 +5,7 @@ Exit codes are the same for every command: 0 ok, 1 the job failed, 2 bad usage o
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 
 from latecomer import __version__, connect, logs
 from latecomer.clock import SystemClock
-from latecomer.config import Settings, load_settings
+from latecomer.config import Settings, load_settings, unknown
 from latecomer.errors import BadConfiguration, ExitCode, FallsShort, LatecomerError
 from latecomer.lifecycle import stop_signal
 from latecomer.recipe import ProtocolName, load_recipe
@@ -39,6 +40,8 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How the result i
 Federation = Annotated[
     str | None, typer.Option(help="The federation; default LATECOMER_FEDERATION.")
 ]
+
+log = structlog.get_logger()
 
 DEFAULT_RECIPE = Path("recipes/retail.toml")
 
@@ -359,8 +362,12 @@ def _settings(*, quiet: bool = False, **overrides: object) -> Settings:
     settings = load_settings(**overrides)
     # pika logs every lost connection at length; ours says it in a line.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    level = settings.quiet_level if quiet else settings.log_level
-    logs.configure(level=level, style=settings.log_format)
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    for variable, meant in unknown(os.environ).items():
+        hint = f"did you mean {meant}?" if meant else "nothing reads it"
+        log.warning("setting.unknown", variable=variable, hint=hint)
+    if quiet:
+        logs.configure(level=settings.quiet_level, style=settings.log_format)
     structlog.contextvars.bind_contextvars(federation=settings.federation)
     return settings
 

@@ -158,6 +158,28 @@ def test_what_the_doctor_asks_for_on_purpose_is_no_news(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("arguments", [["doctor"], ["status", "--federation", "small"]])
+def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(
+    scene: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    monkeypatch.setenv("LATECOMER_STORE_USR", "operator")
+    app.run(arguments)
+    said = capsys.readouterr().err
+    assert "LATECOMER_STORE_USR" in said
+    assert "did you mean LATECOMER_STORE_USER?" in said
+
+
+def test_a_folder_of_secrets_that_is_none_ends_with_2(
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_SECRETS_DIR", "no-such-folder")
+    assert app.run(["doctor"]) == ExitCode.BAD_USAGE
+    assert "LATECOMER_SECRETS_DIR: no-such-folder is no folder" in capsys.readouterr().err
+
+
 def test_the_demo_ends_with_0_and_writes_its_report(
     scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

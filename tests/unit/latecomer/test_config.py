@@ -1,11 +1,14 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from latecomer.config import load_settings, without_password
+from latecomer.config import load_settings, unknown, without_password
 from latecomer.errors import BadConfiguration, ExitCode
+
+ROOT = Path(__file__).parents[3]
 
 PASSWORD = "p@ss/w:rd?#%"
 QUOTED = "p%40ss%2Fw%3Ard%3F%23%25"
@@ -144,6 +147,37 @@ def test_a_bad_password_is_not_repeated_in_the_complaint() -> None:
 def test_a_setting_that_does_not_exist_is_refused() -> None:
     with pytest.raises(BadConfiguration, match="LATECOMER_BROKR_URL: Extra inputs"):
         load_settings(brokr_url="amqp://rabbit")
+
+
+def test_a_folder_of_secrets_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "latecomer_store_user").write_text("from-the-file")
+    monkeypatch.setenv("LATECOMER_SECRETS_DIR", str(tmp_path))
+    assert load_settings().store_user == "from-the-file"
+
+
+def test_a_folder_of_secrets_that_is_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATECOMER_SECRETS_DIR", str(tmp_path / "secrts"))
+    with pytest.raises(BadConfiguration, match=r"LATECOMER_SECRETS_DIR: .*secrts is no folder"):
+        load_settings()
+
+
+def test_a_variable_that_nobody_reads_comes_with_the_nearest_that_somebody_does() -> None:
+    names = ["LATECOMER_BROKR_URL", "LATECOMER_STORE_URL", "LATECOMER_QQQQQQQQQQQQQQQQ", "PATH"]
+    assert unknown(names) == {
+        "LATECOMER_BROKR_URL": "LATECOMER_BROKER_URL",
+        "LATECOMER_QQQQQQQQQQQQQQQQ": "",
+    }
+
+
+def test_every_variable_of_the_deployment_is_known() -> None:
+    files = [ROOT / "docker-compose.yml", ROOT / "Makefile", ROOT / "README.md"]
+    files += [*(ROOT / "infra").glob("*.sh"), *(ROOT / "docs").glob("*.md")]
+    text = "".join(each.read_text(encoding="utf-8") for each in files)
+    found = set(re.findall(r"LATECOMER_[A-Z_]*[A-Z]", text))
+    assert len(found) > 20
+    assert unknown(found) == {}
 
 
 def test_settings_cannot_be_changed() -> None:
