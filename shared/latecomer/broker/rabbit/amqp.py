@@ -73,6 +73,7 @@ LOGIN = "check LATECOMER_BROKER_USER, its password and rights, and the virtual h
 
 #: What to do about a queue that this login may not declare.
 NO_QUEUE = "`latecomer init RECIPE` declares it again"
+
 #: Where a message has been in a dead-letter queue, and as it is written in a table.
 DEATH = "x-death"
 DEATH_ENTRY = bytes([len(DEATH)]) + DEATH.encode()
