@@ -22,7 +22,7 @@ from latecomer_simulator import founding, profiles
 from latecomer_simulator.devices import Device, Surroundings
 from latecomer_simulator.machines import VirtualStop
 from latecomer_simulator.network import Line
-from latecomer_simulator.outcome import Limits, Outcome
+from latecomer_simulator.outcome import DAY_S, Limits, Outcome
 from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Event, Record
 from latecomer_simulator.timeline import Timeline
@@ -36,8 +36,6 @@ AGGREGATOR = "aggregator"
 #: Nobody competes for it, and each step of virtual time costs real time.
 LEASE_S = 600.0
 STEP_S = 60.0
-
-DAY_S = 86_400.0
 
 #: Training runs on the devices' threads; only what is touched of a stack costs memory.
 STACK_BYTES = 8 * 1024 * 1024

@@ -11,6 +11,8 @@ from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Event
 from latecomer_worker.trainer import Trainer
 
+DAY_S = 86_400.0
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -25,7 +27,7 @@ class Limits:
     """
 
     updates: int
-    virtual_s: float = 30 * 86_400.0
+    virtual_s: float = 30 * DAY_S
     quality: float | None = None
     evaluate_every: int = 0
 

@@ -11,6 +11,7 @@ import pytest
 from latecomer.errors import BadConfiguration, BadData
 from latecomer.interactions.schema import Catalogue, Columns, Interactions
 from latecomer.interactions.sources import load
+from unit.latecomer.interactions.csv_files import write
 
 CATALOGUE = Catalogue(("tea", "cup", "pot"), ("Tea", "Cup", "Pot"))
 COLUMNS = Columns(user="who", item="what", time="when")
@@ -21,11 +22,6 @@ NOW_S = 1_000.0
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return tmp_path / "purchases.csv"
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def triples(interactions: Interactions) -> list[tuple[str, str, float]]:

@@ -9,6 +9,7 @@ from latecomer.errors import BadData
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
 from latecomer.interactions.sources import load
 from latecomer.interactions.tables import MISSING_IDS, excerpt, read
+from unit.latecomer.interactions.csv_files import write
 
 COLUMNS = Columns(user="who", item="what", time="when", region="city")
 CATALOGUE = Catalogue(("tea", "cup"), ("Tea", "Cup"))
@@ -17,11 +18,6 @@ CATALOGUE = Catalogue(("tea", "cup"), ("Tea", "Cup"))
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return tmp_path / "purchases.csv"
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def loaded(path: Path, delimiter: str = ",") -> tuple[Interactions, Report]:
