@@ -17,6 +17,7 @@ from broker_scene import (
     message,
     publish_numbers,
     publish_until_confirmed,
+    publish_until_refused,
     queue_of,
     queue_topology,
     take,
@@ -144,6 +145,9 @@ def test_an_alarm_refuses_publishers_at_once_and_leaves_consumers_alone(scene: S
     subscription = broker.subscribe(queue_of(topology), prefetch=1)
 
     scene.raise_alarm()
+    # The broker tells its connections a moment after it told whoever raised the alarm.
+    with pytest.raises(PublishRefused):
+        publish_until_refused(publisher, queue_of(topology))
     started_s = time.monotonic()
     for _ in range(2):
         with pytest.raises(PublishRefused):
@@ -162,7 +166,7 @@ def test_a_publisher_closes_while_an_alarm_is_on(scene: Scene) -> None:
     publisher = broker.publisher()
     scene.raise_alarm()
     with pytest.raises(PublishRefused):
-        publisher.publish(message(queue_of(topology)))
+        publish_until_refused(publisher, queue_of(topology))
 
     started_s = time.monotonic()
     publisher.close()
