@@ -142,6 +142,11 @@ class Server:
         setting, _short, enough = ALARMS[resource]
         self.control(setting, enough)
 
+    def limit_memory(self, size_bytes: int) -> None:
+        """Refuse what is written beyond it; 0 for no limit (Redis only)."""
+        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
+            client.config_set("maxmemory", size_bytes)
+
     def flush(self) -> None:
         """Forget everything, scripts apart, as one mistyped command does (Redis only)."""
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:

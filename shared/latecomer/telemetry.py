@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -72,6 +72,17 @@ class AggregatorTelemetry:
         self.leading.set(1)
         self.version.set(version)
         self.counts_only.set(counts_only)
+
+    def committed(
+        self, version: int, staleness: Sequence[int], *, at_s: float, took_s: float
+    ) -> None:
+        """``version`` is durable, ``took_s`` after it was begun: of updates so far behind."""
+        self.version.set(version)
+        self.last_commit.set(at_s)
+        self.folded.inc(len(staleness))
+        self.commit_seconds.observe(took_s)
+        for versions in staleness:
+            self.staleness.observe(versions)
 
     def waits(self, error: Transient) -> None:
         """Something has to be done again; of what the store refused there is no other trace."""

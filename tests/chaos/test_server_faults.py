@@ -94,6 +94,27 @@ def test_an_alarm_blocks_publishers_who_spool_and_go_on(
     judged(ordeal, chronicle)
 
 
+def test_a_store_that_is_full_by_turns_keeps_its_leader(
+    pair: Pair, ordeal: Ordeal, chronicle: Chronicle
+) -> None:
+    """Full for longer than a lease, and with room for less than a version: again and again.
+
+    Every change of leaders would cost each update one of twenty deliveries.
+    """
+    led = ordeal.store.holder()
+    ordeal.fault("store full by turns")
+    try:
+        for _ in range(5):
+            pair.store.limit_memory(1)
+            lasts(ordeal, 2 * ordeal.lease_s)
+            pair.store.limit_memory(0)
+    finally:
+        pair.store.limit_memory(0)
+    ordeal.healed("store full by turns")
+    assert ordeal.store.holder() == led
+    judged(ordeal, chronicle)
+
+
 def test_an_emptied_store_is_founded_again_in_another_epoch(
     pair: Pair, ordeal: Ordeal, chronicle: Chronicle
 ) -> None:

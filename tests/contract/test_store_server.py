@@ -123,13 +123,18 @@ def test_a_full_server_refuses_the_chunk_and_keeps_the_head(real_stores: Stores)
     publish(store, lease, 1, b"v1..")
 
 
-def test_nobody_leads_with_a_store_that_takes_nothing(real_stores: Stores) -> None:
+def test_with_a_store_that_is_full_who_leads_stays_and_may_resign_and_nobody_begins(
+    real_stores: Stores,
+) -> None:
     _need_ours(real_stores)
     store = real_stores.open()
     lease = lead(store)
-    with _full(real_stores), pytest.raises(StoreUnreachable, match="is full"):
-        store.renew(lease, 8.0)
-    assert store.renew(lease, 8.0)
+    with _full(real_stores):
+        assert store.renew(lease, 8.0)
+        store.release(lease)
+        with pytest.raises(StoreUnreachable, match="is full"):
+            store.acquire("b", 8.0)
+    assert store.acquire("b", 8.0)
 
 
 def test_of_concurrent_committers_with_one_lease_exactly_one_wins(stores: Stores) -> None:

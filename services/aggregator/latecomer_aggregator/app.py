@@ -17,7 +17,7 @@ from latecomer.store.port import Lease, ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
 from latecomer_aggregator.background import Background, BackgroundThread, Foreground
 from latecomer_aggregator.coordinator import Coordinator
-from latecomer_aggregator.leadership import Leadership
+from latecomer_aggregator.leadership import RENEWALS_PER_LEASE, Leadership
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ STEP_S = 0.5
 #: A step is short; a loop that is silent for this long hangs, and the process should be replaced.
 HANG_S = 60.0
 
-#: With a server away, ask again after at most this long.
+#: With a server away, ask again after at most this long, and before the lease is to be renewed.
 CEILING_S = 5.0
 
 #: Fences begin with 1: a lease that nobody ever holds.
@@ -54,6 +54,7 @@ def build(
     Without a ``background`` a version is written before anything else happens.
     """
     name = owner or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    ceiling_s = min(CEILING_S, lease_s / RENEWALS_PER_LEASE)
     return Coordinator(
         federation=federation,
         broker=broker,
@@ -62,7 +63,7 @@ def build(
         clock=clock,
         telemetry=telemetry,
         background=background or Foreground(),
-        backoff=Backoff(first_s=0.2, ceiling_s=CEILING_S, rng=random.Random(seed)),
+        backoff=Backoff(first_s=0.2, ceiling_s=ceiling_s, rng=random.Random(seed)),
         idle=stop.wait,
         beat=beat,
         declare=declare,

@@ -36,7 +36,7 @@ from latecomer_aggregator.background import Background
 from latecomer_aggregator.commit import Attempt, Published
 from latecomer_aggregator.intake import Intake
 from latecomer_aggregator.leadership import Leadership
-from latecomer_aggregator.term import Term
+from latecomer_aggregator.term import GIVE_BACK_S, Term
 
 log = structlog.get_logger()
 
@@ -50,12 +50,6 @@ ANNOUNCE_AGAIN_S = 1.0
 #: While the next version fills already, versions are announced this often: workers keep only the
 #: newest announcement, and every confirm is waited for.
 ANNOUNCE_EVERY_S = 0.1
-
-#: Who has no broker for this long, or no answer from the store, or only that it is full, leads
-#: nobody and gives back what it holds. The broker would take it every half an hour (its consumer
-#: timeout), and each time counts towards the delivery limit: after ten hours it would bury what
-#: nobody refused.
-GIVE_BACK_S = 30.0
 
 #: Where nothing came for so long, somebody may have deleted what leads here.
 DECLARE_AGAIN_S = 60.0
@@ -122,6 +116,8 @@ class Coordinator:
                 self._backoff.reset()  # else the store has still to show that it is well
         except Transient as error:
             self._telemetry.waits(error)
+            if self._term is not None:
+                self._term.failed(self._clock.monotonic_s(), self._backoff.failures)
             pause_s = self._backoff.next_s()
             log.warning("aggregator.waits", cause=str(error), pause_s=round(pause_s, 2))
             if self._leadership.unheard_s > GIVE_BACK_S:
@@ -153,8 +149,8 @@ class Coordinator:
             self._stand_down()
             return
         term = self._term or self._take_over(lease)
-        if self._is_deaf(term):
-            log.warning("leadership.passed_on", cause="no connection to the broker")
+        if unable := term.unable(self._clock.monotonic_s(), self._backoff.failures):
+            log.warning("leadership.passed_on", cause=unable)
             self._stand_down()
             self._leadership.pass_on()
             return
@@ -176,13 +172,6 @@ class Coordinator:
             log.warning("aggregator.waits", cause=str(missing), hint=missing.hint)
             self._complain_from_s = self._clock.monotonic_s() + COMPLAIN_EVERY_S
         return False
-
-    def _is_deaf(self, term: Term) -> bool:
-        """Whether the broker has been away for long: to another aggregator it may be there."""
-        now_s = self._clock.monotonic_s()
-        if term.updates.connected():
-            term.connected_s = now_s
-        return now_s - term.connected_s > GIVE_BACK_S
 
     def _go_on(self, term: Term, wait_s: float) -> None:
         """Fold the next delivery; beside a version that is being written, only what is here.
@@ -378,23 +367,18 @@ class Coordinator:
 
     def _waiting(self) -> int:
         """Updates that are folded and not acked."""
-        term = self._term
-        return len(term.buffer) + len(term.owed) if term else 0
+        return len(self._term.buffer) + len(self._term.owed) if self._term else 0
 
     def _count(self, term: Term) -> None:
-        after, folds = term.published, term.published.manifest.folds
+        version, manifest = term.published.version, term.published.manifest
+        behind = [fold.staleness for fold in manifest.folds]
         in_force = term.updates_in_force(self._clock.monotonic_s())
         self._telemetry.updates_in_force.set(in_force)
-        self._telemetry.version.set(after.version.number)
-        self._telemetry.last_commit.set(after.manifest.at_s)
-        self._telemetry.folded.inc(len(folds))
-        self._telemetry.commit_seconds.observe(self._took_s)
-        for fold in folds:
-            self._telemetry.staleness.observe(fold.staleness)
+        self._telemetry.committed(version.number, behind, at_s=manifest.at_s, took_s=self._took_s)
         log.info(
             "version.committed",
-            version=str(after.version),
-            updates=len(folds),
-            staleness=[fold.staleness for fold in folds],
+            version=str(version),
+            updates=len(behind),
+            staleness=behind,
             took_s=round(self._took_s, 3),
         )

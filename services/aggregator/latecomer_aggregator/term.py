@@ -13,6 +13,15 @@ from latecomer_aggregator.admission import Admission
 from latecomer_aggregator.buffer import Buffer, hold_later
 from latecomer_aggregator.commit import Attempt, Published
 
+#: Who has no broker for this long, or no answer from the store, leads nobody and gives back what it
+#: holds: to another aggregator both may be there.
+GIVE_BACK_S = 30.0
+
+#: Whose store answers, and takes no version for so long (it is full, say), does so too. Seldom:
+#: each time counts towards the delivery limit, and twenty would bury what nobody refused. But what
+#: is held for half an hour the broker takes back, and counts as well (its consumer timeout).
+HOLD_S = 1200.0
+
 
 class Term:
     """One leader's term. Not thread-safe: one coordinator owns it.
@@ -30,6 +39,7 @@ class Term:
         declared: Whether it was tried to declare exchanges and queues since the last failure.
         received_s: When something was last received, or it was seen to that it can be.
         connected_s: When the broker was last there.
+        failing_from_s: When something last failed that had not failed just before.
         inbox: Deliveries that wait to be considered: received, parked before the last version was
             computed, or postponed until it was durable.
         new: Ids that the ledger did not know when it was last asked. Only who holds the lease
@@ -60,7 +70,7 @@ class Term:
         limits = recipe.aggregation
         self.lease = lease
         self.declared = False
-        self.received_s = self.connected_s = now_s
+        self.received_s = self.connected_s = self.failing_from_s = now_s
         self.announced_s = float("-inf")
         self.recipe = recipe
         self.updates = updates
@@ -106,6 +116,21 @@ class Term:
         return rounds.updates_in_force(
             self.recipe.aggregation, live, self.standing.manifest.cadence
         )
+
+    def failed(self, now_s: float, failures: int) -> None:
+        """A step failed, after so many in a row."""
+        if not failures:
+            self.failing_from_s = now_s
+
+    def unable(self, now_s: float, failures: int) -> str:
+        """Why somebody else should try to lead; empty while all is well, or was a while ago."""
+        if self.updates.connected():
+            self.connected_s = now_s
+        if now_s - self.connected_s > GIVE_BACK_S:
+            return "no connection to the broker"
+        if failures and now_s - self.failing_from_s > HOLD_S:
+            return "the store takes no version"
+        return ""
 
     def patience_s(self, now_s: float) -> float:
         """How long a buffer that has something in it may still wait; for ever while empty."""

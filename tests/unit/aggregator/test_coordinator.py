@@ -25,10 +25,10 @@ from latecomer_aggregator.coordinator import (
     ANNOUNCE_EVERY_S,
     COMPLAIN_EVERY_S,
     DECLARE_AGAIN_S,
-    GIVE_BACK_S,
     Coordinator,
 )
 from latecomer_aggregator.rounds import prefetch
+from latecomer_aggregator.term import GIVE_BACK_S, HOLD_S
 from scenes import (
     EPOCH,
     FEDERATION,
@@ -53,6 +53,10 @@ class Killed(Exception):
 
 def killed() -> None:
     raise Killed
+
+
+def full() -> None:
+    raise StoreUnreachable("the store is full")
 
 
 def no_reply() -> None:
@@ -615,6 +619,48 @@ def test_who_does_not_hear_from_the_store_for_long_gives_back_what_it_holds(
     step(coordinator, 4)
     assert sorted(folded(scene)) == ["w1:boot:1", "w2:boot:1"]
     assert scene.unacked() == scene.waiting() == 0
+
+
+def test_who_leads_stays_where_the_store_takes_no_version_and_goes_on_once_it_does(
+    scene: Federation,
+) -> None:
+    store = scene.open_store()
+    store.before_commit = full
+    leader, standby = scene.coordinator("a", store=store), scene.coordinator("b")
+    scene.send(make_update("w1"), make_update("w2"))
+    step(leader, 4)
+    held = scene.store.holder()
+    began_s = scene.clock.monotonic_s()
+    while scene.clock.monotonic_s() - began_s < HOLD_S - LEASE_S:
+        scene.clock.advance(LEASE_S / 2)
+        step(leader)
+        step(standby)
+    assert scene.store.holder() == held
+    assert scene.unacked() == 2
+    store.before_commit = lambda: None
+    step(leader, 3)
+    assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
+
+
+def test_who_waits_in_vain_for_twenty_minutes_gives_back_what_it_holds(scene: Federation) -> None:
+    """The broker would take it after half an hour, and again and again, and bury it at last."""
+    store = scene.open_store()
+    store.before_commit = full
+    leader = scene.coordinator("a", store=store)
+    scene.send(make_update("w1"), make_update("w2"))
+    step(leader, 4)
+    began_s = scene.clock.monotonic_s()
+    with capture_logs() as logs:
+        while scene.unacked():
+            scene.clock.advance(LEASE_S / 2)
+            step(leader)
+    assert HOLD_S < scene.clock.monotonic_s() - began_s < HOLD_S + LEASE_S
+    assert logs[-1]["event"] == "leadership.passed_on"
+    assert scene.store.holder() is None
+
+    successor = scene.coordinator("b")
+    step(successor, 4)
+    assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
 
 
 def test_a_store_that_is_away_while_committing_gets_the_commit_once_it_is_back(

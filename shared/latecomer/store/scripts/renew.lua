@@ -1,5 +1,5 @@
--- Prolongs a lease that is still held, where there is memory for it: who cannot write does not lead.
--- (A server that is full refuses HSET, and takes PEXPIRE.)
+-- Prolongs a lease that is still held, also where the server is full: it takes PEXPIRE. Another
+-- leader could write no more, and each change of leaders costs updates one of their deliveries.
 --
 -- KEYS  lease
 -- ARGV  owner, fence, time to live in ms
@@ -9,5 +9,4 @@ local held = redis.call('HMGET', KEYS[1], 'owner', 'fence')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
   return 0
 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])
