@@ -1,6 +1,6 @@
 """Passwords for every role, and what broker and store must know about them.
 
-    python keys.py FEDERATION WORKER...
+    python keys.py FEDERATION WORKER... [--slots WORKER]
 
 Runs before everything else, as often as you like: a password that exists stays, the rest is
 written again. Each audience has a folder of its own (a volume, in docker compose), so that a worker
@@ -14,7 +14,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -52,7 +52,13 @@ def audiences(workers: Iterable[str]) -> dict[str, Audience]:
     } | {worker: Audience(worker, "worker") for worker in workers}
 
 
-def definitions(federation: str, workers: Iterable[str], passwords: dict[str, str]) -> str:
+def definitions(
+    federation: str,
+    workers: Iterable[str],
+    passwords: dict[str, str],
+    *,
+    slots: Collection[str] = (),
+) -> str:
     """What RabbitMQ loads when it boots: logins, rights and tunables.
 
     Queues are not in it: ``latecomer init`` declares them, with the arguments of
@@ -65,8 +71,9 @@ def definitions(federation: str, workers: Iterable[str], passwords: dict[str, st
     ]
     topics = [_topic("aggregator", "latecomer.rounds", rf"^round\.{own}\.")]
     for worker in workers:
-        # A login speaks for the worker of its name and for its numbered slots (device-1, …).
-        name = rf"{re.escape(worker)}(-[0-9]+)?$"
+        # A login speaks for the worker of its name, or for numbered slots (device-1, …). Not for
+        # both: who is many workers has as many places in a buffer.
+        name = re.escape(worker) + ("-[0-9]+$" if worker in slots else "$")
         # No configure, not even for its own queue: who may declare one may also have it
         # dead-letter into the updates queue under somebody else's routing key.
         rights.append(
@@ -110,8 +117,17 @@ def password_hash(login: str, password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def prepare(folder: Path, template: str, federation: str, workers: list[str]) -> None:
+def prepare(
+    folder: Path,
+    template: str,
+    federation: str,
+    workers: list[str],
+    *,
+    slots: Collection[str] = (),
+) -> None:
     """Write everything below ``folder``, which has a folder per audience."""
+    if strangers := sorted(set(slots) - set(workers)):
+        raise SystemExit(f"keys: --slots {strangers[0]}: there is no such worker")
     for worker in workers:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", worker) or re.search(r"-[0-9]+$", worker):
             # NAME-1 is what the login NAME calls its first slot.
@@ -119,7 +135,9 @@ def prepare(folder: Path, template: str, federation: str, workers: list[str]) ->
     readers = audiences(workers)
     broker = _passwords(folder, "broker", {name: who.broker for name, who in readers.items()})
     store = _passwords(folder, "store", {name: who.store for name, who in readers.items()})
-    _write(folder / "rabbitmq/definitions.json", definitions(federation, workers, broker))
+    _write(
+        folder / "rabbitmq/definitions.json", definitions(federation, workers, broker, slots=slots)
+    )
     _write(folder / "store/users.acl", access_list(template, store))
 
 
@@ -192,11 +210,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("federation")
     parser.add_argument("workers", nargs="+")
+    parser.add_argument(
+        "--slots",
+        action="append",
+        default=[],
+        metavar="WORKER",
+        help="one login for many devices: WORKER-1, WORKER-2, …",
+    )
     parser.add_argument("--folder", type=Path, default=Path("/keys"))
     parser.add_argument("--store-data", type=Path, help="to be owned by the store's user")
     given = parser.parse_args()
     template = (Path(__file__).parent / "redis/users.acl.template").read_text()
-    prepare(given.folder, template, given.federation, given.workers)
+    prepare(given.folder, template, given.federation, given.workers, slots=given.slots)
     if given.store_data:
         os.chown(given.store_data, USER, USER)
     print(f"keys: {given.federation}: aggregator, operator, {', '.join(given.workers)}")

@@ -35,8 +35,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+#: A worker that each login is.
+IS = {"beijing": "beijing", "device": "device-12"}
+
+
 def prepare(folder: Path, workers: list[str] = WORKERS) -> None:
-    KEYS["prepare"](folder, TEMPLATE, "three-cities", workers)
+    KEYS["prepare"](folder, TEMPLATE, "three-cities", workers, slots=["device"])
 
 
 def password(folder: Path, audience: str, server: str) -> str:
@@ -112,18 +116,22 @@ def test_a_worker_listens_to_its_own_rounds_and_speaks_for_itself(folder: Path) 
 @pytest.mark.parametrize("worker", WORKERS)
 def test_a_worker_does_nothing_else(folder: Path, worker: str) -> None:
     # "amq.default" is what the broker calls the nameless exchange where it checks rights.
-    everything = [ROUNDS, UPDATES, DEAD, "amq.default", "amq.topic", rounds_queue(worker)]
+    everything = [ROUNDS, UPDATES, DEAD, "amq.default", "amq.topic", rounds_queue(IS[worker])]
     everything += [rounds_queue("other"), updates_queue("three-cities")]
+    everything += [rounds_queue("device"), rounds_queue("beijing-1")]
     assert not any(may(folder, worker, "configure", each) for each in everything)
     assert [each for each in everything if may(folder, worker, "write", each)] == [UPDATES]
     assert [each for each in everything if may(folder, worker, "read", each)] == [
-        rounds_queue(worker)
+        rounds_queue(IS[worker])
     ]
     for key in (
         update_key("three-cities", "other"),
-        update_key("another", worker),
-        update_key("three-cities", f"{worker}.x"),
-        update_key("three-cities", f"{worker}x"),
+        update_key("another", IS[worker]),
+        update_key("three-cities", f"{IS[worker]}.x"),
+        update_key("three-cities", f"{IS[worker]}x"),
+        # Who is many workers has as many places in a buffer.
+        update_key("three-cities", f"{IS[worker]}-1"),
+        update_key("three-cities", "device"),
     ):
         assert not may_send(folder, worker, UPDATES, key)
 
@@ -141,6 +149,11 @@ def test_the_aggregator_announces_and_consumes_and_declares_nothing(folder: Path
 def test_a_name_that_would_widen_a_pattern_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(SystemExit, match="keys: "):
         prepare(folder, [name])
+
+
+def test_slots_of_nobody_are_refused(folder: Path) -> None:
+    with pytest.raises(SystemExit, match="keys: --slots shanghai: there is no such worker"):
+        KEYS["prepare"](folder, TEMPLATE, "three-cities", WORKERS, slots=["shanghai"])
 
 
 def test_the_shipped_template_is_filled_completely() -> None:
