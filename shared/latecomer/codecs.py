@@ -15,13 +15,13 @@ needs (Karimireddy et al. 2019, Assumption A); and the same delta always gives t
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, norm
 
 Values = Literal["float32", "float16", "int8", "int4", "quinary", "ternary"]
 Codes = npt.NDArray[np.int8]
@@ -57,6 +57,9 @@ class Loss:
         """Whether deltas pass unchanged."""
         return self.values == "float32" and self.top_rows >= 1.0
 
+
+#: What is shortened is rounded to float16 afterwards, up by a 2,048th at most.
+SHORTER = 1 - 2.0**-10
 
 #: From lossless to very lossy; bytes per update fall by about two from one to the next. ``quinary``
 #: lies between two that do: it is for recipes that ask for it.
@@ -104,8 +107,13 @@ class Coded:
     residual: dict[str, TensorDelta]
 
 
-def coded(layout: Layout, delta: Delta, left: Delta, loss: Loss) -> Coded:
+def coded(
+    layout: Layout, delta: Delta, left: Delta, loss: Loss, *, longest: float = math.inf
+) -> Coded:
     """Code ``delta`` plus what was left over before, and tell what is left over now.
+
+    The law: what travels and what is left over add up to both, and what travels is no longer than
+    ``longest``: codes are longer than what they stand for, and what was left over comes on top.
 
     What was left over of a row waits until the row is touched again: a remainder alone would count
     as one more contributor to the row's mean and dilute those who learned something. ``sum``
@@ -117,19 +125,31 @@ def coded(layout: Layout, delta: Delta, left: Delta, loss: Loss) -> Coded:
         delta: Trained minus base.
         left: The former residual, or nothing.
         loss: What may be lost.
+        longest: Euclidean norm of what travels, at most; sums apart.
     """
-    travels: dict[str, TensorDelta] = {}
+    as_is = {name: change for name, change in delta.items() if _is_kept(layout[name], change)}
+    totals = {
+        name: added(change, left.get(name)) for name, change in delta.items() if name not in as_is
+    }
+    travels = {
+        name: _formatted(_top_rows(total, loss.top_rows), loss.values)
+        for name, total in totals.items()
+    }
+    length = norm(travels)
+    if length > longest:
+        part = longest / length * SHORTER
+        travels = {name: _shortened(change, part) for name, change in travels.items()}
     residual = dict(left)
-    for name, change in delta.items():
-        if layout[name].kind is Kind.SUM or not np.isfinite(change.values).all():
-            travels[name] = change
-            continue
-        total = added(change, left.get(name))
-        travels[name] = _formatted(_top_rows(total, loss.top_rows), loss.values)
+    for name, total in totals.items():
         rest = _rest(total, travels[name])
-        residual[name] = rest if change.rows is None else _with_waiting(rest, total, left.get(name))
+        residual[name] = rest if total.rows is None else _with_waiting(rest, total, left.get(name))
     kept = {name: change for name, change in residual.items() if change.values.any()}
-    return Coded(travels, kept)
+    sent = as_is | travels
+    return Coded({name: sent[name] for name in delta}, kept)
+
+
+def _is_kept(spec: TensorSpec, change: TensorDelta) -> bool:
+    return spec.kind is Kind.SUM or not bool(np.isfinite(change.values).all())
 
 
 def added(change: TensorDelta, left: TensorDelta | None) -> TensorDelta:
@@ -206,6 +226,16 @@ def _formatted(change: TensorDelta, values: Values) -> TensorDelta:
             return CodedDelta(
                 dequantised(codes, scales), change.rows, codes=codes, scales=scales, levels=levels
             )
+
+
+def _shortened(change: TensorDelta, part: float) -> TensorDelta:
+    """``part`` of it, in the same format."""
+    if isinstance(change, CodedDelta):
+        scales = (change.scales * np.float32(part)).astype(np.float16)
+        return replace(change, values=dequantised(change.codes, scales), scales=scales)
+    shorter: Array = change.values * np.float32(part)
+    halves = change.values.dtype == np.float16
+    return TensorDelta(shorter.astype(np.float16) if halves else shorter, change.rows)
 
 
 def _top_rows(change: TensorDelta, part: float) -> TensorDelta:

@@ -224,10 +224,11 @@ def step(
         slots = {slot: state[f"{name}/{slot}"].copy() for slot, _ in optimizer.slots(spec)}
         g = change.values.astype(np.float32, copy=False)
         next_model[name] = _part(part, model[name], optimizer.move(model[name], slots, touched, g))
-        if not np.isfinite(next_model[name][touched]).all():
+        moved = (next_model[name], *slots.values())
+        if not all(np.isfinite(array[touched]).all() for array in moved):
             raise Unsolvable(
-                f"{name} would hold what is no number: aggregation.optimizer.learning_rate is too "
-                "large for these updates, or they for it"
+                f"{name}, or what is remembered of it, would hold what is no number: "
+                "aggregation.optimizer.learning_rate is too large for these updates, or they for it"
             )
         next_state |= {f"{name}/{slot}": array for slot, array in slots.items()}
     if derive is not None:

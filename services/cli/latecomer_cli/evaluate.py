@@ -125,9 +125,8 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     served = PERSONALISED if PERSONALISED in systems else "global"
-    times = _times(runs)
-    per_user = {each: _per_user(recipe, runs, each, times) for each in (served, *BASELINES)}
-    groups = together(runs[0].sites, np.flatnonzero(times))
+    per_user = {each: _per_user(recipe, runs, each) for each in (served, *BASELINES)}
+    groups = _groups(runs)
     gains = {
         each: paired_bootstrap(per_user[served], per_user[each], seed=recipe.seed, groups=groups)
         for each in BASELINES
@@ -234,31 +233,22 @@ def _places(metrics: Mapping[str, float]) -> Iterator[str]:
             yield k
 
 
-def _times(runs: Sequence[Run]) -> Ids:
-    """Of everybody, under how many seeds he was tested."""
-    everybody = sum(len(site.users) for site in runs[0].sites)
-    places = [run.results["global"].places(run.sites) for run in runs]
-    return np.bincount(np.concatenate(places), minlength=everybody)
+def _per_user(recipe: Recipe, runs: Sequence[Run], system: str) -> Floats:
+    """The metric of every user under every seed that he was tested under, seed after seed."""
+    return np.concatenate([run.results[system].per_user(recipe.protocol.metric) for run in runs])
 
 
-def _per_user(recipe: Recipe, runs: Sequence[Run], system: str, times: Ids) -> Floats:
-    """The metric of every user that was tested under any seed, its mean over those seeds.
-
-    What an interval is drawn from: who is tested under several seeds counts once.
-    """
-    total = np.zeros(len(times))
-    for run in runs:
-        results = run.results[system]
-        total[results.places(run.sites)] += results.per_user(recipe.protocol.metric)
-    tested = times > 0
-    return np.asarray(total[tested] / times[tested])
+def _groups(runs: Sequence[Run]) -> Ids:
+    """What of ``_per_user`` an interval draws together: who is tested often, or has companions."""
+    places = np.concatenate([run.results["global"].places(run.sites) for run in runs])
+    groups = together(runs[0].sites, places)
+    return places if groups is None else groups
 
 
 def _over_seeds(runs: Sequence[Run], system: str, metric: str) -> list[float] | None:
     """Student's t over seeds; one seed says nothing of the spread, nor do many of a closed form."""
-    if len(runs) == 1:
-        return None
-    return _ends(student_t(np.array([run.means(system)[ALL][metric] for run in runs])))
+    found = [run.means(system)[ALL][metric] for run in runs]
+    return _ends(student_t(np.array(found))) if len(set(found)) > 1 else None
 
 
 def _ends(interval: Interval) -> list[float]:

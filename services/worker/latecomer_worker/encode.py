@@ -1,13 +1,14 @@
 """From what was learned to what is sent: the difference, and the few facts that travel with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import fsum
 
 from latecomer import codecs, wire
 from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
 from latecomer.recipe import Compression, Recipe
 from latecomer.recommenders.port import Trained
-from latecomer.tensors import Delta, Layout, norm
+from latecomer.tensors import Delta, norm
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.pending import Outgoing
 from latecomer_worker.residual import left_over
@@ -29,32 +30,31 @@ def coded(snapshot: Snapshot, trained: Trained, state: WorkerState) -> codecs.Co
     """What changed, and what earlier updates left out, as the federation's recipe codes it.
 
     The law: of a change that the aggregator refuses for its length nothing is left over. It travels
-    as it is, to be refused as a whole; in pieces it would pass, or come back for ever.
+    as it is, to be refused as a whole; in pieces it would pass, or come back for ever. And one that
+    it would not refuse is not refused for how it is coded.
     """
     recipe, layout = Recipe.from_bytes(snapshot.recipe), snapshot.manifest.layout
     limits, compression = recipe.aggregation, recipe.compression
     delta = trained.delta(layout, snapshot.model)
     left = left_over(state, snapshot, max_age=limits.max_staleness, max_norm=limits.max_update_norm)
-    if norm(delta) > limits.max_update_norm:
+    longest = limits.max_update_norm
+    if norm(delta) > longest:
         return codecs.Coded(delta, dict(left))
+    form = partial(codecs.coded, layout, delta, left, longest=longest)
     if compression.budget_bytes is None:
-        return codecs.coded(layout, delta, left, compression.loss)
-    return _within(layout, delta, left, compression, compression.budget_bytes)
+        return form(compression.loss)
+    return _within(form, compression, compression.budget_bytes)
 
 
 def _within(
-    layout: Layout,
-    delta: Delta,
-    left: Delta,
-    compression: Compression,
-    budget_bytes: int,
+    form: Callable[[codecs.Loss], codecs.Coded], compression: Compression, budget_bytes: int
 ) -> codecs.Coded:
     """The least lossy form whose payload fits, or the most lossy one."""
     for loss in codecs.ladder(compression.loss):
-        form = codecs.coded(layout, delta, left, loss)
-        if wire.payload_bytes(form.delta, compression.codec) <= budget_bytes:
+        found = form(loss)
+        if wire.payload_bytes(found.delta, compression.codec) <= budget_bytes:
             break
-    return form
+    return found
 
 
 def describe(

@@ -20,10 +20,6 @@ from latecomer_worker.trainer import Trainer
 
 Private = Mapping[str, Array]
 
-#: A gain must exceed so many standard errors: luck alone exceeds one at one site of six, and there
-#: are several weights to be lucky with.
-CERTAIN = 2.0
-
 
 class Personal:
     """A site's own model beside the federation's; see ``latecomer.recommenders.ensemble``.
@@ -51,7 +47,7 @@ class Personal:
             self._recipe.personal.weights,
             lambda weight: self._values(model, private, weight),
             together([self._site], np.flatnonzero(self._site.split.validation >= 0)),
-            errors=CERTAIN,
+            errors=ensemble.certain,
         )
 
     def scorer(

@@ -1,14 +1,17 @@
 """What lists show apart from hits: how much of the catalogue, how varied, how new, how personal.
 
-U users, K list length, I items, D dimensions of an item's vector.
+U users, K list length, I items, P pairs of items.
 
 Lists are (U, K) arrays of items, distinct within a row, filled up with ``NO_ITEM``. What shows
 nothing, or nothing to compare, scores 0.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from latecomer.evaluation.ranking import NO_ITEM, Floats, Ids, Scores
+from latecomer.evaluation.ranking import NO_ITEM, Floats, Ids
+from latecomer.interactions.negatives import ranges
 
 
 def exposure(lists: Ids, n_items: int) -> Ids:
@@ -31,34 +34,58 @@ def exposure_gini(lists: Ids, n_items: int) -> float:
     return float(weight @ count) / max(n_items * int(count.sum()), 1)
 
 
-def intra_list_diversity(lists: Ids, vectors: Scores) -> Floats:
+def intra_list_diversity(lists: Ids, cosine: Callable[[Ids, Ids], Floats]) -> Floats:
     """How unlike each other the items of one list are: 1 - mean cosine over its pairs.
 
-    With unit vectors e_i, the n (n - 1) ordered pairs sum to |sum_i e_i|^2 - sum_i |e_i|^2, so
-    that no pair is visited. A zero vector has cosine 0 with everything. The complement of
-    intra-list similarity (Ziegler et al., 2005).
+    The complement of intra-list similarity (Ziegler et al., 2005).
 
     Args:
         lists: (U, K).
-        vectors: (I, D), of any length.
+        cosine: (P,) of the items of so many pairs, ``acquaintance`` say.
 
     Returns:
         (U,).
     """
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(length > 0, length, 1.0)
-    total = np.zeros((len(lists), vectors.shape[1]))  # (U, D)
-    alone = np.zeros(len(lists))
-    # One place at a time: U x K x D would not fit where U x D does.
-    for place in lists.T:
-        there = place != NO_ITEM
-        total[there] += unit[place[there]]
-        alone[there] += length[place[there], 0] > 0
-    n_shown = np.count_nonzero(lists != NO_ITEM, axis=1)
-    n_pairs = n_shown * (n_shown - 1)
-    cosine = (np.square(total).sum(axis=1) - alone) / np.maximum(n_pairs, 1)
-    diversity: Floats = np.where(n_pairs > 0, 1.0 - cosine, 0.0)
+    first, second = np.triu_indices(lists.shape[1], 1)
+    one, other = lists[:, first], lists[:, second]  # (U, K (K - 1) / 2)
+    pair = (one != NO_ITEM) & (other != NO_ITEM)
+    alike = np.zeros(pair.shape)
+    alike[pair] = cosine(one[pair], other[pair])
+    n_pairs = np.count_nonzero(pair, axis=1)
+    diversity: Floats = np.where(n_pairs > 0, 1.0 - alike.sum(axis=1) / np.maximum(n_pairs, 1), 0.0)
     return diversity
+
+
+def acquaintance(users: Ids, items: Ids, n_items: int) -> Callable[[Ids, Ids], Floats]:
+    """Two items are alike as far as the same users know them: c_ij / sqrt(c_i c_j).
+
+    c_ij users know both i and j, c_i know i. An item that nobody knows has cosine 0 with all.
+
+    Args:
+        users: (N,) who knows
+        items: (N,) what; a pair that is there twice counts once.
+        n_items: I.
+    """
+    user, item = np.divmod(np.unique(users * n_items + items), n_items)
+    of_user = np.append(0, np.cumsum(np.bincount(user)))
+    of_item = np.append(0, np.cumsum(np.bincount(item, minlength=n_items)))
+    knows = user[np.argsort(item, kind="stable")]  # users, item by item
+    known = np.diff(of_item)  # (I,) c_i
+
+    def cosine(one: Ids, other: Ids) -> Floats:
+        rare = np.where(known[one] <= known[other], one, other)
+        both = np.zeros(len(rare))
+        order = np.argsort(rare, kind="stable")
+        for place in np.split(order, np.flatnonzero(np.diff(rare[order])) + 1) if len(rare) else ():
+            i = rare[place[0]]
+            who = knows[of_item[i] : of_item[i + 1]]
+            theirs = item[ranges(of_user[who], of_user[who + 1] - of_user[who])]
+            together = np.bincount(theirs, minlength=n_items)  # (I,) c_ij
+            both[place] = together[one[place] + other[place] - i]
+        either = np.sqrt(known[one].astype(np.float64) * known[other])
+        return np.asarray(both / np.maximum(either, 1.0))
+
+    return cosine
 
 
 def novelty(lists: Ids, popularity: Floats, n_users: int) -> Floats:

@@ -42,16 +42,18 @@ def shares(train: History, items: int) -> npt.NDArray[np.float64]:
 
 
 def log_inclusion(
-    share: npt.NDArray[np.float64], *, negatives: int, targets: int
+    share: npt.NDArray[np.float64], *, negatives: int, targets: int, contexts: int
 ) -> npt.NDArray[np.float32]:
-    """(I,) log of the probability that an item is among a batch's candidates.
+    """(I,) log of the probability that a context of a batch meets an item among the candidates.
 
-    pi_i = 1 - (1 - n / I) (1 - q_i)^T, with q_i the item's ``share`` of the training history: drawn
-    as a negative or present as one of T targets. Subtracted from logits it makes a sampled softmax
-    an unbiased one (Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural
-    modeling", section 3).
+    pi_i = 1 - (1 - n / I) (1 - q_i)^(T - T / B), with q_i the item's ``share`` of the training
+    history: drawn as a negative, or present as one of the T targets that is none of the context's
+    own, which have T / B of them each in the mean. (Its own others are masked for it.) Subtracted
+    from logits it makes a sampled softmax an unbiased one (Bengio and Senecal 2008; Yi et al. 2019,
+    "Sampling-bias-corrected neural modeling", section 3); a context alone needs no correction.
     """
-    missed = (1.0 - min(1.0, negatives / len(share))) * (1.0 - share) ** targets
+    others = targets - targets / contexts
+    missed = (1.0 - min(1.0, negatives / len(share))) * (1.0 - share) ** others
     return np.log1p(-np.minimum(missed, 1.0 - 1e-9)).astype(np.float32)
 
 

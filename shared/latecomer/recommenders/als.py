@@ -18,10 +18,10 @@ baskets ago)^-decay. Given the vectors, the gradient of L / 2 for q_i is, per us
 
 with C_B = P'P / B and s_i the share of B who have i. A worker steps by -rate (C + l2 1)^-1 g_i /
 (s_i + a), with the *shared* C and s: Newton's step where those who have i are like everybody. As
-all workers begin with one metric, the mean of their steps is the step of their mean gradient: it
-vanishes where training on everybody's data would stop, and nowhere else, whether a worker has one
-user or a thousand, and a late gradient is that of an older table and no more. C and s are running
-means.
+all workers begin with one metric, the mean of their steps is the step of their mean gradient: where
+they are weighed by their users (``linear``), it vanishes where training on everybody's data would
+stop, and nowhere else, whether a worker has one user or a thousand, and a late gradient is that of
+an older table and no more. C and s are running means.
 
 Numpy only. U users, I items, D dimension, B users of a batch, N items of one user.
 """
@@ -87,7 +87,10 @@ class Als:
         rng: np.random.Generator,
         should_stop: Callable[[], bool],
     ) -> Trained:
-        """Passes over the users in random order, one step of the item table per batch."""
+        """Passes over the users in random order, one step of the item table per batch.
+
+        Its examples are users: the gradient is per user.
+        """
         del private
         training = checked(AlsTraining, plan)
         run = _Run(self._settings, training, model)
@@ -99,7 +102,7 @@ class Als:
             if should_stop():
                 break
             losses.append(run.step(baskets.everything(batch)))
-            examples += int(history.lengths[batch].sum())
+            examples += len(batch)
         loss = float(np.mean(losses)) if losses else math.nan
         return Trained(run.model, {}, examples, len(losses), loss)
 
@@ -208,9 +211,10 @@ def _definite(moment: Array) -> Array:
     Of a symmetric matrix, the one without its negative eigenvalues (Higham 1988, "Computing a
     nearest symmetric positive semidefinite matrix").
     """
-    values, vectors = np.linalg.eigh((moment + moment.T) / 2)
+    symmetric = (moment + moment.T) / 2
+    values, vectors = np.linalg.eigh(symmetric)
     if values[0] >= 0:
-        return moment
+        return np.asarray(symmetric, np.float32)
     return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T, np.float32)
 
 

@@ -184,7 +184,9 @@ class _Run:
         answer = np.searchsorted(offered, item)  # (T,)
         masked = known(self._history, batch.users, items)[:, offered][context]  # (T, C)
         masked[np.arange(len(answer)), answer] = False
-        inclusion = log_inclusion(self._shares, negatives=negatives, targets=len(item))[offered]
+        inclusion = log_inclusion(
+            self._shares, negatives=negatives, targets=len(item), contexts=len(batch.users)
+        )[offered]
         logits = (logits - tensor(inclusion)).masked_fill(tensor(masked), MASKED)
         return cross_entropy(logits, tensor(answer))
 

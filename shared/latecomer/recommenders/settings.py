@@ -31,7 +31,7 @@ class TwoTowerModel(FamilySettings):
 
     family: Literal["two_tower"] = "two_tower"
     dimension: int = Field(64, ge=1, le=1024)
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(0.1, ge=0.001)
     decay: float = Field(1.0, ge=0)
     initial_scale: float = Field(0.1, gt=0)
 

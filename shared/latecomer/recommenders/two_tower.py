@@ -170,7 +170,10 @@ class _Run:
             return _bpr(logits, tensor(place), tensor(masked))
         if self._training.popularity_correction:
             inclusion = log_inclusion(
-                self._shares, negatives=self._training.negatives, targets=len(targets.item)
+                self._shares,
+                negatives=self._training.negatives,
+                targets=len(targets.item),
+                contexts=len(contexts.users),
             )[offered]
             logits = logits - self._training.popularity_correction * tensor(inclusion)
         return cross_entropy(logits, tensor(place))

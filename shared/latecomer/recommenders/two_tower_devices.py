@@ -114,7 +114,10 @@ def _drawn(
         ):
             offered = candidates(targets.item, items, training.negatives, rng)
             inclusion = log_inclusion(
-                share, negatives=training.negatives, targets=len(targets.item)
+                share,
+                negatives=training.negatives,
+                targets=len(targets.item),
+                contexts=len(contexts.users),
             )
             steps.append((contexts, targets, offered, inclusion[offered]))
     read = [part for step in steps for part in (step[0].items, step[1].item, step[2])]

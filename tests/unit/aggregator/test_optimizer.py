@@ -202,6 +202,15 @@ def test_no_version_is_made_of_what_is_no_number() -> None:
     mean = {"net": TensorDelta(np.array([1e10, 0.0], np.float32))}
     with (
         np.errstate(over="ignore"),
-        pytest.raises(Unsolvable, match=r"net .* aggregation\.optimizer\.learning_rate"),
+        pytest.raises(Unsolvable, match=r"net, .* aggregation\.optimizer\.learning_rate"),
     ):
         optimizer.step(rule, LAYOUT, LAYOUT.zeros(), {}, mean)
+
+
+def test_nothing_is_remembered_of_what_is_no_number() -> None:
+    """The model moves by little; its squares are infinite, and it would never move again."""
+    with np.errstate(over="ignore"), pytest.raises(Unsolvable, match="what is remembered of it"):
+        after(
+            Adagrad(name="adagrad", learning_rate=0.1),
+            {"net": TensorDelta(np.array([1e20, 0.0], np.float32))},
+        )

@@ -84,7 +84,7 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
     # A closed form is the same with every seed; other customers would be served otherwise.
     low, high = body["intervals"]["global"]
     assert low < body["metrics"]["global"]["ndcg@5"] < high
-    assert body["intervals"]["global_over_seeds"] == pytest.approx(2 * [(low + high) / 2], abs=0.05)
+    assert body["intervals"]["global_over_seeds"] is None
     assert body["metrics"]["global"]["users"] == 80
     # Only items of the own colour are right, and popularity does not know of colours.
     assert body["metrics"]["global"]["hr@5"] > 1.5 * body["metrics"]["popularity"]["hr@5"]

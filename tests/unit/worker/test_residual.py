@@ -249,3 +249,31 @@ def test_a_budget_takes_the_least_lossy_form_that_fits(tmp_path: Path, budget_by
     assert delivery is not None
     assert wire.open_update(delivery.body).payload.size <= budget_bytes
     assert (device.state.residual() == {}) is (budget_bytes == 10**6)
+
+
+@pytest.mark.parametrize("values", ["float32", "float16", "int8", "quinary", "ternary"])
+@pytest.mark.parametrize("budget_bytes", [None, 2000])
+def test_what_would_not_be_refused_as_it_is_is_not_refused_for_how_it_is_coded(
+    state: WorkerState, snapshot: Snapshot, values: Any, budget_bytes: int | None
+) -> None:
+    """Codes are longer than what they stand for, and what was left over comes on top."""
+    recipe = make_recipe(mode="fedasync", max_update_norm=1.0)
+    compression = Compression.model_validate({"values": values, "budget_bytes": budget_bytes})
+    recipe = recipe.model_copy(update={"compression": compression})
+    layout = Layout((TensorSpec("table", Kind.ROWS, (50, 32)),))
+    here = replace(at(snapshot, 1, 0, layout), model=layout.zeros(), recipe=recipe.to_bytes())
+    rng = np.random.default_rng(0)
+    learned, arrived = layout.zeros(), layout.zeros()
+    for number in range(20):
+        change = rng.standard_normal((50, 32)).astype(np.float32)
+        change *= np.float32(0.999) / np.linalg.norm(change)
+        trained = Trained({"table": change}, {}, 1, 1, 0.0)
+        here = at(here, 1, number, layout)
+        form = encode.coded(here, trained, state)
+        with state.transaction():
+            residual.keep(state, here, form.residual)
+        assert norm(form.delta) <= 1.0
+        learned["table"] += change
+        arrived["table"] += whole(layout, form.delta)["table"]
+    left = learned["table"] - arrived["table"]
+    assert whole(layout, state.residual())["table"] == pytest.approx(left, abs=1e-5)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latecomer.evaluation.beyond_accuracy import (
+    acquaintance,
     catalogue_coverage,
     exposure_gini,
     intra_list_diversity,
@@ -37,18 +38,30 @@ def test_gini_of_exposure_over_four_items(lists: list[list[int]], gini: float) -
     assert exposure_gini(np.array(lists), 4) == pytest.approx(gini)
 
 
-def test_diversity_of_alike_unlike_and_opposite_items() -> None:
-    vectors = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [0.0, 0.0]])
-    lists = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [4, NO_ITEM]])
-    assert intra_list_diversity(lists, vectors).tolist() == [0.0, 1.0, 2.0, 1.0, 0.0]
+def test_diversity_of_alike_unlike_and_unknown_items() -> None:
+    # Users 0 and 1 know items 0 and 1, user 2 knows item 2, nobody item 3.
+    alike = acquaintance(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]), 4)
+    lists = np.array([[0, 1], [0, 2], [1, 3], [3, NO_ITEM]])
+    assert intra_list_diversity(lists, alike).tolist() == [0.0, 1.0, 1.0, 0.0]
 
 
-@given(lists=lists_of_three, seed=st.integers(0, 99))
-def test_diversity_is_the_mean_over_pairs(lists: list[list[int]], seed: int) -> None:
-    vectors = np.random.default_rng(seed).normal(size=(8, 4))
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    by_pairs = [1 - np.mean([unit[i] @ unit[j] for i, j in combinations(x, 2)]) for x in lists]
-    assert intra_list_diversity(np.array(lists), vectors) == pytest.approx(np.array(by_pairs))
+@given(
+    lists=lists_of_three,
+    known=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=40),
+)
+def test_diversity_is_the_mean_over_pairs_of_who_knows_both(
+    lists: list[list[int]], known: list[tuple[int, int]]
+) -> None:
+    users, items = np.array(known).T
+    matrix = np.zeros((6, 8))
+    matrix[users, items] = 1.0
+    length = np.linalg.norm(matrix, axis=0)
+    unit = matrix / np.where(length > 0, length, 1.0)
+    by_pairs = [
+        1 - np.mean([unit[:, i] @ unit[:, j] for i, j in combinations(x, 2)]) for x in lists
+    ]
+    found = intra_list_diversity(np.array(lists), acquaintance(users, items, 8))
+    assert found == pytest.approx(np.array(by_pairs))
 
 
 def test_novelty_is_the_mean_self_information_in_bits() -> None:
@@ -74,5 +87,5 @@ def test_what_shows_nothing_scores_nothing() -> None:
     assert exposure_gini(NOBODY, 4) == 0.0
     assert personalisation(NOBODY, 4) == 0.0
     assert personalisation(np.array([[0, 1]]), 4) == 0.0
-    assert intra_list_diversity(NOBODY, np.ones((4, 2))).shape == (0,)
+    assert intra_list_diversity(NOBODY, acquaintance(NOBODY[:, 0], NOBODY[:, 0], 4)).shape == (0,)
     assert novelty(NOBODY, np.ones(4), 1).shape == (0,)

@@ -77,19 +77,27 @@ def test_known_is_the_membership_matrix(train: History) -> None:
 
 def test_inclusion_probabilities_are_those_of_the_formula() -> None:
     # Item 0 is two thirds of the history, item 1 one third, item 2 never seen.
-    logs = log_inclusion(shares(history([0, 1], [0]), 3), negatives=1, targets=2)
+    logs = log_inclusion(shares(history([0, 1], [0]), 3), negatives=1, targets=4, contexts=2)
     miss = 2 / 3
     expected = [1 - miss * (1 / 3) ** 2, 1 - miss * (2 / 3) ** 2, 1 - miss]
     np.testing.assert_allclose(np.exp(logs), expected, rtol=1e-6)
 
 
-def test_inclusion_probabilities_are_how_often_candidates_appear() -> None:
+def test_inclusion_probabilities_are_how_often_a_context_meets_others_targets_and_negatives() -> (
+    None
+):
     train, rng = history([0, 1, 2], [0, 1], [0]), np.random.default_rng(4)
     seen = np.zeros(8)
     for _ in range(20_000):
+        # Of two contexts with three targets each, those of the other one.
         seen[candidates(rng.choice(train.items, 3), 8, 2, rng)] += 1
-    expected = np.exp(log_inclusion(shares(train, 8), negatives=2, targets=3))
+    expected = np.exp(log_inclusion(shares(train, 8), negatives=2, targets=6, contexts=2))
     np.testing.assert_allclose(seen / 20_000, expected, atol=0.02)
+
+
+def test_a_context_alone_in_its_batch_meets_every_other_item_equally_often() -> None:
+    logs = log_inclusion(shares(history([0, 0, 1]), 6), negatives=2, targets=3, contexts=1)
+    np.testing.assert_allclose(np.exp(logs), 2 / 6, rtol=1e-6)
 
 
 def test_ranges_are_concatenated() -> None:

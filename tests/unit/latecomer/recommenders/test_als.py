@@ -145,7 +145,7 @@ def test_shares_and_moment_are_running_means_over_users() -> None:
     assert trained.model[SHARE][:, 0].tolist() == [0.75, 0.25, 0.25]
     vectors = vectors_of(settings, model[FACTORS], known)
     assert trained.model[MOMENT] == pytest.approx(vectors.T @ vectors / 4, rel=1e-4)
-    assert trained.examples == 3
+    assert trained.examples == 2
 
 
 def test_a_few_passes_come_close_to_where_many_end(stationary: dict[str, Array]) -> None:

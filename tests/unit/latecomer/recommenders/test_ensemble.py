@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from latecomer.recommenders.als import FACTORS
-from latecomer.recommenders.ensemble import gated, mixed, trained_alone
+from latecomer.recommenders.ensemble import certain, gated, mixed, trained_alone
 from latecomer.recommenders.port import Scorer
 from latecomer.recommenders.settings import AlsModel
 from latecomer.tensors import Array
@@ -113,8 +113,20 @@ def test_a_gain_within_its_standard_errors_is_luck(
     # and twice that at x = 0.
     gains = np.array([0.01, 0.01, third])
     without = np.array([0.2, 0.4, 0.3])
-    found = gated((0.5,), lambda each: without + gains if each else without, errors=errors)
+    found = gated(
+        (0.5,), lambda each: without + gains if each else without, errors=lambda _: errors
+    )
     assert found == weight
+
+
+def test_few_groups_must_gain_the_more_to_be_certain_and_fewer_than_five_never_are() -> None:
+    assert certain(4) == math.inf
+    assert certain(5) == 2.776
+    assert certain(11) == 2.228
+    assert certain(10**6) == pytest.approx(1.96, abs=0.001)
+    # All gain alike, so that there is no error at all.
+    assert gated((0.5,), lambda weight: np.full(4, weight), errors=certain) == 0.0
+    assert gated((0.5,), lambda weight: np.full(5, weight), errors=certain) == 0.5
 
 
 def test_who_are_of_one_group_are_lucky_together() -> None:
