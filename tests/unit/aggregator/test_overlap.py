@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from latecomer.broker.port import Receipt
+from latecomer.errors import StoreUnreachable
 from latecomer.events import Version
 from latecomer.store.port import Verdict
 from latecomer_aggregator.background import Foreground
@@ -28,6 +29,7 @@ class SlowDisk(Foreground):
     asked = 0
 
     def begin(self, task: Callable[[], None]) -> None:
+        assert not self.busy, "one version is written at a time"
         self.asked = 0
         super().begin(task)
 
@@ -46,7 +48,8 @@ class Scene(Federation):
         super().__init__(**aggregation)
         self.found()
         self.disk = SlowDisk()
-        self.leader = self.coordinator(background=self.disk)
+        self.store_of_leader = self.open_store()
+        self.leader = self.coordinator(store=self.store_of_leader, background=self.disk)
         self.send(make_update("w1", 1), make_update("w2", 1, delta=net(3.0, 1.0)))
         step(self.leader, 2)
 
@@ -236,6 +239,23 @@ def test_a_version_that_could_not_be_written_is_written_again_and_nothing_folded
     scene.send(make_update("w4"))
     scene.written()
     assert (scene.number(), scene.staleness()) == (2, {"w3:boot:1": 1, "w4:boot:1": 1})
+
+
+def test_nothing_is_folded_upon_a_version_that_has_to_be_written_again(scene: Scene) -> None:
+    """A store that is full answers all the same: the broker keeps what it has no place for yet."""
+
+    def full() -> None:
+        raise StoreUnreachable("full")
+
+    scene.store_of_leader.before_commit = full
+    scene.written()
+    scene.send(make_update("w3"))
+    scene.written(3)
+    assert (scene.number(), scene.leader._waiting()) == (0, 2)
+    scene.store_of_leader.before_commit = lambda: None
+    scene.written()
+    step(scene.leader)
+    assert (scene.number(), scene.leader._waiting()) == (1, 1)
 
 
 def test_a_fenced_version_goes_back_to_the_queue_with_what_was_folded_upon_it(

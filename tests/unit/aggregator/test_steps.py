@@ -1,0 +1,85 @@
+"""Steps that fold nothing: pauses, a head that went back, and what is left to an operator."""
+
+import threading
+
+import pytest
+
+from latecomer.errors import Unroutable
+from latecomer.events import Version
+from latecomer.store.keys import Keys
+from latecomer.store.redis import embedded
+from latecomer_aggregator import app
+from latecomer_aggregator.coordinator import DECLARE_AGAIN_S
+from latecomer_aggregator.leadership import STANDBY_ASKS_S
+from scenes import EPOCH, FEDERATION, LEASE_S, Federation, make_update, step
+
+KEYS = Keys(FEDERATION)
+
+
+@pytest.fixture
+def scene() -> Federation:
+    scene = Federation()
+    scene.found()
+    return scene
+
+
+def test_a_leader_whose_store_was_put_back_by_a_version_goes_on_from_there(
+    scene: Federation,
+) -> None:
+    """It leads still, and what it would commit follows a version that is not the head any more."""
+    redis = embedded(scene.redis)
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1"), make_update("w2"))
+    step(coordinator)
+    backup = redis.hgetall(KEYS.head)
+    step(coordinator)
+    assert scene.number() == 1
+    redis.hset(KEYS.head, mapping=backup)  # type: ignore[arg-type]
+    scene.send(make_update("w3"), make_update("w4"))
+    step(coordinator, 5)
+    assert scene.manifest().version == Version(EPOCH, 1)
+    assert [fold.update_id for fold in scene.manifest().folds] == ["w3:boot:1", "w4:boot:1"]
+    assert scene.unacked() == scene.waiting() == 0
+
+
+def test_pauses_start_small_again_once_the_store_was_well(scene: Federation) -> None:
+    coordinator = scene.coordinator()
+    step(coordinator)
+    for _ in range(2):
+        scene.slept.clear()
+        scene.redis.connected = False
+        scene.clock.advance(LEASE_S)
+        step(coordinator, 8)
+        assert scene.slept[0] <= 0.2 < max(scene.slept)
+        scene.redis.connected = True
+        step(coordinator)
+
+
+def test_a_standby_sleeps_until_it_asks_again_and_no_longer_than_it_was_given(
+    scene: Federation,
+) -> None:
+    step(scene.coordinator("a"))
+    standby = scene.coordinator("b")
+    standby.step(0.5)
+    standby.step(60.0)
+    assert scene.slept == [0.5, STANDBY_ASKS_S]
+
+
+def test_what_an_operator_declares_is_left_to_him(scene: Federation) -> None:
+    coordinator = app.build(
+        federation=FEDERATION,
+        broker=scene.login("aggregator"),
+        store=scene.open_store(),
+        clock=scene.clock,
+        stop=threading.Event(),
+        telemetry=scene.telemetry,
+        lease_s=LEASE_S,
+        declare=False,
+    )
+    for bound in scene.server._bindings.values():
+        bound.clear()
+    for _ in range(2):
+        step(coordinator, 2)
+        scene.clock.advance(DECLARE_AGAIN_S + 1.0)
+    with pytest.raises(Unroutable):
+        scene.send(make_update("w1"))
