@@ -4,14 +4,16 @@ import threading
 
 import pytest
 
-from latecomer.errors import Unroutable
+from latecomer.broker.port import Message
+from latecomer.broker.topology import Topology
+from latecomer.errors import BrokerUnreachable, PublishRefused, Transient, Unroutable
 from latecomer.events import Version
 from latecomer.store.keys import Keys
 from latecomer.store.redis import embedded
 from latecomer_aggregator import app
-from latecomer_aggregator.coordinator import DECLARE_AGAIN_S
+from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, DECLARE_AGAIN_S
 from latecomer_aggregator.leadership import STANDBY_ASKS_S
-from scenes import EPOCH, FEDERATION, LEASE_S, Federation, make_update, step
+from scenes import EPOCH, FEDERATION, LEASE_S, Federation, heard, make_update, step
 
 KEYS = Keys(FEDERATION)
 
@@ -83,3 +85,43 @@ def test_what_an_operator_declares_is_left_to_him(scene: Federation) -> None:
         scene.clock.advance(DECLARE_AGAIN_S + 1.0)
     with pytest.raises(Unroutable):
         scene.send(make_update("w1"))
+
+
+def test_a_quiet_leader_declares_once_a_minute(scene: Federation) -> None:
+    coordinator, declared = scene.coordinator(), list[Topology]()
+    coordinator._broker.declare = declared.append  # type: ignore[method-assign]
+    for _ in range(6):
+        step(coordinator, 2)
+        scene.clock.advance(DECLARE_AGAIN_S / 2 + 1.0)
+    assert len(declared) == 3
+
+
+@pytest.mark.parametrize("error", [BrokerUnreachable, PublishRefused, Unroutable])
+def test_whatever_keeps_an_announcement_back_does_not_keep_updates(
+    scene: Federation, error: type[Transient]
+) -> None:
+    rounds, coordinator = scene.listen("w9"), scene.coordinator()
+    honest = coordinator._publisher.publish
+
+    def fail(message: Message, *, mandatory: bool = True) -> None:
+        del message, mandatory
+        raise error("no confirm")
+
+    coordinator._publisher.publish = fail  # type: ignore[method-assign]
+    scene.send(make_update("w1"), make_update("w2"))
+    step(coordinator, 2)
+    assert (scene.number(), scene.unacked(), scene.slept) == (1, 0, [])
+    coordinator._publisher.publish = honest  # type: ignore[method-assign]
+    scene.clock.advance(ANNOUNCE_AGAIN_S)
+    step(coordinator)
+    assert heard(rounds) == [Version(EPOCH, 1)]
+
+
+def test_who_stands_down_is_not_said_to_lead(scene: Federation) -> None:
+    leader = scene.coordinator("a")
+    step(leader)
+    assert scene.telemetry.leading._value.get() == 1
+    scene.lapse_lease()
+    assert scene.store.acquire("b", LEASE_S) is not None
+    step(leader)
+    assert scene.telemetry.leading._value.get() == 0
