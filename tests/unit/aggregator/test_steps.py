@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from latecomer.broker.port import Message
-from latecomer.broker.topology import Topology
+from latecomer.broker.topology import ROUNDS, Topology
 from latecomer.errors import BrokerUnreachable, PublishRefused, Transient, Unroutable
 from latecomer.events import Version
 from latecomer.store.keys import Keys
@@ -125,3 +125,20 @@ def test_who_stands_down_is_not_said_to_lead(scene: Federation) -> None:
     assert scene.store.acquire("b", LEASE_S) is not None
     step(leader)
     assert scene.telemetry.leading._value.get() == 0
+
+
+def test_an_exchange_that_somebody_deleted_is_there_again_with_the_next_announcement(
+    scene: Federation,
+) -> None:
+    coordinator = scene.coordinator()
+    step(coordinator)
+    for known in (scene.server._exchanges, scene.server._bindings):
+        del known[ROUNDS]
+    scene.send(make_update("w1"), make_update("w2"))
+    step(coordinator, 2)
+    assert scene.number() == 1
+    scene.clock.advance(ANNOUNCE_AGAIN_S)
+    step(coordinator)
+    assert coordinator._term is not None
+    assert coordinator._term.announced
+    assert ROUNDS in scene.server._exchanges
