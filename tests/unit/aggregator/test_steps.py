@@ -142,3 +142,13 @@ def test_an_exchange_that_somebody_deleted_is_there_again_with_the_next_announce
     assert coordinator._term is not None
     assert coordinator._term.announced
     assert ROUNDS in scene.server._exchanges
+
+
+def test_a_store_that_is_emptied_while_its_head_is_read_is_waited_for(scene: Federation) -> None:
+    store = scene.open_store()
+    answers = iter([store.head()])
+    store.head = lambda: next(answers, None)  # type: ignore[method-assign]
+    coordinator = scene.coordinator(store=store)
+    step(coordinator, 2)
+    assert coordinator._term is None
+    assert len(scene.slept) == 2
