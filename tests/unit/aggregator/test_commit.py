@@ -6,7 +6,11 @@ import pytest
 from latecomer.errors import LayoutMismatch
 from latecomer.events import Version
 from latecomer.store.chunks import WITHHELD
-from scenes import EPOCH, LAYOUT, Federation, make_update, step
+from latecomer.store.port import Commit
+from latecomer.store.redis import RedisStore, embedded
+from latecomer.wire import messages
+from scenes import EPOCH, FEDERATION, LAYOUT, Federation, make_update, step
+from unit.aggregator.test_payloads import send
 
 
 def test_what_an_optimiser_remembers_lies_where_no_worker_may_read() -> None:
@@ -32,3 +36,31 @@ def test_no_federation_is_founded_on_a_model_that_its_layout_does_not_fit() -> N
     with pytest.raises(LayoutMismatch):
         scene.found(model=short)
     assert scene.store.head() is None
+
+
+class Noting(RedisStore):
+    """A store that notes what it is to commit."""
+
+    def __init__(self, scene: Federation) -> None:
+        super().__init__(embedded(scene.redis), federation=FEDERATION, clock=scene.clock)
+        self.commits: list[Commit] = []
+
+    def commit(self, commit: Commit) -> None:
+        self.commits.append(commit)
+        super().commit(commit)
+
+
+def test_a_commit_tells_and_deletes_what_is_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others told and left before may be newer by now, or needed again."""
+    monkeypatch.setattr(messages, "MAX_INLINE_BYTES", 0)
+    scene = Federation()
+    scene.found()
+    store = Noting(scene)
+    coordinator = scene.coordinator(store=store)
+    for workers in (("w1", "w2"), ("w3", "w4")):
+        send(scene, *(make_update(worker) for worker in workers))
+        step(coordinator, 2)
+    first, second = store.commits
+    assert (first.reports.keys(), second.reports.keys()) == ({"w1", "w2"}, {"w3", "w4"})
+    assert {worker for worker, _ in first.payloads} == {"w1", "w2"}
+    assert {worker for worker, _ in second.payloads} == {"w3", "w4"}

@@ -135,6 +135,10 @@ def test_who_comes_too_late_is_told_so_once_the_version_is_durable_that_he_is_la
     assert scene.store.verdicts(["w3:boot:1"]) == {"w3:boot:1": Verdict(False, "too_stale")}
     assert (scene.unacked(), scene.waiting()) == (0, 0)
 
+    scene.send(*(make_update(f"w{number}", base=Version(EPOCH, 1)) for number in (4, 5)))
+    scene.written(4)
+    assert (scene.number(), scene.store.totals().duplicates) == (2, 0)
+
 
 def test_who_comes_too_late_for_a_version_that_never_was_is_welcome_to_the_next_leader() -> None:
     scene = Scene(max_staleness=0)

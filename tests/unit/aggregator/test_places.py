@@ -7,14 +7,14 @@ from scenes import EPOCH, Federation, make_update, step
 T_S = 30.0
 
 
-def founded(updates_per_version: int) -> Federation:
-    scene = Federation(updates_per_version=updates_per_version, max_wait_s=T_S)
+def founded(updates_per_version: int, mode: str = "fedbuff") -> Federation:
+    scene = Federation(updates_per_version=updates_per_version, max_wait_s=T_S, mode=mode)
     scene.found()
     return scene
 
 
 def test_t_runs_from_the_first_update_of_a_buffer_and_not_from_the_last() -> None:
-    scene = founded(3)
+    scene = founded(3, mode="sync")
     coordinator = scene.coordinator()
     scene.send(make_update("w1"))
     step(coordinator)
@@ -66,3 +66,16 @@ def test_nobody_loses_a_place_to_what_others_sent() -> None:
     step(coordinator)
     assert scene.store.totals().refused == {"superseded": 1}
     assert scene.store.verdicts(["w2:boot:1"])["w2:boot:1"].reason == "superseded"
+
+
+def test_who_waited_for_a_place_takes_it_once() -> None:
+    scene = founded(2)
+    coordinator = scene.coordinator()
+    scene.send(*(make_update(worker, seq) for worker in ("w1", "w2") for seq in range(2)))
+    step(coordinator, 3)
+    assert scene.number() == 1
+    scene.send(*(make_update(worker, 3) for worker in ("w1", "w2")))
+    step(coordinator, 9)
+    assert scene.number() == 3
+    assert (scene.store.totals().accepted, scene.store.totals().duplicates) == (6, 0)
+    assert scene.unacked() == scene.waiting() == 0
