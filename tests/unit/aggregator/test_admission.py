@@ -93,6 +93,15 @@ def test_bytes_that_are_no_update_are_undecodable(body: bytes, why: str) -> None
     assert verdict.hostile
 
 
+def test_what_inflates_beyond_the_model_is_refused_before_it_is_inflated() -> None:
+    """A MiB of zeros in a hundred bytes; of gigabytes, an aggregator would die."""
+    large = honest(delta=net(*np.zeros(2**18)))
+    body = wire.encode_update(large, codec="zstd").body
+    verdict = refused(delivery_of(large, body=body))
+    assert (verdict.reason, len(body) < 2**10) == (Reason.UNDECODABLE, True)
+    assert f"{2**20} bytes of tensors, allowed" in verdict.detail
+
+
 def test_nothing_that_an_undecodable_message_says_of_itself_is_believed() -> None:
     body = b"\x00garbage"
     verdict = refused(delivery_of(honest(), body=body, user_id="w9"))
@@ -341,7 +350,9 @@ def test_a_worker_of_another_release_is_told_so_under_its_own_id(schema: int) ->
     assert "upgraded" in verdict.detail
 
 
-@pytest.mark.parametrize("claim", [{"worker": "w2"}, {"update_id": "w2:boot:1"}])
+@pytest.mark.parametrize(
+    "claim", [{"worker": "w2"}, {"update_id": "w2:boot:1"}, {"update_id": "w1:\n"}]
+)
 def test_another_release_is_no_excuse_for_another_name(claim: dict[str, str]) -> None:
     verdict = refused(of_schema(0, **claim))
     assert (verdict.reason, verdict.worker) == (Reason.UNDECODABLE, "w1")

@@ -121,6 +121,54 @@ def test_a_store_is_unheard_from_the_moment_it_was_asked(scene: Federation) -> N
     assert leader.unheard_s == 41.0
 
 
+def test_a_store_that_answered_again_is_unheard_from_its_next_silence_on(scene: Federation) -> None:
+    """Else the second outage of a term would end it at once."""
+    leader = claim(scene, "a")
+    assert leader.hold() is not None
+    for _ in range(2):
+        scene.clock.advance(LEASE_S)
+        scene.redis.connected = False
+        with pytest.raises(StoreUnreachable):
+            leader.hold()
+        assert leader.unheard_s == 0.0
+        scene.clock.advance(5.0)
+        assert leader.unheard_s == 5.0
+        scene.redis.connected = True
+        assert leader.hold() is not None
+        assert leader.unheard_s == 0.0
+
+
+def test_who_keeps_a_lease_in_the_middle_of_something_long_is_not_stopped_by_a_silent_store(
+    scene: Federation,
+) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    scene.clock.advance(LEASE_S)
+    scene.redis.connected = False
+    leader.keep()
+    assert leader.unheard_s == 0.0
+    scene.clock.advance(1.0)
+    leader.keep()
+    assert leader.unheard_s == 1.0
+    scene.redis.connected = True
+    assert leader.hold() == held
+
+
+def test_who_did_not_hear_that_it_leads_finds_out_when_it_asks_again(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    acquire = leader._store.acquire
+
+    def unheard(owner: str, ttl_s: float) -> Lease | None:
+        acquire(owner, ttl_s)
+        raise StoreUnreachable("the reply was lost")
+
+    leader._store.acquire = unheard  # type: ignore[method-assign]
+    with pytest.raises(StoreUnreachable):
+        leader.hold()
+    leader._store.acquire = acquire  # type: ignore[method-assign]
+    assert leader.hold() == scene.store.holder() is not None
+
+
 def test_who_passes_on_lets_others_ask_first_for_as_long_as_a_lease(scene: Federation) -> None:
     leader, standby = claim(scene, "a"), claim(scene, "b")
     assert leader.hold() is not None
