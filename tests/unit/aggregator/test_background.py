@@ -1,12 +1,17 @@
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from latecomer_aggregator import background as module
 from latecomer_aggregator.background import Background, BackgroundThread, Foreground
 
 PATIENCE_S = 30.0
+
+#: Many times as long as a pause between two repetitions here.
+LULL_S = 0.05
 
 
 def fail() -> None:
@@ -89,6 +94,36 @@ def test_what_is_repeated_stops_with_its_owner_and_the_next_one_gets_the_same_th
     numbers = [number for number, _ in seen]
     assert (numbers, set(numbers)) == (sorted(numbers), {0, 1})
     assert len({thread for _, thread in seen}) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_repeated_once_its_owner_is_done_or_failed(*, fails: bool) -> None:
+    """Else a lease would be kept for somebody who hangs, or died of it."""
+    background, again = BackgroundThread("test"), threading.Event()
+    with suppress(LookupError), background.repeated(again.set, 0.001):
+        assert again.wait(PATIENCE_S)
+        if fails:
+            raise LookupError
+    again.clear()
+    assert not again.wait(LULL_S)
+    background.close()
+
+
+def test_who_hangs_is_not_covered_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_S", 0.003)
+    background, done, third = BackgroundThread("test"), list[int](), threading.Event()
+
+    def task() -> None:
+        done.append(1)
+        if len(done) == 3:
+            third.set()
+
+    with background.repeated(task, 0.001):
+        assert third.wait(PATIENCE_S)
+        third.clear()
+        assert not third.wait(LULL_S)
+    background.close()
+    assert len(done) == 3
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
