@@ -109,6 +109,22 @@ def test_nothing_is_repeated_once_its_owner_is_done_or_failed(*, fails: bool) ->
     background.close()
 
 
+def test_an_owner_who_is_done_waits_for_what_runs_beside_him_just_now() -> None:
+    """What goes on behind his back would touch what he closes next."""
+    background = BackgroundThread("test")
+    began, gate, done = threading.Event(), threading.Event(), list[bool]()
+
+    def task() -> None:
+        began.set()
+        done.append(gate.wait(PATIENCE_S))
+
+    with background.repeated(task, 0.001):
+        assert began.wait(PATIENCE_S)
+        threading.Timer(LULL_S, gate.set).start()
+    assert done == [True]
+    background.close()
+
+
 def test_who_hangs_is_not_covered_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST_S", 0.003)
     background, done, third = BackgroundThread("test"), list[int](), threading.Event()
