@@ -157,6 +157,36 @@ def test_a_lease_that_somebody_made_up_cannot_commit(stores: Stores) -> None:
         publish(store, Lease("eve", 99), 1, b"evil")
 
 
+def test_a_fence_alone_is_no_lease_and_neither_is_a_name(stores: Stores) -> None:
+    """Fences repeat once a store was emptied, and a name leads more than once."""
+    store = stores.open()
+    store.release(lead(store, "anna"))
+    held = lead(store, "anna")
+    publish(store, held, 0, b"v0..")
+    for claim in (Lease("eve", held.fence), Lease("anna", held.fence - 1)):
+        with pytest.raises(Fenced):
+            publish(store, claim, 1, b"evil")
+        with pytest.raises(Fenced):
+            store.refuse(claim, Refusal("carl:b:1", "carl", "future_version", ""))
+        assert not store.renew(claim, LEASE_S)
+        store.release(claim)
+        assert store.holder() == held
+    assert store.verdicts(["carl:b:1"]) == {}
+
+
+def test_the_tenth_leader_comes_after_the_ninth(stores: Stores) -> None:
+    """As words, 10 comes before 9."""
+    store = stores.open()
+    for number in range(10):
+        lease = lead(store, f"leader-{number}")
+        publish(store, lease, number, b"v%d.." % number)
+        store.release(lease)
+    assert lease.fence == 10
+    stores.raw.set(stores.keys.fence, 8)
+    with pytest.raises(Fenced):
+        publish(store, lead(store, "leader-of-a-lost-counter"), 10, b"v10.")
+
+
 def test_a_fence_lower_than_the_heads_cannot_commit_even_if_the_counter_was_lost(
     stores: Stores,
 ) -> None:

@@ -178,6 +178,18 @@ def test_a_commit_forgets_a_thousand_ids_more_than_it_enters(stores: Stores) -> 
     assert stores.raw.zcard(stores.keys.applied) == 2
 
 
+def test_a_refusal_forgets_a_hundred_ids_more_than_it_enters(stores: Stores) -> None:
+    """Of what is forgotten nothing stays, or it would be in the way of what comes next."""
+    store = stores.open()
+    for number in range(250):
+        refuse(store, f"anna:b:{number}")
+    stores.clock.advance(LEDGER_WINDOW_S + 1.0)
+    for left in (151, 52, 3):
+        refuse(store, f"anna:c:{left}")
+        assert stores.raw.hlen(stores.keys.refused) == left
+        assert stores.raw.zcard(stores.keys.refused_at) == left
+
+
 def test_nothing_was_counted_in_an_empty_store(stores: Stores) -> None:
     store = stores.open()
     assert store.totals() == Totals(accepted=0, duplicates=0, refused={}, staleness={})
