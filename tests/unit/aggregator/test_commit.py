@@ -6,6 +6,7 @@ import pytest
 from latecomer.errors import LayoutMismatch
 from latecomer.events import Version
 from latecomer.store.chunks import WITHHELD
+from latecomer.store.keys import Keys
 from latecomer.store.port import Commit
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.wire import messages
@@ -64,3 +65,29 @@ def test_a_commit_tells_and_deletes_what_is_its_own_alone(monkeypatch: pytest.Mo
     assert (first.reports.keys(), second.reports.keys()) == ({"w1", "w2"}, {"w3", "w4"})
     assert {worker for worker, _ in first.payloads} == {"w1", "w2"}
     assert {worker for worker, _ in second.payloads} == {"w3", "w4"}
+
+
+def test_another_version_of_the_same_number_is_another_commit() -> None:
+    """Else a zombie would take its successor's version for its own, made at the second try."""
+    commits = list[Commit]()
+    for worker in ("w1", "w2", "w2"):
+        scene = Federation(mode="fedasync")
+        scene.found()
+        store = Noting(scene)
+        scene.send(make_update(worker))
+        step(scene.coordinator(store=store), 2)
+        commits += store.commits
+    assert len({each.manifest.version for each in commits}) == 1
+    first, other, same = (each.commit_id for each in commits)
+    assert first != other == same
+
+
+def test_of_a_version_that_is_over_the_manifest_goes_too() -> None:
+    scene = Federation(mode="fedasync")
+    scene.found()
+    coordinator = scene.coordinator()
+    scene.send(make_update("w1"))
+    step(coordinator, 2)
+    keys, redis = Keys(FEDERATION), embedded(scene.redis)
+    left_s = [redis.ttl(keys.manifest(Version(EPOCH, number))) for number in range(2)]
+    assert left_s == [1200, -1]
