@@ -93,3 +93,12 @@ def test_what_no_broker_takes_is_waited_for_by_nobody(state: WorkerState) -> Non
     state.pending.give_up(ID)
     assert not state.private.is_tentative()
     assert not any(contents(state).values())
+
+
+def test_a_payload_that_goes_to_the_store_takes_up_room_until_then(tmp_path: Path) -> None:
+    state = WorkerState(tmp_path / "other.sqlite")
+    for seq in (1, 2, 3):
+        state.pending.put(Outgoing(f"w1:boot:{seq}", b"b", bytes(9)), created_s=0.0)
+    dropped = state.pending.trim(created_before_s=-1.0, keep_bytes=10)
+    assert dropped == ["w1:boot:1", "w1:boot:2"]
+    assert state.pending.next() == Outgoing("w1:boot:3", b"b", bytes(9))
