@@ -88,6 +88,14 @@ def test_once_the_verdict_is_known_nothing_of_an_update_stays_but_what_it_made_t
     assert [name for name, rows in contents(state).items() if rows] == kept
 
 
+def test_a_verdict_that_is_known_is_believed_however_old_its_update_is(state: WorkerState) -> None:
+    """Only one that is forgotten was in favour."""
+    confirm(state)
+    state.pending.settle({ID: False}, sent_before_s=1_000.0)
+    assert state.private.users() == set()
+    assert not any(contents(state).values())
+
+
 def test_what_no_broker_takes_is_waited_for_by_nobody(state: WorkerState) -> None:
     """Else nothing would be added any more: it would depend on a verdict that never comes."""
     state.pending.give_up(ID)
