@@ -96,6 +96,16 @@ def test_a_verdict_that_is_known_is_believed_however_old_its_update_is(state: Wo
     assert not any(contents(state).values())
 
 
+def test_another_lineage_does_not_wait_for_a_verdict_of_the_former_nor_believe_it(
+    state: WorkerState,
+) -> None:
+    confirm(state)
+    state.private.forget_everybody()
+    assert not state.private.is_tentative()
+    folded(state)
+    assert not any(contents(state).values())
+
+
 def test_what_no_broker_takes_is_waited_for_by_nobody(state: WorkerState) -> None:
     """Else nothing would be added any more: it would depend on a verdict that never comes."""
     state.pending.give_up(ID)
