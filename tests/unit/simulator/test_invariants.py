@@ -289,6 +289,15 @@ def test_a_store_that_lost_everything_counts_its_fences_from_the_start(honest: E
     assert zombies_never_move_the_head(with_events(honest, events[0], commit)) != []
 
 
+def test_no_other_fault_excuses_a_former_fence(honest: Evidence) -> None:
+    at_s = end_s(honest)
+    commit = replace(next(honest.history.all(Committed)), at_s=at_s + 3, asked_s=at_s + 3, fence=1)
+    events = (Led(at_s, "a", 9), Faulted(at_s + 1, "world", "paused"), commit)
+    assert zombies_never_move_the_head(with_events(honest, *events)) == [
+        "aggregator-a committed under fence 1 after 9 was taken"
+    ]
+
+
 def test_the_same_fence_may_commit_again_and_so_may_a_higher_one(honest: Evidence) -> None:
     at_s = end_s(honest)
     commit = next(honest.history.all(Committed))
@@ -313,6 +322,17 @@ def test_a_process_may_breathe(honest: Evidence) -> None:
     """A peak in the middle is no growth, nor is exactly what is allowed."""
     sizes = [100 * MIB] * 3 + [500 * MIB] + [100 * MIB + GROWTH_BYTES] * 3
     assert memory_is_bounded(with_events(honest, *measured(honest, "a", sizes))) == []
+
+
+def test_a_process_that_starts_again_may_need_more_and_is_judged_anew(honest: Evidence) -> None:
+    at_s = end_s(honest)
+    starts = [(1, 100 * MIB), (2, 100 * MIB + 2 * GROWTH_BYTES)]
+    sizes = [
+        Measured(at_s + 200.0 * pid + 60.0 * place, "a", pid, size)
+        for pid, size in starts
+        for place in range(3)
+    ]
+    assert memory_is_bounded(with_events(honest, *sizes)) == []
 
 
 def test_a_larger_buffer_allows_more_deliveries_in_hand(honest: Evidence) -> None:

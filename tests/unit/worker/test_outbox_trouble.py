@@ -1,0 +1,83 @@
+"""An outbox whose broker comes and goes, whose disk is full, or that holds what nobody takes."""
+
+from pathlib import Path
+
+import pytest
+
+from latecomer.broker.port import MAX_MESSAGE_BYTES
+from latecomer.errors import DiskTrouble
+from latecomer_worker.pending import Outgoing
+from latecomer_worker.state import WorkerState
+from scenes import Federation, make_outbox
+
+
+@pytest.fixture
+def scene() -> Federation:
+    return Federation()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> WorkerState:
+    return WorkerState(tmp_path / "state.sqlite")
+
+
+def put(state: WorkerState, seq: int, body: bytes = b"body") -> None:
+    state.pending.put(Outgoing(f"w1:boot:{seq}", body, None), created_s=0.0)
+
+
+def confirmed_beside_too_much(state: WorkerState) -> None:
+    with state.transaction():
+        state.pending.confirm("w1:boot:1", now_s=1.0)
+        put(state, 2, bytes(2**20))
+
+
+def test_pauses_start_small_again_once_the_broker_took_something(
+    scene: Federation, state: WorkerState
+) -> None:
+    outbox = make_outbox(scene, state, scene.login("w1").publisher())
+    put(state, 1)
+    for _ in range(2):
+        scene.server.stop()
+        for _ in range(8):
+            outbox.offer()
+            scene.clock.advance(10.0)
+        scene.server.start()
+        outbox.offer()
+        assert state.pending.unconfirmed() == 0
+        put(state, 2)
+        scene.server.stop()
+        outbox.offer()
+        scene.server.start()
+        scene.clock.advance(0.5)
+        outbox.offer()
+        assert state.pending.unconfirmed() == 0
+        put(state, 3)
+
+
+def test_nobody_waits_for_a_verdict_on_what_no_broker_takes(
+    scene: Federation, state: WorkerState
+) -> None:
+    put(state, 1, bytes(MAX_MESSAGE_BYTES + 1))
+    put(state, 2)
+    assert make_outbox(scene, state, scene.login("w1").publisher()).send() == 1
+    assert state.pending.awaited(limit=9) == ["w1:boot:2"]
+
+
+def test_a_full_disk_is_waited_for_and_what_was_there_stays(state: WorkerState) -> None:
+    put(state, 1)
+    (pages,) = state._db.execute("PRAGMA page_count").fetchone()
+    state._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskTrouble, match="full"):
+        put(state, 2, bytes(2**20))
+    with pytest.raises(DiskTrouble):
+        confirmed_beside_too_much(state)
+    assert state.pending.next() == Outgoing("w1:boot:1", b"body", None)
+    state._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    put(state, 2, bytes(2**20))
+    assert state.pending.unconfirmed() == 2
+
+
+def test_what_is_written_is_on_the_disk_before_it_is_relied_on(state: WorkerState) -> None:
+    """Full: a power cut must not undo what the broker confirmed."""
+    assert state._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert state._db.execute("PRAGMA synchronous").fetchone() == (2,)
