@@ -89,7 +89,7 @@ def test_what_an_operator_declares_is_left_to_him(scene: Federation) -> None:
 
 def test_a_quiet_leader_declares_once_a_minute(scene: Federation) -> None:
     coordinator, declared = scene.coordinator(), list[Topology]()
-    coordinator._broker.declare = declared.append  # type: ignore[method-assign]
+    coordinator._broker.declare = declared.append  # type: ignore[method-assign,assignment]
     for _ in range(6):
         step(coordinator, 2)
         scene.clock.advance(DECLARE_AGAIN_S / 2 + 1.0)
