@@ -178,7 +178,9 @@ def test_a_commit_computed_from_a_head_that_is_not_there_is_a_conflict(stores: S
     assert store.head() is None
 
 
-@pytest.mark.parametrize("version", [Version(1, 0), Version(1, 2), Version(0, 1), Version(2, 1)])
+@pytest.mark.parametrize(
+    "version", [Version(1, 0), Version(1, 2), Version(0, 0), Version(0, 1), Version(2, 1)]
+)
 def test_a_version_must_be_the_one_that_follows(stores: Stores, version: Version) -> None:
     store = stores.open()
     lease = lead(store)

@@ -1,10 +1,11 @@
 """What every store promises about the lease, and about committers that lost it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from latecomer.errors import Fenced
+from latecomer.errors import Fenced, StoreUnreachable
 from latecomer.events import Version
 from latecomer.store.port import Lease, Refusal
 from server import eventually
@@ -196,6 +197,28 @@ def test_a_fence_lower_than_the_heads_cannot_commit_even_if_the_counter_was_lost
     stores.raw.delete(stores.keys.lease, stores.keys.fence)
     with pytest.raises(Fenced):
         publish(store, lead(store, "carl"), 1, b"v1..")
+
+
+def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server answers that its disk has not written it yet."""
+    store = stores.open()
+    lease = lead(store)
+    store.stage(named(b"v0.."))
+    commit = commit_of(lease, Version(1, 0), b"v0..")
+    in_one_go = store._server._in_one_go
+
+    def answered(written: int) -> Callable[..., list[object]]:
+        return lambda *words: [in_one_go(*words)[0], [written, 0]]
+
+    monkeypatch.setattr(store._server, "_in_one_go", answered(0))
+    for _ in range(2):
+        with pytest.raises(StoreUnreachable, match="to its disk in time"):
+            store.commit(commit)
+    monkeypatch.setattr(store._server, "_in_one_go", answered(1))
+    store.commit(commit)
+    assert store.manifest(Version(1, 0)) == commit.manifest
 
 
 def test_what_a_zombie_staged_does_not_touch_the_manifest_that_won(stores: Stores) -> None:
