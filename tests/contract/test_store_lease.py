@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from latecomer.errors import Fenced, StoreUnreachable
 from latecomer.events import Version
@@ -219,6 +220,21 @@ def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
     monkeypatch.setattr(store._server, "_in_one_go", answered(1))
     store.commit(commit)
     assert store.manifest(Version(1, 0)) == commit.manifest
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(OutOfMemoryError("maxmemory"), "is full"), (ReadOnlyError("replica"), "is a replica now")],
+)
+def test_a_commit_that_the_server_does_not_take_is_tried_again_later(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, answer: Exception, words: str
+) -> None:
+    store = stores.open()
+    lease = lead(store)
+    store.stage(named(b"v0.."))
+    monkeypatch.setattr(store._server, "_in_one_go", lambda *_: [answer, [1, 0]])
+    with pytest.raises(StoreUnreachable, match=words):
+        store.commit(commit_of(lease, Version(1, 0), b"v0.."))
 
 
 def test_what_a_zombie_staged_does_not_touch_the_manifest_that_won(stores: Stores) -> None:
