@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from latecomer.errors import Fenced, StoreUnreachable
+from latecomer.errors import Fenced, StoreDenied, StoreUnreachable
 from latecomer.events import Version
 from latecomer.store.port import Lease, Refusal
 from server import eventually
@@ -235,6 +235,27 @@ def test_a_commit_that_the_server_does_not_take_is_tried_again_later(
     monkeypatch.setattr(store._server, "_in_one_go", lambda *_: [answer, [1, 0]])
     with pytest.raises(StoreUnreachable, match=words):
         store.commit(commit_of(lease, Version(1, 0), b"v0.."))
+
+
+def test_a_login_that_may_not_wait_for_the_disk_commits_nothing_that_is_believed(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that has no such command is excused, and nobody else."""
+    store = stores.open()
+    lease = lead(store)
+    store.stage(named(b"v0.."))
+    commit = commit_of(lease, Version(1, 0), b"v0..")
+    in_one_go = store._server._in_one_go
+
+    def answered(synced: ResponseError) -> Callable[..., list[object]]:
+        return lambda *words: [in_one_go(*words)[0], synced]
+
+    monkeypatch.setattr(store._server, "_in_one_go", answered(NoPermissionError("waitaof")))
+    with pytest.raises(StoreDenied):
+        store.commit(commit)
+    unknown = ResponseError("unknown command 'WAITAOF'")
+    monkeypatch.setattr(store._server, "_in_one_go", answered(unknown))
+    store.commit(commit)
 
 
 def test_what_a_zombie_staged_does_not_touch_the_manifest_that_won(stores: Stores) -> None:
