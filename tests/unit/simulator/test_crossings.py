@@ -155,6 +155,15 @@ def publish_version(watched: Watched, lease: Lease, at_s: float = START_S) -> Pu
     return attempt.published
 
 
+def test_a_version_was_asked_for_before_it_was_heard_of(watched: Watched) -> None:
+    """Who was frozen in between is judged by when it asked."""
+    lease = led(watched.store)
+    watched.scene.store.before_commit = lambda: watched.scene.clock.advance(5.0)
+    publish_version(watched, lease)
+    (event,) = watched.history.all(Committed)
+    assert (event.asked_s, event.at_s) == (START_S, START_S + 5.0)
+
+
 def test_a_version_is_committed_once_the_reply_was_given(watched: Watched) -> None:
     lease = led(watched.store)
     dies(watched, "commit:before", lambda: publish_version(watched, lease))
