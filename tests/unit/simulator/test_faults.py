@@ -9,7 +9,7 @@ import pytest
 from latecomer.tensors import digest
 from latecomer_simulator import faults
 from latecomer_simulator.evidence import Evidence
-from latecomer_simulator.history import Ended, Faulted, Healed
+from latecomer_simulator.history import Committed, Ended, Faulted, Healed
 from latecomer_simulator.invariants import violations
 from latecomer_simulator.machines import FEDERATION
 from latecomer_simulator.timeline import Killed
@@ -179,3 +179,9 @@ def test_a_flushed_store_is_founded_again_in_a_later_epoch_and_both_are_evidence
     assert (first.number, second.number) == (0, 0)
     assert second.epoch == first.epoch + 6
     assert evidence.recipe.federation == FEDERATION
+
+
+def test_a_slow_disk_is_felt() -> None:
+    """It takes up to four seconds over each commit, and hardly any on a good day."""
+    commits = list(faults.run(2, "slow_disk").history.all(Committed))
+    assert max(each.at_s - each.asked_s for each in commits) > faults.SLOW_COMMIT_S / 2

@@ -106,3 +106,17 @@ def test_friends_at_the_site_weigh_in_where_the_recipe_says_so(
     assert isinstance(theirs, RankingResult)
     assert ours.rank[1] == theirs.rank[1]
     assert not np.array_equal(ours.rank, theirs.rank)
+
+
+def test_of_who_left_a_site_no_vector_stays_once_an_update_is_made(
+    site: Site, state: WorkerState
+) -> None:
+    vectors = FAMILY.initial_private(2)
+    state.private.save(("left", site.users[0]), vectors)
+    trainer = trainer_of(site, state)
+    trained = trainer.train(
+        MODEL, plan=PLAN, rng=np.random.default_rng(1), should_stop=lambda: False
+    )
+    assert "left" in state.private.users()
+    trainer.keep(trained, state, "u1")
+    assert state.private.users() == set(site.users)
