@@ -39,6 +39,7 @@ class Intake:
         """
         try:
             sealed = term.admission.open(delivery)
+            # Who speaks another schema, or for somebody else, has no part in the next version.
             term.roster.heard(sealed.header.worker, self._clock.monotonic_s())
             if self._is_repeat(term, sealed.header, delivery):
                 return
@@ -52,9 +53,6 @@ class Intake:
                 # For a version that may never be: a verdict stands for ever.
                 term.postponed.append(delivery)
                 return
-            if not refusal.hostile and refusal.reason is not Reason.UNKNOWN_SCHEMA:
-                # Who speaks another schema has no part in the next version either.
-                term.roster.heard(refusal.worker, self._clock.monotonic_s())
             self._refuse(term, delivery, refusal)
         else:
             self._fold(term, sealed, delta, delivery)

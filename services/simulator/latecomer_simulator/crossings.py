@@ -148,9 +148,15 @@ class Crossings:
         manifest = commit.manifest.to_bytes()
         self.note(Committed, fence=commit.lease.fence, manifest=manifest, asked_s=asked_s)
 
-    def _refused(self, _asked_s: float, new: bool, _lease: Lease, refusal: Refusal) -> None:  # noqa: FBT001
+    def _refused(self, asked_s: float, new: bool, lease: Lease, refusal: Refusal) -> None:  # noqa: FBT001
         if new:
-            self.note(Refused, update_id=refusal.update_id, reason=str(refusal.reason))
+            self.note(
+                Refused,
+                update_id=refusal.update_id,
+                reason=str(refusal.reason),
+                fence=lease.fence,
+                asked_s=asked_s,
+            )
 
 
 Note = Callable[..., None]

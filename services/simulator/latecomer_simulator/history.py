@@ -76,10 +76,12 @@ class Committed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Event):
-    """An update got its one recorded refusal."""
+    """An update got its one recorded refusal, by this fence; ``asked_s`` as of ``Committed``."""
 
     update_id: str
     reason: str
+    fence: int
+    asked_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,17 @@ arrived in it.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from latecomer.store.port import Manifest
 from latecomer_aggregator import rounds, staleness
 from latecomer_aggregator.weighting import example_weight
 from latecomer_simulator.evidence import Evidence
-from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured
+from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured, Refused
 from latecomer_simulator.replay import replay
 from latecomer_simulator.tally import RECOVERY_S, recoveries
+
+_Asked = TypeVar("_Asked", Committed, Refused)
 
 #: What a process may grow after its first minute, in which it loads what it needs.
 GROWTH_BYTES = 24 * 1024 * 1024
@@ -103,21 +106,10 @@ def zombies_never_move_the_head(evidence: Evidence) -> list[str]:
 
     Who asked before that did nothing wrong, however late he heard the answer.
     """
-    wrong: list[str] = []
-    given: list[Led] = []
-    for event in evidence.history.events:
-        match event:
-            case Led():
-                given.append(event)
-            case Faulted(fault="store flushed"):
-                given = []
-            case Committed(process=process, fence=fence, asked_s=asked_s):
-                highest = max((led.fence for led in given if led.at_s <= asked_s), default=0)
-                if fence < highest:
-                    wrong.append(
-                        f"{process} committed under fence {fence} after {highest} was taken"
-                    )
-    return wrong
+    return [
+        f"{event.process} committed under fence {event.fence} after {highest} was taken"
+        for event, highest in _by_zombies(evidence.history, Committed)
+    ]
 
 
 def memory_is_bounded(evidence: Evidence) -> list[str]:
@@ -155,6 +147,25 @@ def a_worker_has_one_place_per_version(evidence: Evidence) -> list[str]:
     ]
 
 
+def no_update_has_two_verdicts(evidence: Evidence) -> list[str]:
+    """9. What was refused is refused once, and is in no version, while the store remembers."""
+    return [
+        f"{update_id} was refused {times} times, and {folded[update_id]} versions hold it"
+        for refused, folded in _lives(evidence.history)
+        for update_id, times in refused.items()
+        if times > 1 or folded[update_id]
+    ]
+
+
+def zombies_give_no_verdict(evidence: Evidence) -> list[str]:
+    """10. Nor is anything refused under a lower fence."""
+    return [
+        f"{event.process} refused {event.update_id} under fence {event.fence} "
+        f"after {highest} was taken"
+        for event, highest in _by_zombies(evidence.history, Refused)
+    ]
+
+
 Checker = Callable[[Evidence], list[str]]
 
 CHECKERS: tuple[Checker, ...] = (
@@ -166,6 +177,8 @@ CHECKERS: tuple[Checker, ...] = (
     memory_is_bounded,
     progress_resumes_after_every_fault,
     a_worker_has_one_place_per_version,
+    no_update_has_two_verdicts,
+    zombies_give_no_verdict,
 )
 
 
@@ -184,6 +197,35 @@ def _growth(history: History) -> Iterator[tuple[str, int]]:
         warm = [each.rss_bytes for each in found if each.at_s - found[0].at_s >= WARM_UP_S]
         if warm:
             yield process, warm[-1] - warm[0]
+
+
+def _by_zombies(history: History, kind: type[_Asked]) -> Iterator[tuple[_Asked, int]]:
+    """What was asked for after a higher fence was given out, and that fence."""
+    given: list[Led] = []
+    for event in history.events:
+        if isinstance(event, Led):
+            given.append(event)
+        elif isinstance(event, Faulted) and event.fault == "store flushed":
+            given = []
+        elif isinstance(event, kind):
+            highest = max((led.fence for led in given if led.at_s <= event.asked_s), default=0)
+            if event.fence < highest:
+                yield event, highest
+
+
+def _lives(history: History) -> Iterator[tuple[Counter[str], Counter[str]]]:
+    """What each life of the store refused and folded: what it lost it knows of no more."""
+    refused, folded = Counter[str](), Counter[str]()
+    for event in history.events:
+        match event:
+            case Refused(update_id=update_id):
+                refused[update_id] += 1
+            case Committed(manifest=manifest):
+                folded.update(fold.update_id for fold in Manifest.from_bytes(manifest).folds)
+            case Faulted(fault="store flushed"):
+                yield refused, folded
+                refused, folded = Counter(), Counter()
+    yield refused, folded
 
 
 def _committed(history: History) -> Iterator[tuple[Committed, Manifest]]:

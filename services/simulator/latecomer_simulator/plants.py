@@ -14,7 +14,7 @@ import numpy as np
 from latecomer.broker.port import Delivery, Receipt
 from latecomer.errors import Fenced, VersionConflict
 from latecomer.events import UpdateHeader
-from latecomer.store.port import Commit, Fold
+from latecomer.store.port import Commit, Fold, Lease, Refusal
 from latecomer.store.redis import RedisStore
 from latecomer.tensors import Delta, TensorDelta
 from latecomer.wire import SealedUpdate
@@ -111,6 +111,29 @@ class UnfencedStore(RedisStore):
             self._redis.hset(head, "at_ms", str(int(manifest.at_s * 1000)))
 
 
+class UnfencedVerdicts(RedisStore):
+    """Whoever asks refuses in the name of who leads."""
+
+    def refuse(self, lease: Lease, refusal: Refusal) -> bool:
+        """With any lease."""
+        return super().refuse(self.holder() or lease, refusal)
+
+
+class ForgetfulVerdicts(RedisStore):
+    """The ledger knows what was folded, and not what was refused."""
+
+    def applied(self, update_ids: Any) -> frozenset[str]:
+        """What was folded."""
+        return frozenset(
+            each for each, verdict in self.verdicts(update_ids).items() if verdict.folded
+        )
+
+    def refuse(self, lease: Lease, refusal: Refusal) -> bool:
+        """As if for the first time."""
+        self._redis.hdel(self._keys.refused, refusal.update_id)
+        return super().refuse(lease, refusal)
+
+
 @dataclass
 class UnorderedBuffer(Buffer):
     """Adds up when the mean is asked for, in an order that nobody wrote down."""
@@ -159,6 +182,20 @@ PLANTS: Mapping[str, Plant] = {
         UnfencedStore,
         "zombies_never_move_the_head",
         kinds=("pause",),
+    ),
+    "refused without the fence": Plant(
+        world,
+        "RedisStore",
+        UnfencedVerdicts,
+        "zombies_give_no_verdict",
+        kinds=("pause",),
+    ),
+    "refused anew": Plant(
+        world,
+        "RedisStore",
+        ForgetfulVerdicts,
+        "no_update_has_two_verdicts",
+        kinds=("noise", "drop_connections", "pause"),
     ),
     "floats folded in another order": Plant(
         term, "Buffer", UnorderedBuffer, "the_model_is_its_ledger_replayed"

@@ -92,8 +92,9 @@ class PendingUpdates:
 
     def give_up(self, update_id: str) -> None:
         """No broker will ever take it."""
-        self._db.execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
-        self._private.forget_tentative(update_id)
+        with self._db.transaction():
+            self._db.execute("DELETE FROM outbox WHERE update_id = ?", (update_id,))
+            self._private.forget_tentative(update_id)
 
     def trim(self, *, created_before_s: float, keep_bytes: int) -> list[str]:
         """Give up what is too old, then the oldest until the rest fits; the newest always fits.

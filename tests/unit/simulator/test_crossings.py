@@ -206,7 +206,8 @@ def test_a_refusal_is_written_down_when_it_is_new(watched: Watched) -> None:
     refusal = Refusal("w1:boot:1", "w1", "too_stale", "by far")
     assert watched.store.refuse(lease, refusal)
     assert not watched.store.refuse(lease, refusal)
-    assert watched.events(Refused) == [Refused(START_S, "p", "w1:boot:1", "too_stale")]
+    fact = Refused(START_S, "p", "w1:boot:1", "too_stale", lease.fence, START_S)
+    assert watched.events(Refused) == [fact]
 
 
 def test_an_update_is_sent_before_and_acknowledged_after_its_confirm(watched: Watched) -> None:

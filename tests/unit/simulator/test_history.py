@@ -35,7 +35,7 @@ EVENTS: list[Event] = [
     Dropped(4.0, "w1", "w1:boot:0"),
     Led(5.0, "aggregator-a", 7),
     Committed(6.0, "aggregator-a", 7, EVERY_BYTE[::-1], 5.5),
-    Refused(7.0, "aggregator-a", "w1:boot:1", "too_stale"),
+    Refused(7.0, "aggregator-a", "w1:boot:1", "too_stale", 3, 6.5),
     Held(8.0, "aggregator-a", 32),
     Measured(9.0, "aggregator-a", 4711, 2**40),
     Faulted(10.0, "world", 'a "quoted"\nfault, größer'),

@@ -20,6 +20,7 @@ from latecomer_simulator.history import (
     Held,
     Led,
     Measured,
+    Refused,
 )
 from latecomer_simulator.invariants import (
     CHECKERS,
@@ -27,11 +28,13 @@ from latecomer_simulator.invariants import (
     a_worker_has_one_place_per_version,
     every_confirmed_update_counts_once,
     memory_is_bounded,
+    no_update_has_two_verdicts,
     no_update_is_in_two_versions,
     progress_resumes_after_every_fault,
     the_model_is_its_ledger_replayed,
     violations,
     weights_follow_staleness,
+    zombies_give_no_verdict,
     zombies_never_move_the_head,
 )
 from latecomer_simulator.tally import RECOVERY_S
@@ -278,7 +281,35 @@ def test_a_version_0_that_was_another_one_is_found(honest: Evidence) -> None:
     ]
 
 
+def refused(at_s: float, update_id: str = "w1:boot9:1", fence: int = 9) -> Refused:
+    return Refused(at_s, "aggregator-a", update_id, "too_stale", fence, at_s)
+
+
+@breaks(no_update_has_two_verdicts, "w1:boot9:1 was refused 2 times, and 0 versions hold it")
+def an_update_that_is_refused_twice(evidence: Evidence) -> Evidence:
+    at_s = end_s(evidence)
+    return with_events(evidence, refused(at_s), refused(at_s + 1))
+
+
+@breaks(no_update_has_two_verdicts, "w1:boot1:1 was refused 1 times, and 1 versions hold it")
+def an_update_that_is_folded_and_refused(evidence: Evidence) -> Evidence:
+    return with_events(evidence, refused(end_s(evidence), "w1:boot1:1"))
+
+
+@breaks(zombies_give_no_verdict, "aggregator-a refused w1:boot9:1 under fence 9 after 10 was taken")
+def a_refusal_under_a_former_fence(evidence: Evidence) -> Evidence:
+    at_s = end_s(evidence)
+    return with_events(evidence, Led(at_s, "aggregator-b", 10), refused(at_s + 1))
+
+
 # Where a promise ends.
+
+
+def test_a_store_that_lost_everything_refuses_anew(honest: Evidence) -> None:
+    at_s = end_s(honest)
+    flushed = Faulted(at_s + 1, "world", "store flushed")
+    again = with_events(honest, refused(at_s), flushed, refused(at_s + 2))
+    assert no_update_has_two_verdicts(again) == []
 
 
 def test_a_store_that_lost_everything_counts_its_fences_from_the_start(honest: Evidence) -> None:

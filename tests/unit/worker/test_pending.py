@@ -42,6 +42,10 @@ def refused(state: WorkerState) -> None:
     state.pending.settle({ID: False}, sent_before_s=0.0)
 
 
+def given_up(state: WorkerState) -> None:
+    state.pending.give_up(ID)
+
+
 def fails_at(state: WorkerState, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full when it comes to this write."""
     execute, left = state._db.execute, [place]
@@ -58,7 +62,7 @@ def fails_at(state: WorkerState, place: int, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("before", "action", "writes"),
-    [([], confirm, 3), ([confirm], folded, 6), ([confirm], refused, 4)],
+    [([], confirm, 3), ([], given_up, 2), ([confirm], folded, 6), ([confirm], refused, 4)],
 )
 def test_a_disk_that_is_full_in_between_leaves_all_as_it_was(
     state: WorkerState,
