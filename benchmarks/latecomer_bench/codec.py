@@ -286,8 +286,9 @@ class _Federation:
     def _step(self, now_s: float) -> None:
         settings = self._recipe.aggregation
         mean = self._buffer.mean(self._updates, row_floor=settings.row_floor)
+        part = optimizer.part_taken(settings.optimizer, self.head, self._buffer.folds)
         self._model, self._slots = optimizer.step(
-            self._optimizer, self._layout, self._model, self._slots, mean
+            self._optimizer, self._layout, self._model, self._slots, mean, part=part
         )
         self._buffer.release()
         self.head += 1

@@ -168,7 +168,7 @@ def fold_versions(way: Way, versions: int) -> dict[str, Array]:
         for delivery in scene.deliveries:
             way.consider(delivery)
         mean = way.buffer.mean(scene.k, row_floor=scene.limits.row_floor)
-        model, state = optimizer.step(rule, scene.layout, model, state, mean)
+        model, state = optimizer.step(rule, scene.layout, model, state, mean, part=1.0)
         way.buffer.release()
     return model
 

@@ -189,6 +189,7 @@ class Versions:
             before.model,
             before.optimizer,
             self._way.buffer.mean(scene.k, row_floor=scene.limits.row_floor),
+            part=1.0,
         )
         folds = tuple(self._way.buffer.folds)
         attempt = commit.prepare(before, model, state, folds, scene.k, {}, at_s=0.0)

@@ -197,7 +197,7 @@ def step(
     mean: Mapping[str, TensorDelta],
     derive: Callable[[Mapping[str, Array]], Mutable] | None = None,
     *,
-    part: float = 1.0,
+    part: float,
 ) -> tuple[Mutable, Mutable]:
     """The next version's model and optimiser state; the arguments stay as they are.
 

@@ -38,7 +38,7 @@ def after(
     rule = optimizer.build(settings)
     model, state = fresh(settings)
     for mean in means:
-        model, state = optimizer.step(rule, LAYOUT, model, state, mean)
+        model, state = optimizer.step(rule, LAYOUT, model, state, mean, part=1.0)
     return model, state
 
 
@@ -89,7 +89,7 @@ def test_a_step_is_damped_and_decays() -> None:
 def test_of_a_damped_step_a_part_is_taken_and_the_whole_remembered(settings: Optimizer) -> None:
     rule, mean = optimizer.build(settings), net(2.0, -4.0) | rows({2: (1.0, 3.0)})
     before, empty = fresh(settings)
-    whole, remembered = optimizer.step(rule, LAYOUT, before, empty, mean)
+    whole, remembered = optimizer.step(rule, LAYOUT, before, empty, mean, part=1.0)
     quarter, state = optimizer.step(rule, LAYOUT, before, empty, mean, part=0.25)
     for name, array in before.items():
         moved = whole[name] - array
@@ -170,7 +170,7 @@ def test_the_arguments_stay_as_they_are(settings: Optimizer) -> None:
     rule = optimizer.build(settings)
     model, state = fresh(settings)
     mean = net(1.0, 2.0) | rows({1: (3.0, 4.0)}) | {"seen": net(1.0, 1.0)["net"]}
-    optimizer.step(rule, LAYOUT, model, state, mean)
+    optimizer.step(rule, LAYOUT, model, state, mean, part=1.0)
     untouched_model, untouched_state = fresh(settings)
     for name, array in model.items():
         np.testing.assert_array_equal(array, untouched_model[name])
@@ -204,7 +204,7 @@ def test_no_version_is_made_of_what_is_no_number() -> None:
         np.errstate(over="ignore"),
         pytest.raises(Unsolvable, match=r"net, .* aggregation\.optimizer\.learning_rate"),
     ):
-        optimizer.step(rule, LAYOUT, LAYOUT.zeros(), {}, mean)
+        optimizer.step(rule, LAYOUT, LAYOUT.zeros(), {}, mean, part=1.0)
 
 
 def test_nothing_is_remembered_of_what_is_no_number() -> None:
