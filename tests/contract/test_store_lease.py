@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from latecomer.errors import Fenced, StoreDenied, StoreUnreachable
 from latecomer.events import Version
 from latecomer.store.port import Lease, Refusal
+from latecomer.store.redis import RedisStore
 from server import eventually
 from store_scene import (
     LEASE_S,
@@ -200,6 +201,12 @@ def test_a_fence_lower_than_the_heads_cannot_commit_even_if_the_counter_was_lost
         publish(store, lead(store, "carl"), 1, b"v1..")
 
 
+def synced_with(store: RedisStore, answer: object) -> Callable[..., list[object]]:
+    """As the server's script answers, and this for WAITAOF."""
+    in_one_go = store._server._in_one_go
+    return lambda *words: [in_one_go(*words)[0], answer]
+
+
 def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,16 +215,12 @@ def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
     lease = lead(store)
     store.stage(named(b"v0.."))
     commit = commit_of(lease, Version(1, 0), b"v0..")
-    in_one_go = store._server._in_one_go
-
-    def answered(written: int) -> Callable[..., list[object]]:
-        return lambda *words: [in_one_go(*words)[0], [written, 0]]
-
-    monkeypatch.setattr(store._server, "_in_one_go", answered(0))
-    for _ in range(2):
-        with pytest.raises(StoreUnreachable, match="to its disk in time"):
-            store.commit(commit)
-    monkeypatch.setattr(store._server, "_in_one_go", answered(1))
+    with monkeypatch.context() as unwritten:
+        unwritten.setattr(store._server, "_in_one_go", synced_with(store, [0, 0]))
+        for _ in range(2):
+            with pytest.raises(StoreUnreachable, match="to its disk in time"):
+                store.commit(commit)
+    monkeypatch.setattr(store._server, "_in_one_go", synced_with(store, [1, 0]))
     store.commit(commit)
     assert store.manifest(Version(1, 0)) == commit.manifest
 
@@ -245,16 +248,12 @@ def test_a_login_that_may_not_wait_for_the_disk_commits_nothing_that_is_believed
     lease = lead(store)
     store.stage(named(b"v0.."))
     commit = commit_of(lease, Version(1, 0), b"v0..")
-    in_one_go = store._server._in_one_go
-
-    def answered(synced: ResponseError) -> Callable[..., list[object]]:
-        return lambda *words: [in_one_go(*words)[0], synced]
-
-    monkeypatch.setattr(store._server, "_in_one_go", answered(NoPermissionError("waitaof")))
+    denied = synced_with(store, NoPermissionError("waitaof"))
+    monkeypatch.setattr(store._server, "_in_one_go", denied)
     with pytest.raises(StoreDenied):
         store.commit(commit)
     unknown = ResponseError("unknown command 'WAITAOF'")
-    monkeypatch.setattr(store._server, "_in_one_go", answered(unknown))
+    monkeypatch.setattr(store._server, "_in_one_go", synced_with(store, unknown))
     store.commit(commit)
 
 
