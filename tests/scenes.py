@@ -1,6 +1,7 @@
 """A tiny federation to hold to its promises: real coordinator and agent, embedded servers."""
 
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from latecomer.store.port import Commit, Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
-from latecomer_aggregator import commit
+from latecomer_aggregator import app, commit
 from latecomer_aggregator.background import Background, Foreground
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.leadership import Leadership
@@ -222,6 +223,19 @@ class Federation:
             background=background or Foreground(),
             backoff=Backoff(first_s=0.2, ceiling_s=5.0, rng=random.Random(1)),
             idle=self.slept.append,
+        )
+
+    def built(self, **options: Any) -> Coordinator:
+        """An aggregator as its composition root makes it."""
+        return app.build(
+            federation=FEDERATION,
+            broker=self.login("aggregator"),
+            store=self.open_store(),
+            clock=self.clock,
+            stop=threading.Event(),
+            telemetry=self.telemetry,
+            lease_s=LEASE_S,
+            **options,
         )
 
     def send(self, *updates: UpdateSubmitted) -> None:

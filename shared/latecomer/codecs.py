@@ -127,7 +127,9 @@ def coded(
         loss: What may be lost.
         longest: Euclidean norm of what travels, at most; sums apart.
     """
-    as_is = {name: change for name, change in delta.items() if _is_kept(layout[name], change)}
+    as_is = {
+        name: change for name, change in delta.items() if _travels_as_it_is(layout[name], change)
+    }
     totals = {
         name: added(change, left.get(name)) for name, change in delta.items() if name not in as_is
     }
@@ -148,7 +150,7 @@ def coded(
     return Coded({name: sent[name] for name in delta}, kept)
 
 
-def _is_kept(spec: TensorSpec, change: TensorDelta) -> bool:
+def _travels_as_it_is(spec: TensorSpec, change: TensorDelta) -> bool:
     return spec.kind is Kind.SUM or not bool(np.isfinite(change.values).all())
 
 

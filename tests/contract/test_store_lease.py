@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 
 from latecomer.errors import Fenced, StoreDenied, StoreUnreachable
 from latecomer.events import Version
-from latecomer.store.port import Lease, Refusal
+from latecomer.store.port import Commit, Lease, Refusal
 from latecomer.store.redis import RedisStore
 from server import eventually
 from store_scene import (
@@ -201,6 +201,14 @@ def test_a_fence_lower_than_the_heads_cannot_commit_even_if_the_counter_was_lost
         publish(store, lead(store, "carl"), 1, b"v1..")
 
 
+def ready_to_commit(stores: Stores) -> tuple[RedisStore, Commit]:
+    """A leader's store, and version 0, whose chunks are staged."""
+    store = stores.open()
+    commit = commit_of(lead(store), Version(1, 0), b"v0..")
+    store.stage(named(b"v0.."))
+    return store, commit
+
+
 def synced_with(store: RedisStore, answer: object) -> Callable[..., list[object]]:
     """As the server's script answers, and this for WAITAOF."""
     in_one_go = store._server._in_one_go
@@ -211,10 +219,7 @@ def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the server answers that its disk has not written it yet."""
-    store = stores.open()
-    lease = lead(store)
-    store.stage(named(b"v0.."))
-    commit = commit_of(lease, Version(1, 0), b"v0..")
+    store, commit = ready_to_commit(stores)
     with monkeypatch.context() as unwritten:
         unwritten.setattr(store._server, "_in_one_go", synced_with(store, [0, 0]))
         for _ in range(2):
@@ -232,22 +237,17 @@ def test_a_commit_is_confirmed_by_the_disk_and_may_be_asked_again(
 def test_a_commit_that_the_server_does_not_take_is_tried_again_later(
     stores: Stores, monkeypatch: pytest.MonkeyPatch, answer: Exception, words: str
 ) -> None:
-    store = stores.open()
-    lease = lead(store)
-    store.stage(named(b"v0.."))
+    store, commit = ready_to_commit(stores)
     monkeypatch.setattr(store._server, "_in_one_go", lambda *_: [answer, [1, 0]])
     with pytest.raises(StoreUnreachable, match=words):
-        store.commit(commit_of(lease, Version(1, 0), b"v0.."))
+        store.commit(commit)
 
 
 def test_a_login_that_may_not_wait_for_the_disk_commits_nothing_that_is_believed(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that has no such command is excused, and nobody else."""
-    store = stores.open()
-    lease = lead(store)
-    store.stage(named(b"v0.."))
-    commit = commit_of(lease, Version(1, 0), b"v0..")
+    store, commit = ready_to_commit(stores)
     denied = synced_with(store, NoPermissionError("waitaof"))
     monkeypatch.setattr(store._server, "_in_one_go", denied)
     with pytest.raises(StoreDenied):

@@ -13,7 +13,16 @@ from latecomer.store.port import Manifest
 from latecomer_aggregator import rounds, staleness
 from latecomer_aggregator.weighting import example_weight
 from latecomer_simulator.evidence import Evidence
-from latecomer_simulator.history import Committed, Faulted, Held, History, Led, Measured, Refused
+from latecomer_simulator.history import (
+    Committed,
+    Event,
+    Faulted,
+    Held,
+    History,
+    Led,
+    Measured,
+    Refused,
+)
 from latecomer_simulator.replay import replay
 from latecomer_simulator.tally import RECOVERY_S, recoveries
 
@@ -149,12 +158,15 @@ def a_worker_has_one_place_per_version(evidence: Evidence) -> list[str]:
 
 def no_update_has_two_verdicts(evidence: Evidence) -> list[str]:
     """9. What was refused is refused once, and is in no version, while the store remembers."""
-    return [
-        f"{update_id} was refused {times} times, and {folded[update_id]} versions hold it"
-        for refused, folded in _lives(evidence.history)
-        for update_id, times in refused.items()
-        if times > 1 or folded[update_id]
-    ]
+    wrong = []
+    for life in _lives(evidence.history):
+        folded = Counter(fold.update_id for _, each in _committed(life) for fold in each.folds)
+        wrong += [
+            f"{update_id} was refused {times} times, and {folded[update_id]} versions hold it"
+            for update_id, times in Counter(each.update_id for each in life.all(Refused)).items()
+            if times > 1 or folded[update_id]
+        ]
+    return wrong
 
 
 def zombies_give_no_verdict(evidence: Evidence) -> list[str]:
@@ -201,31 +213,26 @@ def _growth(history: History) -> Iterator[tuple[str, int]]:
 
 def _by_zombies(history: History, kind: type[_Asked]) -> Iterator[tuple[_Asked, int]]:
     """What was asked for after a higher fence was given out, and that fence."""
-    given: list[Led] = []
-    for event in history.events:
-        if isinstance(event, Led):
-            given.append(event)
-        elif isinstance(event, Faulted) and event.fault == "store flushed":
-            given = []
-        elif isinstance(event, kind):
-            highest = max((led.fence for led in given if led.at_s <= event.asked_s), default=0)
-            if event.fence < highest:
-                yield event, highest
+    for life in _lives(history):
+        given: list[Led] = []
+        for event in life.events:
+            if isinstance(event, Led):
+                given.append(event)
+            elif isinstance(event, kind):
+                highest = max((led.fence for led in given if led.at_s <= event.asked_s), default=0)
+                if event.fence < highest:
+                    yield event, highest
 
 
-def _lives(history: History) -> Iterator[tuple[Counter[str], Counter[str]]]:
-    """What each life of the store refused and folded: what it lost it knows of no more."""
-    refused, folded = Counter[str](), Counter[str]()
+def _lives(history: History) -> Iterator[History]:
+    """What happened in each life of the store: what it lost it knows of no more."""
+    life: list[Event] = []
     for event in history.events:
-        match event:
-            case Refused(update_id=update_id):
-                refused[update_id] += 1
-            case Committed(manifest=manifest):
-                folded.update(fold.update_id for fold in Manifest.from_bytes(manifest).folds)
-            case Faulted(fault="store flushed"):
-                yield refused, folded
-                refused, folded = Counter(), Counter()
-    yield refused, folded
+        if isinstance(event, Faulted) and event.fault == "store flushed":
+            yield History(life)
+            life = []
+        life.append(event)
+    yield History(life)
 
 
 def _committed(history: History) -> Iterator[tuple[Committed, Manifest]]:

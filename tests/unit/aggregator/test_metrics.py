@@ -1,13 +1,10 @@
 """What alerts look at says what happened."""
 
-import threading
-
 import pytest
 
 from latecomer.events import Version
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer_aggregator import app
-from scenes import EPOCH, FEDERATION, LEASE_S, Federation, make_update, net, step
+from scenes import EPOCH, Federation, make_update, net, step
 from unit.aggregator.test_leadership import Slow
 
 
@@ -69,16 +66,8 @@ def test_a_process_is_seen_to_be_alive_while_a_step_takes_long() -> None:
     """Else it would be replaced in the middle of each version, and the next one, too."""
     scene, beats = Federation(mode="fedasync"), list[float]()
     scene.found()
-    coordinator = app.build(
-        federation=FEDERATION,
-        broker=scene.login("aggregator"),
-        store=scene.open_store(),
-        clock=scene.clock,
-        stop=threading.Event(),
-        telemetry=scene.telemetry,
-        lease_s=LEASE_S,
-        background=Slow(scene.clock),
-        beat=lambda: beats.append(scene.clock.monotonic_s()),
+    coordinator = scene.built(
+        background=Slow(scene.clock), beat=lambda: beats.append(scene.clock.monotonic_s())
     )
     step(coordinator)
     scene.send(make_update())

@@ -1,7 +1,5 @@
 """Steps that fold nothing: pauses, a head that went back, and what is left to an operator."""
 
-import threading
-
 import pytest
 
 from latecomer.broker.port import Message
@@ -10,7 +8,6 @@ from latecomer.errors import BrokerUnreachable, PublishRefused, Transient, Unrou
 from latecomer.events import Version
 from latecomer.store.keys import Keys
 from latecomer.store.redis import embedded
-from latecomer_aggregator import app
 from latecomer_aggregator.coordinator import ANNOUNCE_AGAIN_S, DECLARE_AGAIN_S
 from latecomer_aggregator.leadership import STANDBY_ASKS_S
 from scenes import EPOCH, FEDERATION, LEASE_S, Federation, heard, make_update, step
@@ -68,16 +65,7 @@ def test_a_standby_sleeps_until_it_asks_again_and_no_longer_than_it_was_given(
 
 
 def test_what_an_operator_declares_is_left_to_him(scene: Federation) -> None:
-    coordinator = app.build(
-        federation=FEDERATION,
-        broker=scene.login("aggregator"),
-        store=scene.open_store(),
-        clock=scene.clock,
-        stop=threading.Event(),
-        telemetry=scene.telemetry,
-        lease_s=LEASE_S,
-        declare=False,
-    )
+    coordinator = scene.built(declare=False)
     for bound in scene.server._bindings.values():
         bound.clear()
     for _ in range(2):
