@@ -7,6 +7,7 @@ systems are compared): fewer rounds are the beginning of more. The federation's 
 chosen so; it is its last version.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -24,19 +25,27 @@ State = tuple[dict[str, Array], dict[str, Array]]
 
 
 def alone(
-    recipe: Recipe, split: Split, items: int, *, rounds: int, seed: int, groups: Ids | None = None
+    recipe: Recipe,
+    splits: Sequence[Split],
+    items: int,
+    *,
+    rounds: int,
+    seed: int,
+    groups: Ids | None = None,
 ) -> State:
-    """What the owner of ``split`` ends with after at most ``rounds``; see the module.
+    """What who has all of ``splits`` ends with after at most ``rounds``; see the module.
 
-    ``groups`` (U,) are of its examples, as of ``ensemble.gated``.
+    Each of them is a site's, whose outcomes are ordered among themselves, as when it is tested.
+    ``groups`` (U,) are of all examples one after another, as of ``ensemble.gated``.
     """
+    everything = type(splits[0]).pooled(splits)
 
     @cache
     def after(halvings: int) -> State:
         return ensemble.trained_alone(
             recipe.model,
-            split.train,
-            users=len(split.test),
+            everything.train,
+            users=len(everything.test),
             items=items,
             plan=recipe.training.model_dump(mode="json"),
             rounds=rounds >> halvings,
@@ -48,14 +57,17 @@ def alone(
         return after(0)
     chosen = ensemble.gated(
         range(1, rounds.bit_length()),
-        lambda each: _values(recipe, split, after(int(each))),
-        None if groups is None else groups[split.validation >= 0],
+        lambda each: _values(recipe, splits, after(int(each))),
+        None if groups is None else groups[everything.validation >= 0],
     )
     return after(int(chosen))
 
 
-def _values(recipe: Recipe, split: Split, state: State) -> Floats:
-    """(T,) how rightly each validation example is ordered."""
-    score = family(recipe.model).scorer(*state, split.known("validation"))
-    found = recipe.protocol.evaluate(score, None, split.validation)
-    return found.per_user()[recipe.protocol.metric]
+def _values(recipe: Recipe, splits: Sequence[Split], state: State) -> Floats:
+    """(T,) how rightly each validation example is ordered among those of its site."""
+    values = []
+    for split in splits:
+        score = family(recipe.model).scorer(*state, split.known("validation"))
+        found = recipe.protocol.evaluate(score, None, split.validation)
+        values.append(found.per_user()[recipe.protocol.metric])
+    return np.concatenate(values)

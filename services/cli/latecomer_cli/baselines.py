@@ -65,7 +65,7 @@ def rounds_alone(recipe: Recipe, own: int, often: int) -> int:
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> Result:
     """The same model, trained by one site alone in as many ``rounds``, or fewer; see ``alone``."""
     model, private = alone(
-        recipe, site.split, items, rounds=rounds, seed=seed, groups=together([site])
+        recipe, [site.split], items, rounds=rounds, seed=seed, groups=together([site])
     )
     return judged(recipe, site, model, private)
 
@@ -76,7 +76,7 @@ def centralised(
     """The same, trained on everybody's data in one place; judged site by site."""
     work = _scaled(recipe, len(sites))
     model, private = alone(
-        work, _pooled(sites), items, rounds=rounds, seed=seed, groups=together(sites)
+        work, _splits(sites), items, rounds=rounds, seed=seed, groups=together(sites)
     )
     ends = np.cumsum([len(site.users) for site in sites])
     starts = ends - [len(site.users) for site in sites]
@@ -88,8 +88,12 @@ def centralised(
 
 def _pooled(sites: Sequence[Site]) -> Split:
     """Everybody's data; nobody's counts twice."""
-    splits = [_once(site) for site in sites]
+    splits = _splits(sites)
     return type(splits[0]).pooled(splits)
+
+
+def _splits(sites: Sequence[Site]) -> list[Split]:
+    return [_once(site) for site in sites]
 
 
 def _once(site: Site) -> Split:
