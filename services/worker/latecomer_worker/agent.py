@@ -173,7 +173,7 @@ class Agent:
         except MessageTooLarge as error:
             # To train it once more would make it no smaller.
             log.error("update.dropped", version=str(snapshot.version), cause=str(error))
-        self._remember(snapshot, {})
+        self._rounds.trained(snapshot)  # to look again would not help
         return Step.LOOKED
 
     def _learn(self, trainer: Trainer, snapshot: Snapshot, started: RoundStarted) -> Step:
@@ -188,7 +188,7 @@ class Agent:
         if diverged:
             log.error("training.diverged", version=str(snapshot.version), hint=SMALLER_STEPS)
         if diverged or not trained.examples:
-            self._remember(snapshot, sums)
+            self._rounds.trained(snapshot)
             return Step.LOOKED
         self._save(trainer, snapshot, trained, sums)
         self._outbox.offer()
@@ -245,14 +245,7 @@ class Agent:
             residual.keep(self._state, snapshot, coded.residual)
             trainer.keep(trained, self._state, update.update_id)
             self._rounds.trained(snapshot)
-            self._state.remember("quality", sums)
         self._log(update, trained)
-
-    def _remember(self, snapshot: Snapshot, sums: encode.Sums) -> None:
-        """There was nothing to learn from this version, and looking again would not help."""
-        with self._state.transaction():
-            self._rounds.trained(snapshot)
-            self._state.remember("quality", sums)
 
     def _ask_for_verdicts(self) -> None:
         """Tell the owner, once per update, what became of it."""

@@ -107,7 +107,7 @@ class Rounds:
         return last_version(self._state)
 
     def trained(self, snapshot: Snapshot) -> None:
-        """Remember a round, in the caller's transaction: which, when, and the how many-th time."""
+        """Remember a round, in the caller's transaction if any: which, when, how often."""
         again = self.last_version() == snapshot.version
         recipe = Recipe.from_bytes(snapshot.recipe)
         last = {

@@ -1,9 +1,9 @@
 """What a worker keeps between rounds and restarts: one SQLite file.
 
-It holds the updates on their way, the private state of every user, and a few facts (last version,
-quality), all of one federation. Deleting it loses personalisation, and the worker starts again as a
-new device. Of a family that adds up statistics it also holds what was added: who deletes it adds
-everything again, and counts twice until a new epoch begins.
+It holds the updates on their way, the private state of every user, and a few facts (its last
+round, say), all of one federation. Deleting it loses personalisation, and the worker starts again
+as a new device. Of a family that adds up statistics it also holds what was added: who deletes it
+adds everything again, and counts twice until a new epoch begins.
 """
 
 import json
