@@ -308,7 +308,8 @@ class Coordinator:
                 self._stand_down()
                 return
             self._intake.refuse_folded(term, Reason.UNSOLVABLE, str(error))
-            term.careful = 0
+            # Where there is one there may be more, and each search costs all others a delivery.
+            term.careful = max(0, term.careful - 1)
 
     def _alive(self) -> AbstractContextManager[None]:
         """Around what takes as long as the model is large: it may be longer than a lease."""

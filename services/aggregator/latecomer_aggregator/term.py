@@ -53,8 +53,8 @@ class Term:
         attempt: The version after it, computed and not known to be durable yet.
         owed: Of the deliveries that ``attempt`` is made of, by update in the order of their folds:
             their acks wait for it to be durable.
-        careful: So many versions are yet to be made of one update each: there is one among them of
-            which no version can be made.
+        careful: So many updates are yet to be folded alone: there is one among them of which no
+            version can be made.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from latecomer import wire
 from latecomer.broker.topology import updates_queue
@@ -40,9 +41,9 @@ def honest(worker: int, seq: int = 1) -> UpdateSubmitted:
     return make_update(f"w{worker}", seq, delta=net(1 / RATE, 0.0))
 
 
-def culprit() -> UpdateSubmitted:
+def culprit(seq: int = 1) -> UpdateSubmitted:
     """Finite, and so is the model: what it would make of it is not."""
-    return make_update("evil", delta=net(1e10, 0.0))
+    return make_update("evil", seq, delta=net(1e10, 0.0))
 
 
 def size_of_head(scene: Federation) -> int:
@@ -50,15 +51,28 @@ def size_of_head(scene: Federation) -> int:
     return len(scene.manifest().folds)
 
 
-def test_once_the_culprit_is_found_versions_are_made_of_k_updates_again(
+def test_once_what_was_given_back_is_folded_versions_are_made_of_k_updates_again(
     scene: Federation, coordinator: Coordinator
 ) -> None:
-    scene.send(honest(3))
-    step(coordinator, 6)
+    each_alone = prefetch(scene.recipe.aggregation)
+    scene.send(*(honest(worker) for worker in range(3, each_alone + 3)))
+    step(coordinator, 2 * each_alone)
     assert scene.store.totals().refused == {"unsolvable": 1}
-    assert (scene.number(), size_of_head(scene)) == (1, 3)
+    assert (scene.number(), size_of_head(scene)) == (each_alone, 3)
     assert scene.dead() == 1
     assert scene.unacked() == scene.waiting() == 0
+
+
+def test_many_culprits_cost_the_others_one_delivery(scene: Federation) -> None:
+    """Each of them for itself would cost one, and after twenty the broker buries an update."""
+    aggregator = scene.coordinator()
+    scene.send(*(culprit(seq) for seq in range(1, 7)), honest(1), honest(2))
+    with capture_logs() as logs:
+        step(aggregator, 30)
+    found = [each["updates"] for each in logs if each["event"] == "version.unsolvable"]
+    assert found == [3, 1, 1, 1, 1, 1, 1]
+    assert scene.store.totals().refused == {"unsolvable": 6}
+    assert scene.store.totals().accepted == 2
 
 
 def test_who_leads_again_later_suspects_nobody(scene: Federation, coordinator: Coordinator) -> None:
@@ -68,7 +82,7 @@ def test_who_leads_again_later_suspects_nobody(scene: Federation, coordinator: C
     step(coordinator, 2)
     scene.send(*(honest(worker, 2) for worker in range(1, 4)))
     step(coordinator, 4)
-    assert (scene.number(), size_of_head(scene)) == (2, 3)
+    assert (scene.number(), size_of_head(scene)) == (4, 3)
 
 
 def test_a_culprit_that_does_not_come_back_is_not_looked_for_for_ever(
