@@ -97,9 +97,9 @@ def watched(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def render(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table; the first column is text, the others are numbers or short."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(title, style="bold"), title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
+        table.add_column(_cell(column), justify="left" if place == 0 else "right")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table

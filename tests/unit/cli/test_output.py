@@ -34,10 +34,14 @@ def test_what_is_no_number_is_none_in_json(capsys: pytest.CaptureFixture[str]) -
     assert strict == {"mean": None, "more": [None, 0.5], "über": 1}
 
 
-def test_what_a_worker_calls_a_region_commands_no_terminal(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("place", ["cell", "heading"])
+def test_what_a_worker_calls_a_region_or_metric_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    Output(Format.TABLE).table("Quality", ("region",), [("\x1b[2Jnorth [bold]\x9bA",)])
+    name = "\x1b[2Jnorth [bold]\x9bA[/x]"
+    columns, row = (("region",), (name,)) if place == "cell" else ((name,), (1,))
+    Output(Format.TABLE).table("Quality [/x]", columns, [row])
     shown = capsys.readouterr().out
-    assert "\N{REPLACEMENT CHARACTER}[2Jnorth [bold]\N{REPLACEMENT CHARACTER}A" in shown
+    assert "\N{REPLACEMENT CHARACTER}[2Jnorth [bold]\N{REPLACEMENT CHARACTER}A[/x]" in shown
+    assert "Quality [/x]" in shown
     assert not {"\x1b", "\x9b"} & set(shown)
