@@ -23,7 +23,7 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders.giveaway import GIVES_AWAY
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Delta
-from latecomer_cli import recommend, sites
+from latecomer_cli import consent, recommend, sites
 from latecomer_cli.output import Output
 from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
@@ -239,9 +239,14 @@ class Work:
             yield opened
 
     def _trainer(self, snapshot: Snapshot, state: WorkerState) -> Trainer:
-        """The federation's recipe says how to learn; ours only where the data is."""
+        """The federation's recipe says how to learn; ours where the data is, and what of it.
+
+        Raises:
+            BadConfiguration: More is asked for than this recipe declares.
+        """
         agreed = Recipe.from_bytes(snapshot.recipe)
         catalogue = sites.parsed_catalogue(agreed, snapshot.catalogue)
+        consent.check(self.recipe, agreed, catalogue)
         data, _ = sites.read_data(self.recipe, self.folder, catalogue, source=self.data)
         # A file of our own is ours entirely; a published data set is still cut into sites.
         whole = self.data is not None and sites.is_own_file(self.recipe)

@@ -1,6 +1,7 @@
 """A dry run shows what the agent would send, and changes nothing of the worker's."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -135,6 +136,15 @@ def test_every_number_that_would_leave_can_be_saved(
         assert len(saved[f"{PAIRS}.rows"]) == tensor["rows"] == 10
     with pytest.raises(BadConfiguration, match="cannot write the update"):
         worker.dry_run(Event(), save=tmp_path / "nowhere" / "update.npz")
+
+
+def test_what_its_owner_did_not_agree_to_is_not_computed(
+    found: Callable[[], Version], worker: work.Work
+) -> None:
+    found()
+    others = Recipe.model_validate({**RECIPE, "model": {"family": "als"}, "training": {}})
+    with pytest.raises(BadConfiguration, match="learns by gram, and this recipe says als"):
+        replace(worker, recipe=others).dry_run(Event())
 
 
 class Away:
