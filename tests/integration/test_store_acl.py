@@ -293,7 +293,9 @@ def test_the_server_itself_refuses(logins: Logins, role: str, command: str) -> N
     _assert_denied(logins, role, words)
 
 
-@pytest.mark.parametrize("command", ["SCAN 0", "UNLINK lc:{tests}:u:anna:0"])
+@pytest.mark.parametrize(
+    "command", ["SCAN 0", "CLIENT TRACKING ON BCAST PREFIX lc:", "UNLINK lc:{tests}:u:anna:0"]
+)
 def test_a_worker_neither_lists_nor_takes_away_what_others_left(
     logins: Logins, command: str
 ) -> None:
