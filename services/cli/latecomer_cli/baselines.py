@@ -53,13 +53,17 @@ def _from(score: Score, start: int) -> Score:
     return lambda users: score(users + start)
 
 
-def rounds_alone(recipe: Recipe, own: int, often: int) -> int:
-    """How long a site learns alone: in as many rounds as its ``own`` in the federation.
+def rounds_alone(taken: Mapping[str, int]) -> dict[str, int]:
+    """How many rounds each site learns alone, by those that it took part in.
 
-    Who predicts outcomes stops when it learns no more, and alone nobody is slow or absent: there it
-    may take as many as the others did on average, which is ``often``.
+    Alone nobody is slow or absent: nobody has fewer than all had on average.
     """
-    return max(own, often) if isinstance(recipe.data, ExampleData) else own
+    return {name: max(own, on_average(taken)) for name, own in taken.items()}
+
+
+def on_average(taken: Mapping[str, int]) -> int:
+    """Rounds that a site took part in, which are those of one place."""
+    return round(float(np.mean([*taken.values()])))
 
 
 def local_only(recipe: Recipe, site: Site, items: int, *, rounds: int, seed: int) -> Result:

@@ -253,17 +253,15 @@ def _judge(
 ) -> list[Results]:
     """The final version on each worker's test items, beside what it has to beat."""
     recipe, items = scene.recipe, len(scene.catalogue)
-    fleet = {record.worker: record for record in embedded.store.fleet()}
+    accepted = {record.worker: record.accepted for record in embedded.store.fleet()}
+    rounds = baselines.rounds_alone({name: accepted.get(name, 1) for name in scene.honest()})
     ours: list[Result] = []
     alone: list[Result] = []
     output.say("judging the last version on every worker's test items …")
     for number, name in enumerate(scene.honest()):
         ours.append(embedded.trainer(name).evaluate(model, target="test"))
-        rounds = fleet[name].accepted if name in fleet else 1
-        site = scene.sites[name]
-        alone.append(
-            baselines.local_only(recipe, site, items, rounds=rounds, seed=recipe.seed + number)
-        )
+        site, seed = scene.sites[name], recipe.seed + number
+        alone.append(baselines.local_only(recipe, site, items, rounds=rounds[name], seed=seed))
     popular = baselines.most_popular(recipe, scene.in_order(), items, "test")
     return [
         Results("global", ours),

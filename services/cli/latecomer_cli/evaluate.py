@@ -91,11 +91,16 @@ def _judged(scene: Scene, ended: Ended) -> Run:
         baselines.judged(recipe, site, ended.model, ended.private[name])
         for name, site in zip(names, sites, strict=True)
     ]
-    often = round(float(np.mean([*ended.rounds.values()])))
-    budgets = [baselines.rounds_alone(recipe, ended.rounds[name], often) for name in names]
+    rounds, often = baselines.rounds_alone(ended.rounds), baselines.on_average(ended.rounds)
     alone = [
-        baselines.local_only(recipe, site, items, rounds=rounds, seed=recipe.seed + number)
-        for number, (rounds, site) in enumerate(zip(budgets, sites, strict=True))
+        baselines.local_only(
+            recipe,
+            site,
+            items,
+            rounds=rounds[name],
+            seed=recipe.seed + number,
+        )
+        for number, (name, site) in enumerate(zip(names, sites, strict=True))
     ]
     central = baselines.centralised(recipe, sites, items, rounds=often, seed=recipe.seed)
     popular = baselines.most_popular(recipe, sites, items, "test")
