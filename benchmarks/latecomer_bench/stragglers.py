@@ -149,6 +149,11 @@ def _job(scene: Scene, seed: int, race: Race) -> Job:
 def adapted(recipe: Recipe, way: Way) -> Recipe:
     """A recipe that aggregates this way, over the devices of this benchmark."""
     rule = recipe.aggregation.optimizer
+    step = {
+        "learning_rate": rule.learning_rate * way.rate,
+        # It counts versions, of which the ways make from seven to a hundred of the same work.
+        "decay_after": None,
+    }
     aggregation = recipe.aggregation.model_copy(
         update={
             "mode": way.mode,
@@ -158,7 +163,7 @@ def adapted(recipe: Recipe, way: Way) -> Recipe:
             "row_floor": way.row_floor,
             # How much is too late is staleness weighting's to say; only the barrier refuses.
             "max_staleness": 1000,
-            "optimizer": rule.model_copy(update={"learning_rate": rule.learning_rate * way.rate}),
+            "optimizer": rule.model_copy(update=step),
         }
     )
     simulation = DEVICES.model_copy(update={"concurrency": way.concurrency})

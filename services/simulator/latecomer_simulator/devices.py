@@ -204,10 +204,12 @@ class Device:
 
     def _session(self) -> None:
         """One round, or less; the timeline's process."""
+        came_to: Step | None = None
         try:
             agent = self._agent or self._booted()
             if self._trains:
-                self._came_to(agent.step(0.0))
+                came_to = agent.step(0.0)
+                self._came_to(came_to)
             else:
                 agent.send()
             while self.link.online and self.state.pending.unconfirmed():
@@ -218,7 +220,10 @@ class Device:
             raise
         self._process = None
         self._backlog = self.state.pending.unconfirmed() > 0
-        self._all.changed()
+        # Whose line went away while it fetched, say, or who had nothing to learn from: its place in
+        # the round is another's.
+        in_vain = self._trains and came_to is not Step.LEARNED
+        self._all.changed(lost=self._base if in_vain else None)
 
     def _came_to(self, step: Step) -> None:
         """Who found nothing to learn from looks again, as a worker does, though no version came."""

@@ -84,12 +84,13 @@ def test_a_way_that_reaches_the_target_more_often_is_better_than_one_that_gives_
 
 
 def test_ways_differ_in_nothing_but_aggregation_and_concurrency() -> None:
-    recipe = make_recipe(target_staleness=3.0)
+    recipe = make_recipe(target_staleness=3.0, optimizer={"name": "sgd", "decay_after": 2})
     a, b = (bench.adapted(recipe, way) for way in (BUFFERED, SHORT))
     same = {"aggregation": recipe.aggregation, "simulation": Simulation()}
     assert a.model_copy(update=same) == b.model_copy(update=same)
     assert a.simulation == b.simulation
     assert a.aggregation.target_staleness is None, "a row says which K it had"
+    assert a.aggregation.optimizer.decay_after is None, "it counts versions"
     assert b.aggregation.optimizer.learning_rate == 2 * a.aggregation.optimizer.learning_rate
 
 

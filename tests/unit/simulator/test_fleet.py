@@ -99,6 +99,24 @@ def test_a_synchronous_round_lasts_as_long_as_its_slowest_device() -> None:
     assert times(fedbuff, "committed")[:6] == pytest.approx([1, 1, 1, 2, 2, 2], abs=1e-2)
 
 
+def test_whose_line_goes_away_while_it_fetches_has_its_place_back_in_the_same_round() -> None:
+    """Else a round of everybody waits for nobody until its T is over."""
+    traces = {"w0": Trace(((0.0, 1.0), (10.0, 1e6)), 1.0), "w1": Trace(((0.0, 1e6),), 1.0)}
+    recipe = scene({"latency_s": 1.0}, updates_per_version=2, max_wait_s=300.0)
+    outcome = run(recipe, devices=2, updates=8, mode="sync", traces=traces)
+    assert times(outcome, "committed") == pytest.approx([18.0, 24.0, 30.0, 36.0], abs=0.1)
+    assert [len(version.folds) for version in outcome.history] == [2, 2, 2, 2]
+
+
+def test_who_was_away_and_has_said_its_part_takes_no_second_place_in_a_round() -> None:
+    traces = {f"w{number}": Trace(((0.0, 1e6),), 1.0) for number in range(2)}
+    traces["w0"] = Trace(((0.0, 4.0), (5.0, 6.0), (7.0, 1e6)), 1.0)
+    traces["w2"] = Trace(((8.0, 1e6),), 1.0)
+    recipe = scene(updates_per_version=3, max_wait_s=300.0)
+    outcome = run(recipe, devices=3, updates=6, mode="sync", traces=traces)
+    assert times(outcome, "committed") == pytest.approx([9.0, 10.0], abs=0.1)
+
+
 def test_a_round_that_is_lost_midway_sends_nothing_and_the_device_comes_back() -> None:
     outcome = run(scene({"dropout": 0.5, "restart_s": 5.0}))
     kinds = Counter(event["event"] for event in outcome.events)
