@@ -107,7 +107,7 @@ up: ## the long-running deployment
 	docker compose up --build -d --wait
 
 down: ## stop it; volumes stay
-	docker compose down
+	docker compose --profile observability down
 
 status: $(VENV)/.installed ## the deployment's one table, from the host
 	@PATH="$(abspath $(BIN)):$$PATH" infra/status.sh

@@ -107,8 +107,9 @@ class Stack:
         return self.run("docker", "compose", "logs", "--no-color", "--tail", "40").stdout
 
     def discard(self) -> None:
-        """Leave nothing behind but the images."""
+        """Leave nothing behind but what building left in the engine's cache."""
         self.run("docker", "compose", "--profile", "*", "down", "-v", "-t", "5")
+        self.run("docker", "image", "rm", f"{self.project}-aggregator", f"{self.project}-worker")
 
     def script(self, lines: str, folder: Path) -> None:
         """Run shell lines as an operator would who stands in `folder`."""
