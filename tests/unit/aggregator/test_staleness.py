@@ -51,3 +51,17 @@ def test_the_hinge_forgives_its_grace_and_then_falls_as_in_the_paper(
 
 def test_a_constant_weight_does_not_look_at_staleness() -> None:
     assert {staleness.constant(tau) for tau in (0, 1, 1000)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "tau", "weight"),
+    [
+        (Staleness(rule="polynomial", exponent=2.0), 1, 0.25),
+        (Staleness(rule="hinge", slope=0.5, grace=2), 2, 1.0),
+        (Staleness(rule="hinge", slope=0.5, grace=2), 4, 0.5),
+    ],
+)
+def test_a_rule_weighs_by_the_numbers_of_its_recipe(
+    settings: Staleness, tau: int, weight: float
+) -> None:
+    assert staleness.rule(settings)(tau) == weight
