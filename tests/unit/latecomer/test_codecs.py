@@ -95,6 +95,13 @@ def test_a_scale_stays_finite_and_a_code_in_range_however_large_or_small_the_val
         assert np.abs(codes.astype(int)).max() <= levels
 
 
+def test_changes_below_the_smallest_scale_are_multiples_of_that_and_not_nothing() -> None:
+    small = np.array([2.0**-23, -(2.0**-24)], np.float32)
+    codes, scales = quantised(small, 127)
+    assert (codes.tolist(), scales.tolist()) == ([2, -1], [2.0**-24])
+    assert dequantised(codes, scales).tolist() == small.tolist()
+
+
 def test_nothing_quantises_to_nothing() -> None:
     codes, scales = quantised(np.zeros((0, WIDTH), np.float32), 1)
     assert (codes.shape, scales.shape) == ((0, WIDTH), (0,))
@@ -243,3 +250,8 @@ def test_the_ladder_starts_where_the_recipe_does() -> None:
     assert below[0] == Loss("int4", 0.5)
     assert below[1] == Loss("ternary", 0.5)
     assert len(below) == 6
+
+
+def test_below_three_levels_the_ladder_goes_on_with_fewer_rows() -> None:
+    rows = [1.0, 0.5, 0.25, 0.12, 0.06, 0.03]
+    assert ladder(Loss("ternary")) == tuple(Loss("ternary", each) for each in rows)
