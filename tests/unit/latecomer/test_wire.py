@@ -391,6 +391,17 @@ def test_a_header_above_8_kb_is_refused() -> None:
     assert refusal(lambda: decode_round(round_with(padding=["x" * 1000] * 9))) == "too_large"
 
 
+def test_a_body_above_12_mib_is_refused_whatever_its_header_says() -> None:
+    payload = bytes(12 << 20)
+    assert reason(forged(plain_header(payload, []), payload)) == "too_large"
+
+
+def test_the_longest_names_that_a_header_takes_are_read_in_any_alphabet() -> None:
+    """A site's regions have up to 80 characters, of four bytes each at most."""
+    sums = {"\U00020000" * 80: {"users": 2.0}}
+    assert decoded(encode_update(an_update(sums=sums)).body).sums == sums
+
+
 def test_a_header_above_8_kb_is_not_written() -> None:
     regions = {
         f"{'region' * 80} {n}": {"users": 1.0} | {f"some metric {m}": 0.5 for m in range(15)}
@@ -444,6 +455,28 @@ def test_a_layout_that_passes_can_be_sent_with_all_that_it_has() -> None:
     check_layout(layout, coded=False)
     everything = {spec.name: TensorDelta(np.ones(spec.shape, np.float32)) for spec in layout}
     assert len(decoded(encode_update(an_update(everything)).body).delta) == 90
+
+
+def test_the_longest_layout_that_passes_leaves_room_for_long_names_and_a_region() -> None:
+    most = 0
+    while passes(layout_of(most + 1, name="x" * 60)):
+        most += 1
+    delta = {
+        spec.name: TensorDelta(np.ones(spec.shape, np.float32))
+        for spec in layout_of(most, name="x" * 60)
+    }
+    name = "w" * 40
+    ids = {"federation": name, "worker": name, "update_id": f"{name}:{'b' * 40}:{'1' * 38}"}
+    sums = {"r" * 80: {"users": 3.0} | {f"metric{n}@10": 0.5 for n in range(15)}}
+    assert len(decoded(encode_update(an_update(delta, sums=sums, **ids)).body).delta) == most
+
+
+def passes(layout: Layout) -> bool:
+    try:
+        check_layout(layout, coded=False)
+    except MessageTooLarge:
+        return False
+    return True
 
 
 def nested(levels: int) -> object:
