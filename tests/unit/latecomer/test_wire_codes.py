@@ -1,5 +1,6 @@
 """Codes, scales and gaps on the wire: what they mean, and what a stranger makes of them."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latecomer.codecs import CodedDelta, Loss, Values, coded
+from latecomer.codecs import LADDER, CodedDelta, Loss, Values, coded
 from latecomer.errors import Undecodable
 from latecomer.tensors import Delta, Kind, Layout, TensorDelta, TensorSpec
 from latecomer.wire import (
@@ -157,12 +158,32 @@ def test_packed_codes_stay_near_their_entropy() -> None:
     assert bits < 0.75 * 8 * len(frames.compressed(there.tobytes())) / len(there)
 
 
+@pytest.mark.parametrize("values", ["float32", "float16", *FORMATS])
+def test_who_changed_every_row_stays_within_what_the_layout_allows(values: Values) -> None:
+    """Scales are not in the delta that they are read for."""
+    layout = Layout((TensorSpec("table", Kind.ROWS, (200, 16)),))
+    rows = np.arange(200, dtype=np.uint32)
+    delta = {"table": TensorDelta(np.ones((200, 16), np.float32), rows)}
+    sent = coded(layout, delta, {}, Loss(values)).delta
+    body = encode_update(an_update(sent), codec="zstd").body
+    back = decoded(body, limit_bytes=layout.largest_delta_bytes).delta["table"]
+    assert back.values.shape == (200, 16)
+
+
 def test_the_size_of_a_payload_is_known_without_a_message() -> None:
     delta = form("int4")
     assert (
         payload_bytes(delta, "zstd")
         == open_update(encode_update(an_update(delta), codec="zstd").body).payload.size
     )
+
+
+def test_payloads_fall_by_about_two_from_one_step_of_the_ladder_to_the_next() -> None:
+    layout = Layout((TensorSpec("table", Kind.ROWS, (1000, 32)),))
+    values = np.random.default_rng(1).standard_normal((1000, 32), np.float32)
+    delta = {"table": TensorDelta(values, np.arange(1000, dtype=np.uint32))}
+    sizes = [payload_bytes(coded(layout, delta, {}, loss).delta, "zstd") for loss in LADDER]
+    assert all(1.4 < larger / smaller < 2.8 for larger, smaller in itertools.pairwise(sizes))
 
 
 def test_a_coded_update_of_schema_1_is_still_understood() -> None:
@@ -205,7 +226,7 @@ def test_codes_without_their_scales_and_bytes_that_are_no_digits_are_refused(
 
 
 def test_rows_that_would_wrap_around_are_refused() -> None:
-    distances = np.array([2**32 - 1, 2], "<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
+    distances = np.array([2**32 - 1, 1], "<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
     body = parts(rows=("<u4", [2], "gaps", frame(distances)), values=("<f4", [2, 0], "raw", b""))
     assert reason(body) == "bad_tensors"
 
