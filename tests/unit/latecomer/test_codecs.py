@@ -15,7 +15,7 @@ from latecomer.codecs import (
     ladder,
     quantised,
 )
-from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec
+from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, check_delta, norm
 
 WIDTH = 20
 LAYOUT = Layout(
@@ -117,7 +117,7 @@ def test_blocks_fit_if_none_of_them_is_empty(size: int, blocks: int, fit: bool) 
 
 
 def test_the_rows_that_changed_the_most_travel_and_the_others_are_left_over() -> None:
-    done = coded(LAYOUT, table([1, 4, 5, 8], wide(1, -9, 3, 2)), NOTHING, Loss("float32", 0.5))
+    done = coded(LAYOUT, table([1, 4, 5, 8], wide(1, 3, -9, 2)), NOTHING, Loss("float32", 0.5))
     rows, left = done.delta["table"].rows, done.residual["table"].rows
     assert rows is not None
     assert left is not None
@@ -194,6 +194,8 @@ def test_coded_and_residual_are_delta_and_what_was_left_before(
     delta, left = table([0, 2, 3, 7], values), table([1, 2, 7], former)
     total = whole(delta) + whole(left)
     done = coded(LAYOUT, delta, left, Loss(format_, top_rows))
+    check_delta(LAYOUT, done.delta)
+    check_delta(LAYOUT, done.residual)
     assert (whole(done.delta) + whole(done.residual)).tolist() == total.tolist()
 
 
@@ -201,6 +203,20 @@ def test_coded_and_residual_are_delta_and_what_was_left_before(
 def test_the_law_holds_for_dense_tensors(values: Array, format_: Values) -> None:
     done = coded(LAYOUT, {"net": TensorDelta(values)}, NOTHING, Loss(format_))
     assert (whole(done.delta, "net") + whole(done.residual, "net")).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("format_", ["float32", *LOSSY])
+def test_what_would_be_too_long_travels_in_its_format_and_the_rest_is_left_over(
+    format_: Values,
+) -> None:
+    change = {"net": TensorDelta(np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]], np.float32))}
+    done = coded(LAYOUT, change, NOTHING, Loss(format_), longest=1.0)
+    as_long = coded(LAYOUT, change, NOTHING, Loss(format_))
+    assert 0.99 < norm(done.delta) <= 1.0
+    assert done.delta["net"].values.dtype == as_long.delta["net"].values.dtype
+    assert type(done.delta["net"]) is type(as_long.delta["net"])
+    total = whole(done.delta, "net") + whole(done.residual, "net")
+    assert total.tolist() == change["net"].values.tolist()
 
 
 @pytest.mark.parametrize("format_", ["int8", "int4", "ternary"])
