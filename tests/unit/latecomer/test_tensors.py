@@ -155,6 +155,23 @@ def test_a_delta_that_does_not_fit_is_refused_by_name(delta: Delta, problem: str
         check_delta(LAYOUT, delta)
 
 
+MANY = Layout((TensorSpec("counts", Kind.SUM, (4, 2)), TensorSpec("weights", Kind.DERIVED, (4, 2))))
+
+
+def test_of_a_wide_sum_a_few_rows_may_be_added_to_and_of_what_is_derived_nothing() -> None:
+    check_delta(MANY, {"counts": rows(1, 3)})
+    check_delta(MANY, {"counts": dense(4, 2)})
+    for change in (rows(1), dense(4, 2)):
+        with pytest.raises(LayoutMismatch, match="'weights' is of kind derived"):
+            check_delta(MANY, {"weights": change})
+
+
+def test_a_worker_holds_what_is_derived_and_not_what_it_is_derived_from() -> None:
+    assert [spec.name for spec in MANY.held] == ["weights"]
+    assert MANY.additive
+    assert not LAYOUT.additive
+
+
 def test_a_layout_is_named_by_its_digest_on_every_machine_and_day() -> None:
     assert LAYOUT.digest == "bfb4f8ce5555c8893f7a4f2b97efdb31"
 
