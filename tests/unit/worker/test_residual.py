@@ -10,6 +10,7 @@ import pytest
 
 from latecomer import wire
 from latecomer.broker import topology
+from latecomer.codecs import CodedDelta
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.recipe import Compression
 from latecomer.recommenders.port import Trained
@@ -160,6 +161,36 @@ def test_of_what_is_refused_for_its_length_nothing_is_left_over(
     assert lengths[0] > 1e9
     assert lengths[1] > 10.0
     assert max(lengths[2:]) < 1.0
+
+
+def test_who_sends_what_is_refused_for_its_length_keeps_what_was_left_before(
+    state: WorkerState, snapshot: Snapshot
+) -> None:
+    recipe = make_recipe(max_update_norm=10.0)
+    recipe = recipe.model_copy(update={"compression": Compression(values="int8")})
+    snapshot = replace(snapshot, recipe=recipe.to_bytes())
+    residual.keep(state, snapshot, LEFT)
+    moved = {name: array + np.float32(1e9) for name, array in snapshot.model.items()}
+    assert same(encode.coded(snapshot, Trained(moved, {}, 1, 1, 0.0), state).residual, LEFT)
+
+
+@pytest.mark.parametrize(("spare_bytes", "values"), [(0, np.float16), (-1, np.float32)])
+def test_a_budget_is_of_payloads_as_they_are_written_and_may_be_used_up(
+    state: WorkerState, snapshot: Snapshot, spare_bytes: int, values: Any
+) -> None:
+    layout = Layout((TensorSpec("table", Kind.ROWS, (50, 32)),))
+    here = replace(at(snapshot, 1, 0, layout), model=layout.zeros())
+    learned = np.random.default_rng(0).standard_normal((50, 32)).astype(np.float32)
+
+    def form(**chosen: Any) -> Delta:
+        compression = Compression.model_validate({"zstd": True, **chosen})
+        recipe = make_recipe(max_update_norm=1e3).model_copy(update={"compression": compression})
+        trained = Trained({"table": learned}, {}, 1, 1, 0.0)
+        return encode.coded(replace(here, recipe=recipe.to_bytes()), trained, state).delta
+
+    budget_bytes = wire.payload_bytes(form(values="float16"), "zstd") + spare_bytes
+    assert form(budget_bytes=budget_bytes)["table"].values.dtype == values
+    assert isinstance(form(values="int8", budget_bytes=10**6)["table"], CodedDelta)
 
 
 # The agent keeps it with the update.
