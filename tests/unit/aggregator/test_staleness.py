@@ -56,6 +56,7 @@ def test_a_constant_weight_does_not_look_at_staleness() -> None:
 @pytest.mark.parametrize(
     ("settings", "tau", "weight"),
     [
+        (Staleness(rule="constant"), 99, 1.0),
         (Staleness(rule="polynomial", exponent=2.0), 1, 0.25),
         (Staleness(rule="hinge", slope=0.5, grace=2), 2, 1.0),
         (Staleness(rule="hinge", slope=0.5, grace=2), 4, 0.5),
