@@ -13,13 +13,16 @@ from latecomer.broker.port import Delivery, Message
 from latecomer.errors import BadData, StoreUnreachable
 from latecomer.events import UpdateHeader, UpdateSubmitted, Version
 from latecomer.recipe import Recipe
+from latecomer.recommenders.port import Trained
 from latecomer.store.port import Head
 from latecomer.store.redis import embedded
 from latecomer.tensors import Kind, TensorDelta, applied
 from latecomer.wire import payload
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_aggregator.rounds import announcement
+from latecomer_worker import encode
 from latecomer_worker.agent import VERDICTS_EVERY_S
+from latecomer_worker.fetch import Snapshot
 from latecomer_worker.home import SETTLED_S
 from latecomer_worker.pending import Outgoing
 from latecomer_worker.rounds import GRACE_S, POLL_HEAD_S
@@ -585,6 +588,37 @@ def test_a_site_of_more_regions_than_a_header_takes_reports_them_all_the_same(
     assert device.step()
     (header,) = inbox.headers()
     assert sum(sums["users"] for sums in header.sums.values()) == 40
+
+
+def reported(scene: Federation, **users: float) -> dict[str, float]:
+    """How many users an update names by region, where a site has so many."""
+    snapshot = Snapshot(scene.manifest(), scene.model(), scene.recipe.to_bytes(), b"")
+    update = encode.describe(
+        snapshot,
+        Trained({}, {}, 1, 1, 0.0),
+        federation=FEDERATION,
+        worker="w1",
+        update_id="w1:boot:1",
+        sums={region: {"users": count} for region, count in users.items()},
+        delta={},
+    )
+    return {region: sums["users"] for region, sums in update.sums.items()}
+
+
+def test_sixteen_regions_are_named_and_of_more_the_fifteen_largest(scene: Federation) -> None:
+    sixteen = {f"r{n}": float(n) for n in range(1, 17)}
+    assert reported(scene, **sixteen) == sixteen
+    largest = {f"r{n}": float(n) for n in range(3, 17)}
+    assert reported(scene, **sixteen, small=0.0, r17=17.0) == largest | {"r17": 17.0, "other": 3.0}
+
+
+@pytest.mark.parametrize("name", ["all", "other", "x" * 81])
+def test_a_region_whose_name_a_report_cannot_take_is_among_the_others(
+    scene: Federation, name: str
+) -> None:
+    kept = "x" * 80
+    users = {name: 2.0, kept: 3.0, "other": 4.0}
+    assert reported(scene, **users) == {kept: 3.0, "other": sum(users.values()) - 3.0}
 
 
 def test_nothing_that_is_published_names_users_items_or_times(
