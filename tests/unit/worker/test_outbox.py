@@ -208,6 +208,25 @@ def test_what_is_offered_to_a_broker_that_is_away_waits_and_is_offered_again_aft
     assert state.pending.unconfirmed() == 0
 
 
+class JustSwitchedOn(ManualClock):
+    """A machine's two times have nothing to do with each other."""
+
+    def monotonic_s(self) -> float:
+        return self.now_s() - START_S
+
+
+def test_a_pause_is_not_measured_by_the_calendar(scene: Federation, state: WorkerState) -> None:
+    queue(state, 1)
+    clock = JustSwitchedOn(START_S)
+    outbox = make_outbox(scene, state, scene.login("w1").publisher(), clock=clock)
+    scene.server.stop()
+    outbox.offer()
+    scene.server.start()
+    clock.advance(1.0)
+    outbox.offer()
+    assert state.pending.unconfirmed() == 0
+
+
 def test_what_is_too_old_goes_first_then_the_oldest_and_the_newest_always_stays(
     scene: Federation, state: WorkerState
 ) -> None:
