@@ -17,8 +17,8 @@ _YEAR_1_MS, _YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
 #: Stands for a typed time in another year, such as PostgreSQL's ``infinity``: text, and no time.
 _NO_YEAR = "not in the years 1 to 9999"
 
-#: Whole floats from here on are not exact: who writes them as ids has lost digits already.
-_EXACT_BELOW = 2.0**53
+#: Whole floats from here on are not exact: of 64 bits, and of 32.
+_EXACT_BELOW, _EXACT_BELOW_32 = 2.0**53, 2.0**24
 
 
 def names(path: Path) -> list[str]:
@@ -55,7 +55,8 @@ def _values(path: Path, column: pl.Series) -> list[object]:
         if kind in (pl.Date, pl.Datetime):
             return _times(column)
         if kind.is_float():
-            return [_whole(each) for each in column.fill_nan(None).to_list()]
+            below = _EXACT_BELOW if kind == pl.Float64 else _EXACT_BELOW_32
+            return [_whole(each, below) for each in column.fill_nan(None).to_list()]
         return column.to_list()
 
 
@@ -70,8 +71,8 @@ def _times(column: pl.Series) -> list[object]:
     return values
 
 
-def _whole(number: float | None) -> float | None:
-    if number is None or not number.is_integer() or abs(number) >= _EXACT_BELOW:
+def _whole(number: float | None, below: float) -> float | None:
+    if number is None or not number.is_integer() or abs(number) >= below:
         return number
     return int(number)
 

@@ -84,7 +84,7 @@ class Catalogue:
 
         Raises:
             BadData: The file cannot be read, lacks a column, is empty, lists an item twice, or has
-                a line without an item.
+                a line without an item or with a value too many.
         """
         columns = {"item": "item", "description": "description"}
         table = tables.read(path, columns, delimiter=delimiter)
@@ -94,6 +94,12 @@ class Catalogue:
         )
         if not items:
             raise BadData(f"{path} lists no items")
+        if table.surplus:
+            place, what = next(iter(table.surplus.items()))
+            raise BadData(
+                f"{path} has {what} on line {table.lines[place]}",
+                hint="put a description that has a delimiter in it into quotes",
+            )
         if "" in items:
             raise BadData(f"{path} has no item on line {table.lines[items.index('')]}")
         twice = [item for item, count in Counter(items).items() if count > 1]
@@ -107,7 +113,8 @@ class Report:
     """How many rows were read and kept, and why the others were not.
 
     After loading, ``read`` is ``kept`` plus all counts of ``reasons``. ``blanked`` counts values of
-    kept rows that were taken as missing. What an example shows ends at a ``delimiter``.
+    kept rows that were taken as missing. ``warnings`` are about the whole source. What an example
+    shows ends at a ``delimiter``.
     """
 
     source: str
@@ -117,6 +124,17 @@ class Report:
     blanked: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     delimiter: str = ","
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, table: tables.Table, source: str) -> "Report":
+        """Of what was read and is not judged yet."""
+        return cls(
+            source,
+            read=len(table.lines),
+            delimiter=table.delimiter,
+            warnings=list(table.warnings),
+        )
 
     def drop(self, reason: str, line: int, value: str) -> None:
         """Count a row, and keep the first few of each reason to look at.
@@ -145,18 +163,20 @@ class Report:
             "dropped": dict(self.reasons),
             **({"taken_as_missing": dict(self.blanked)} if self.blanked else {}),
             "examples": self.examples,
+            **({"warnings": self.warnings} if self.warnings else {}),
         }
 
     @property
     def complete(self) -> bool:
         """Whether everything that was read counts as it is."""
-        return not self.reasons and not self.blanked
+        return not self.reasons and not self.blanked and not self.warnings
 
     def summary(self) -> str:
         """One line: how many rows were kept, how many not for which reason, and what they lack."""
         rows = ", ".join([f"{self.kept} of {self.read} rows kept", *self._counted(self.reasons)])
         blanked = ", ".join(self._counted(self.blanked))
-        return f"{rows}; taken as missing: {blanked}" if blanked else rows
+        missing = [f"taken as missing: {blanked}"] if blanked else []
+        return "; ".join([rows, *missing, *self.warnings])
 
     def _counted(self, counts: Counter[str]) -> list[str]:
         return [f"{count} {why} ({self.examples[why][0]})" for why, count in counts.most_common()]

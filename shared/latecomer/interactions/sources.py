@@ -86,7 +86,9 @@ def from_table(
     Raises:
         BadData: No row is usable.
     """
-    report = Report(path.name, read=len(table.lines), delimiter=table.delimiter)
+    for name in ("user", "item"):
+        tables.check_ids(path, getattr(columns, name), table.values[name])
+    report = Report.of(table, path.name)
     rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
     if not len(rows.line):
         raise BadData(
@@ -138,6 +140,7 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
     """The rows that can be used; all others are counted under the first reason that applies."""
     missing = _missing(rows, table)
     faults = {
+        "too_many_values": np.isin(np.arange(len(rows.line)), [*table.surplus]),
         "missing_value": np.any(list(missing.values()), axis=0),
         "unknown_item": rows.item < 0,
         "unparsable_time": np.isnan(rows.time_s),
@@ -148,10 +151,15 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
     for reason, faulty in faults.items():
         for at in np.flatnonzero(usable & faulty).tolist():
             absent = [getattr(columns, name) for name in _REQUIRED if missing[name][at]]
-            shown = absent[0] if absent else _text(table.values[_SHOWN[reason]][at])
-            report.drop(reason, table.lines[at], shown)
+            report.drop(reason, table.lines[at], absent[0] if absent else _shown(table, reason, at))
         usable &= ~faulty
     return rows[usable]
+
+
+def _shown(table: Table, reason: str, at: int) -> str:
+    if reason == "too_many_values":
+        return table.surplus[at]
+    return _text(table.values[_SHOWN[reason]][at])
 
 
 def _missing(rows: _Rows, table: Table) -> dict[str, npt.NDArray[np.bool_]]:

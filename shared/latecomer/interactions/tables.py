@@ -7,11 +7,12 @@ import csv
 import difflib
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from latecomer.errors import BadConfiguration, BadData
 
@@ -20,6 +21,9 @@ MISSING = frozenset({"", "?", "NULL", "null", "NaN", "nan", "<NA>", "#N/A", r"\N
 
 #: The same where an id is expected. NA is none of them: it may be somebody's initials.
 MISSING_IDS = MISSING | {"None"}
+
+#: Behind the last line: a row of its own, unless a quote is open still.
+_END = "\x04"
 
 #: Enough of a value to see what is wrong with it.
 SHOWN_CHARACTERS = 40
@@ -33,11 +37,16 @@ class Table:
         lines: (R,) where a person finds a row: the line it ends on in CSV, its number in Parquet.
         values: Meaning -> (R,) values; None where a row has none.
         delimiter: What separates values of one row.
+        surplus: Of rows with more values than there are columns, by their places among the R, how
+            many they have: one of them stands in another one's place, and nobody can tell which.
+        warnings: What may be wrong with the file as a whole.
     """
 
     lines: Sequence[int]
     values: Mapping[str, Sequence[object]]
     delimiter: str = ","
+    surplus: Mapping[int, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Table:
@@ -50,7 +59,7 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
         delimiter: Of CSV files.
 
     Raises:
-        BadData: The file cannot be read, lacks a column or has it twice.
+        BadData: The file cannot be read, lacks a column or has it twice, or ends inside quotes.
         BadConfiguration: Parquet without the ``data`` extra.
     """
     if path.suffix.lower() == ".parquet":
@@ -62,6 +71,24 @@ def read(path: Path, wanted: Mapping[str, str], *, delimiter: str = ",") -> Tabl
         raise BadData(
             f"cannot read {path}: {error}", hint="it has to be CSV in UTF-8, or Parquet"
         ) from error
+
+
+def check_ids(path: Path, name: str, values: Sequence[object]) -> None:
+    """Refuse a column of ids that cannot tell people or items apart any more.
+
+    A data frame makes floats of whole numbers as soon as one is missing. Those that a float holds
+    exactly are whole numbers again here (see ``parquet``); of the others, several are one.
+
+    Raises:
+        BadData: There are such among ``values``.
+    """
+    lost = next((each for each in values if isinstance(each, float) and each.is_integer()), None)
+    if lost is not None:
+        raise BadData(
+            f"column {name!r} of {path} holds floats like {lost:.0f}, which have lost their last "
+            "digits: several ids are one",
+            hint="write ids as text, or as whole numbers of 64 bits",
+        )
 
 
 def excerpt(value: str, delimiter: str = "\n") -> str:
@@ -88,22 +115,53 @@ def _opened(path: Path) -> TextIO:
 
 
 def _csv(path: Path, file: TextIO, wanted: Mapping[str, str], delimiter: str) -> Table:
-    reader = csv.reader(file, delimiter=delimiter)
-    header = next(reader, [])
-    if reader.line_num and not "".join(header).strip():
+    reader = csv.reader(chain(file, [_END]), delimiter=delimiter)
+    header = next(reader)
+    if not "".join(header).strip():
         raise BadData(f"the first line of {path} is blank", hint="it has to name the columns")
-    _check_columns(path, wanted, header)
+    _check_columns(path, wanted, [] if header == [_END] else header)
     places = [header.index(name) for name in wanted.values()]
     pick, width = itemgetter(*places), max(places) + 1
-    lines, rows = [], []
+    lines: list[int] = []
+    rows, surplus, several = [], {}, []
+    for first, row in _rows(reader, path):
+        if reader.line_num > first:
+            several.append((first, reader.line_num))
+        if len(row) > len(header) and any(map(str.strip, row[len(header) :])):
+            surplus[len(lines)] = f"{len(row)} values for {len(header)} columns"
+        lines.append(reader.line_num)
+        rows.append(pick(row) if len(row) >= width else pick(row + [None] * width))
+    one = len(places) == 1
+    values = {name: rows if one else [row[at] for row in rows] for at, name in enumerate(wanted)}
+    return Table(lines, values, delimiter, surplus, _over_several_lines(several))
+
+
+def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, up to the end, each with the line that it begins on.
+
+    Raises:
+        BadData: The end is within quotes.
+    """
+    begun, first = 1, reader.line_num + 1
     for row in reader:
+        if row == [_END]:
+            return
         if row:
-            lines.append(reader.line_num)
-            rows.append(pick(row) if len(row) >= width else pick(row + [None] * width))
-    if len(places) == 1:
-        return Table(lines, dict.fromkeys(wanted, rows), delimiter)
-    values = {name: [row[at] for row in rows] for at, name in enumerate(wanted)}
-    return Table(lines, values, delimiter)
+            yield first, row
+        begun, first = first, reader.line_num + 1
+    raise BadData(
+        f"{path} ends inside quotes that are opened on line {begun} or later",
+        hint="close them; a quote that is part of a value is doubled, and the value quoted",
+    )
+
+
+def _over_several_lines(rows: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """A value may have line breaks; or a stray quote made one of many rows, which nobody counts."""
+    if not rows:
+        return ()
+    first, last = max(rows, key=lambda row: row[1] - row[0])
+    longest = f"the longest the lines {first} to {last}"
+    return (f"{len(rows)} rows take several lines each, {longest}: are all quotes meant?",)
 
 
 def _parquet(path: Path, wanted: Mapping[str, str]) -> Table:

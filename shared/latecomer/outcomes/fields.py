@@ -68,7 +68,8 @@ class Field(BaseModel):
     def encode(self, values: Sequence[str]) -> tuple[Array, npt.NDArray[np.bool_]]:
         """The inputs (N, W), and (N,) whether a value is none of the declared ones.
 
-        Of several in one value, those that are declared count; it is unknown if none is.
+        Of several in one value, those that are declared count, whatever is said beside them; it is
+        unknown all the same where one is not.
         """
         if self.separator:
             return self._several(values)
@@ -96,11 +97,12 @@ class Field(BaseModel):
         """Few combinations are many examples': each is taken apart once."""
         found, of = np.unique(np.array(values, np.str_), return_inverse=True)
         inputs = np.zeros((len(found), self.width), np.float32)
+        unknown = np.zeros(len(found), np.bool_)
         for row, text in enumerate(found.tolist()):
-            named = [part.strip() for part in text.split(self.separator)]
+            named = {part.strip() for part in text.split(self.separator)}
             inputs[row, :-1] = [value in named for value in self.values]
-        unknown = inputs.sum(axis=1) == 0.0
-        inputs[unknown, -1] = 1.0
+            unknown[row] = not named <= {*self.values, ""} or named == {""}
+        inputs[~inputs.any(axis=1), -1] = 1.0
         return inputs[of], unknown[of]
 
     def _places(self, values: Sequence[str]) -> tuple[npt.NDArray[np.int64], Array]:

@@ -95,7 +95,8 @@ class ExampleSource:
         """The same of a table by column, that was read from ``path``.
 
         A row without an outcome is dropped and counted as ``missing_outcome``, with another outcome
-        than the declared ones as ``unknown_outcome``. A value that is not among a field's declared
+        than the declared ones as ``unknown_outcome``, with more values than there are columns as
+        ``too_many_values``. A value that is not among a field's declared
         ones counts as missing there, under the field's name; the row is kept. So is a row without
         the id that a column of ``owners`` is to say; it counts as ``missing_user`` or
         ``missing_group``.
@@ -103,7 +104,9 @@ class ExampleSource:
         Raises:
             BadData: It has no usable row.
         """
-        report = Report(path.name, read=len(table.lines), delimiter=table.delimiter)
+        for name in {self.owners.user, self.owners.group} - {None}:
+            tables.check_ids(path, str(name), table.values[str(name)])
+        report = Report.of(table, path.name)
         labels = np.array(list(self._labels(table, report)), np.int64)
         usable = labels >= 0
         if not usable.any():
@@ -115,9 +118,13 @@ class ExampleSource:
 
     def _labels(self, table: Table, report: Report) -> list[int]:
         labels = []
-        for line, value in zip(table.lines, _texts(table.values[self.outcome.column]), strict=True):
+        values = _texts(table.values[self.outcome.column])
+        for row, (line, value) in enumerate(zip(table.lines, values, strict=True)):
             label = None if value in NO_VALUE else self.outcome.label(value)
-            if label is None:
+            if row in table.surplus:
+                label = None
+                report.drop("too_many_values", line, table.surplus[row])
+            elif label is None:
                 why = "missing_outcome" if value in NO_VALUE else "unknown_outcome"
                 report.drop(why, line, value or self.outcome.column)
             labels.append(-1 if label is None else label)

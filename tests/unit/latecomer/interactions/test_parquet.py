@@ -107,6 +107,26 @@ def test_ids_that_became_floats_because_one_is_missing_are_whole_numbers_again(
     assert report.examples["missing_value"] == ["line 2: 'who'", "line 3: 'who'", "line 4: 'what'"]
 
 
+@pytest.mark.parametrize("column", ["who", "what"])
+@pytest.mark.parametrize(
+    ("kind", "ids"),
+    [
+        (pl.Float64, [1_718_000_000_000_000_001.0, 1_718_000_000_000_000_002.0]),
+        (pl.Float32, [17_000_001.0, 17_000_002.0]),
+    ],
+)
+def test_ids_that_lost_digits_as_floats_are_refused_because_several_people_are_one(
+    source: Path, column: str, kind: type[pl.DataType], ids: list[float]
+) -> None:
+    written(
+        source,
+        **{"who": ["a"] * 2, "what": ["tea"] * 2, "when": [NOON_S] * 2}
+        | {column: pl.Series(ids, dtype=kind)},
+    )
+    with pytest.raises(BadData, match=f"column '{column}' .* have lost their last digits"):
+        read(source)
+
+
 def test_floats_that_are_no_whole_numbers_or_too_large_to_be_exact_stay_floats(
     source: Path,
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_catalogue_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
         ("item,descr\ntea,Tea\n", "no column 'description' .*; it has item, descr"),
         ("item,description\ntea,Tea\ntea,Tea\n", "lists item 'tea' twice"),
         ("item,description\ntea,Tea\n,Cup\n", "no item on line 3"),
+        ("item,description\ntea,Tea\ncup,Cup, white\n", "3 values for 2 columns on line 3"),
     ],
 )
 def test_a_catalogue_that_cannot_be_used_says_why(tmp_path: Path, text: str, problem: str) -> None:

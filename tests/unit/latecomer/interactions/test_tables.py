@@ -65,6 +65,37 @@ def test_of_rows_that_a_stray_quote_swallows_nobody_is_shown(source: Path, delim
     assert "doe" not in report.summary() + str(report) + str(report.as_dict())
 
 
+def test_a_row_with_a_value_too_many_is_none_because_nobody_can_tell_which(source: Path) -> None:
+    """A decimal comma, or a description that should have been quoted; empty ones are no values."""
+    write(source, "who,when,what,city", "a,1,5,tea,Rome", "b,2,tea,Rome,, ", "c,3,cup,Rome")
+    interactions, report = loaded(source)
+    assert interactions.users == ("b", "c")
+    assert report.reasons == {"too_many_values": 1}
+    assert report.examples == {"too_many_values": ["line 2: '5 values for 4 columns'"]}
+
+
+def test_rows_that_take_several_lines_are_told_of_and_read(source: Path) -> None:
+    note = '"left at the\ndoor,\nplease"'
+    write(source, "who,what,when,city,note", f"a,tea,1,Rome,{note}", 'b,cup,2,Oslo,"a\nb"')
+    interactions, report = loaded(source)
+    assert interactions.users == ("a", "b")
+    assert report.warnings == [
+        "2 rows take several lines each, the longest the lines 2 to 4: are all quotes meant?"
+    ]
+    assert not report.complete
+    assert report.warnings[0] in report.summary()
+    assert report.as_dict()["warnings"] == report.warnings
+
+
+@pytest.mark.parametrize("ending", ["\n", ""])
+def test_a_quote_that_is_never_closed_is_refused_with_the_line_of_its_row(
+    source: Path, ending: str
+) -> None:
+    source.write_text('who,what,when,city\na,tea,1,Rome\nb,"tea,2,Rome\nc,cup,3,Rome' + ending)
+    with pytest.raises(BadData, match="ends inside quotes that are opened on line 3 or later"):
+        loaded(source)
+
+
 def test_rows_that_a_stray_quote_swallows_are_not_in_the_message_about_columns(
     source: Path,
 ) -> None:

@@ -66,6 +66,13 @@ def test_rows_without_an_outcome_and_values_out_of_range_are_counted_and_named(
     }
 
 
+def test_a_decimal_comma_puts_no_value_in_another_one_s_column(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL + "f;north;p4;20;5;f;1\n")
+    cohort, report = load(path)
+    assert cohort.users == ("a", "b", "c")
+    assert report.reasons["too_many_values"] == 1  # type: ignore[attr-defined]
+
+
 def test_where_no_negative_is_declared_every_other_outcome_is_one(tmp_path: Path) -> None:
     cohort, _ = load(written(tmp_path), Outcome(column="outcome", positive=("1",)))
     assert cohort.examples.labels.tolist() == [0, 1, 0, 0]
