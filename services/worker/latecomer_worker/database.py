@@ -70,6 +70,8 @@ class Database:
             # A power cut must not undo what the broker confirmed: counts would be sent twice.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            # What was forgotten is overwritten: not every SQLite does so by itself.
+            self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(schema)
         except (sqlite3.Error, OSError) as error:
             damaged = type(error) is sqlite3.DatabaseError

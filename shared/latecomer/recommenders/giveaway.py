@@ -11,7 +11,8 @@ _GRADIENTS = "gradients of a few examples can be inverted, outcomes included"
 
 #: By the name that a recipe gives the family.
 GIVES_AWAY: Mapping[str, str] = {
-    "gram": "if only one user has something new, counts of pairs tell all of his items",
+    "gram": "if only one user has something new, counts of pairs tell all of his items, and so may "
+    "the weights that every worker is served",
     "als": "of a single user, item.share tells all of his items, and user.moment his vector",
     "two_tower": _ROWS,
     "sequential": _ROWS,
