@@ -192,6 +192,7 @@ def run(seed: int, *, sweep: bool, say: Callable[[str], None]) -> dict[str, Any]
     cells = SWEEP if sweep else tuple((params, K) for params in SIZES)
     peer = nvflare(seed, SIZES, K)
     rates: Mapping[str, float] = peer["updates_per_s"] if peer else {}
+    arrays: Mapping[str, float] = peer["arrays_per_s"] if peer else {}
     rows = []
     for params, k in cells:
         say(f"{params:,} parameters, K = {k}")
@@ -202,6 +203,7 @@ def run(seed: int, *, sweep: bool, say: Callable[[str], None]) -> dict[str, Any]
         "seed": seed,
         "dedupe": "a set in memory; the store's ledger is measured with the store",
         "peer": f"NVFlare {peer['nvflare']}, decoded arrays" if peer else None,
+        "peer_arrays_per_s": {each: round(rate, 1) for each, rate in arrays.items()},
         "machine": machine(),
         "load_before": round(load, 2),
         "versions": {name: version(name) for name in LIBRARIES},

@@ -76,13 +76,15 @@ def test_a_peer_is_asked_in_its_own_environment_and_its_version_is_told(
 ) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    answer = json.dumps({"nvflare": "9.9", "updates_per_s": {"100": 0.5}})
+    rates = {"updates_per_s": {"100": 0.5}, "arrays_per_s": {"100": 4.0}}
+    answer = json.dumps({"nvflare": "9.9", **rates})
     python.write_text(f"#!/bin/sh\necho a word before\necho '{answer}'\n", encoding="utf-8")
     python.chmod(0o755)
     assert app.run(["bench", "fold", "--format", "json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert [row["peer_updates_per_s"] for row in body["rows"]] == [0.5, None]
     assert body["peer"].startswith("NVFlare 9.9, ")
+    assert body["peer_arrays_per_s"] == {"100": 4.0}
 
 
 def test_bench_fold_sweeps_and_says_how_to_get_the_peer(
