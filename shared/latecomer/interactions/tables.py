@@ -160,8 +160,8 @@ def _over_several_lines(rows: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     if not rows:
         return ()
     first, last = max(rows, key=lambda row: row[1] - row[0])
-    longest = f"the longest the lines {first} to {last}"
-    return (f"{len(rows)} rows take several lines each, {longest}: are all quotes meant?",)
+    longest = f"the longest is lines {first} to {last}"
+    return (f"rows that take several lines: {len(rows)} ({longest}); are all quotes meant?",)
 
 
 def _parquet(path: Path, wanted: Mapping[str, str]) -> Table:

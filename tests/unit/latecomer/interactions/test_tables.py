@@ -80,7 +80,7 @@ def test_rows_that_take_several_lines_are_told_of_and_read(source: Path) -> None
     interactions, report = loaded(source)
     assert interactions.users == ("a", "b")
     assert report.warnings == [
-        "2 rows take several lines each, the longest the lines 2 to 4: are all quotes meant?"
+        "rows that take several lines: 2 (the longest is lines 2 to 4); are all quotes meant?"
     ]
     assert not report.complete
     assert report.warnings[0] in report.summary()
