@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, model_validator
 
-from latecomer.fleet import Section
+from latecomer.sections import Section
 
 #: Twice as many deliveries are prefetched, and AMQP counts them in 16 bits.
 MAX_UPDATES_PER_VERSION = 32_767

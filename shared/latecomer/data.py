@@ -6,10 +6,10 @@ from typing import Self
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from latecomer.datasets.registry import DATASETS, EXAMPLE_SETS
-from latecomer.fleet import Section
 from latecomer.interactions.schema import Columns
 from latecomer.outcomes import fields as examples
 from latecomer.outcomes.sources import ExampleSource, Outcome, Owners
+from latecomer.sections import Section
 
 #: The format of a data owner's own file: one row per interaction, columns as the recipe maps them;
 #: or one row per example, fields as the recipe declares them.

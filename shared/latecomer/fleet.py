@@ -6,35 +6,12 @@ In production a fleet is who enrolled; ``Demo`` and ``Simulation`` say how one m
 from collections import Counter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from latecomer.errors import BadConfiguration
 from latecomer.events import MAX_NAME_CHARS, Name
 from latecomer.interactions.selection import Selection
-
-#: The context in which a recipe is checked that comes from the store.
-PUBLISHED = "published"
-
-
-class Section(BaseModel):
-    """A table of a recipe: unknown keys are errors, infinite numbers too, and nobody changes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def said(self, names: set[str]) -> list[str]:
-        """Those of ``names`` that are not their defaults."""
-        return [*self.model_dump(include=names, exclude_defaults=True)]
-
-    def without_effect(self, names: set[str], why: str, info: ValidationInfo) -> None:
-        """Refuse to be told what nobody would read.
-
-        A published recipe is past it: it was agreed on under a release that may have been laxer.
-
-        Raises:
-            ValueError: One of ``names`` is not its default.
-        """
-        if (said := self.said(names)) and info.context != PUBLISHED:
-            raise ValueError(f"{', '.join(said)}: without effect {why}")
+from latecomer.sections import Section
 
 
 def device_name(worker: str, number: int) -> str:

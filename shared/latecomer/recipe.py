@@ -32,7 +32,7 @@ from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.evaluation.results import EvaluationProtocol
 from latecomer.events import Name, RoundStarted
-from latecomer.fleet import PUBLISHED, Demo, Fleet, Section, Simulation
+from latecomer.fleet import Demo, Fleet, Simulation
 from latecomer.recommenders.settings import (
     MAX_PASSES,
     MODELS,
@@ -41,6 +41,7 @@ from latecomer.recommenders.settings import (
     Model,
     Training,
 )
+from latecomer.sections import PUBLISHED, Section
 from latecomer.store.port import Head
 from latecomer.validation import problems
 from latecomer.wire import Codec
@@ -205,6 +206,13 @@ class Recipe(Section):
         if "model" in info.data and info.data["model"].family == "gram":
             why = "on family 'gram', whose counts are added up, however late"
             own.without_effect(AVERAGING, why, info)
+        return own
+
+    @field_validator("personal")
+    @classmethod
+    def _statistics_are_counted_once(cls, own: Personal, info: ValidationInfo) -> Personal:
+        if "model" in info.data and info.data["model"].family == "gram":
+            own.without_effect({"rounds"}, "on family 'gram', which counts once", info)
         return own
 
     @field_validator("evaluation")

@@ -1,20 +1,16 @@
-"""What can be set of networks over fields, and what every family's settings have in common."""
+"""What can be set of networks over fields."""
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from latecomer.sections import Section
 
 #: A layer this wide and as deep is 64 MB: more belongs on no phone.
 MAX_WIDTH = 4096
 
 
-class FamilySettings(BaseModel):
-    """Of a model or of training: no unknown keys, no infinite numbers, and nobody changes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Network(FamilySettings):
+class Network(Section):
     """What networks over fields have in common; ``hidden`` are the widths of hidden layers."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -46,7 +42,7 @@ class DeepFmModel(Network):
     widths: tuple[int, ...] = ()
 
 
-class NetworkTraining(FamilySettings):
+class NetworkTraining(Section):
     """How a worker trains a network; announced with every round. The optimiser is AdamW.
 
     Attributes:

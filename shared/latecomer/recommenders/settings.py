@@ -1,25 +1,43 @@
 """What can be set of each family, without what it computes with: recipes are checked anywhere."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_validator
 
 from latecomer.errors import BadConfiguration
 from latecomer.recommenders.network_settings import (
     DeepFmModel,
     DeepFmTraining,
-    FamilySettings,
     MlpModel,
     MlpTraining,
 )
+from latecomer.sections import PUBLISHED, Section
 from latecomer.validation import first_problem
 
 #: No round asks for more; who trains alone has those of all its rounds at once.
 MAX_PASSES = 1000
 
 
-class TwoTowerModel(FamilySettings):
+class Descent(Section):
+    """What training by gradients has in common.
+
+    Attributes:
+        optimizer: Of the worker, for the shared tensors.
+        weight_decay: Decoupled, for ``adamw``.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _is_what_its_optimizer_reads(self, info: ValidationInfo) -> Self:
+        if self.optimizer != "adamw":
+            self.without_effect({"weight_decay"}, f"under optimizer {self.optimizer!r}", info)
+        return self
+
+
+class TwoTowerModel(Section):
     """What two workers must agree on to mean the same by a model.
 
     Attributes:
@@ -36,16 +54,14 @@ class TwoTowerModel(FamilySettings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class TwoTowerTraining(FamilySettings):
+class TwoTowerTraining(Descent):
     """How a worker trains; announced with every round.
 
     Attributes:
         family: As the model's, which decides; not part of what is published.
         passes: Passes over the worker's users per round.
         loss: ``softmax`` over sampled negatives, or ``bpr``: pairwise, against the same negatives.
-        optimizer: Of the worker, for the shared tensors.
         learning_rate: Of the worker.
-        weight_decay: Decoupled, for ``adamw``.
         contexts_per_batch: Users per step.
         targets_per_context: Items to predict per user and step, at most.
         negatives: Items drawn per step, shared by its users.
@@ -57,9 +73,7 @@ class TwoTowerTraining(FamilySettings):
     family: Literal["two_tower"] = Field("two_tower", exclude=True)
     passes: int = Field(1, ge=1)
     loss: Literal["softmax", "bpr"] = "softmax"
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.03, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
     contexts_per_batch: int = Field(64, ge=1)
     targets_per_context: int = Field(8, ge=1)
     negatives: int = Field(512, ge=1)
@@ -67,8 +81,14 @@ class TwoTowerTraining(FamilySettings):
     private_learning_rate: float = Field(0.003, ge=0)
     private_decay: float = Field(0.01, ge=0)
 
+    @model_validator(mode="after")
+    def _is_what_its_loss_reads(self, info: ValidationInfo) -> Self:
+        if self.loss != "softmax":
+            self.without_effect({"popularity_correction"}, f"under loss {self.loss!r}", info)
+        return self
 
-class GramModel(FamilySettings):
+
+class GramModel(Section):
     """What two workers must agree on to mean the same by item-item weights.
 
     Attributes:
@@ -94,13 +114,15 @@ class GramModel(FamilySettings):
     head: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _a_head_needs_factors(self) -> "GramModel":
+    def _a_head_needs_factors(self, info: ValidationInfo) -> Self:
         if self.head and not self.factors:
             raise ValueError("head needs factors: without, the weights alone order all items")
+        if not self.factors:
+            self.without_effect({"factor_weight", "factor_exponent"}, "without factors", info)
         return self
 
 
-class GramTraining(FamilySettings):
+class GramTraining(Section):
     """There is nothing to set: counting has no steps.
 
     Attributes:
@@ -110,7 +132,7 @@ class GramTraining(FamilySettings):
     family: Literal["gram"] = Field("gram", exclude=True)
 
 
-class AlsModel(FamilySettings):
+class AlsModel(Section):
     """What two workers must agree on to mean the same by factors.
 
     Attributes:
@@ -129,7 +151,7 @@ class AlsModel(FamilySettings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class AlsTraining(FamilySettings):
+class AlsTraining(Section):
     """How a worker trains; announced with every round.
 
     Attributes:
@@ -146,7 +168,7 @@ class AlsTraining(FamilySettings):
     contexts_per_batch: int = Field(4096, ge=1)
 
 
-class SequentialModel(FamilySettings):
+class SequentialModel(Section):
     """What two workers must agree on to mean the same by a transformer.
 
     Attributes:
@@ -166,22 +188,20 @@ class SequentialModel(FamilySettings):
     initial_scale: float = Field(0.05, gt=0)
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "SequentialModel":
+    def _heads_share_the_width(self) -> Self:
         if self.dimension % self.heads:
             raise ValueError(f"dimension must be a multiple of heads, {self.heads}")
         return self
 
 
-class SequentialTraining(FamilySettings):
+class SequentialTraining(Descent):
     """How a worker trains; announced with every round.
 
     Attributes:
         family: As the model's, which decides; not part of what is published.
         passes: Passes over the worker's users per round.
         loss: ``softmax`` over sampled negatives, or over all items where there are no more.
-        optimizer: Of the worker.
         learning_rate: Of the worker.
-        weight_decay: Decoupled, for ``adamw``.
         contexts_per_batch: Sequences per step, one per user.
         negatives: Items drawn per step, shared by its sequences.
         dropout: Part of every state that is dropped while training.
@@ -190,15 +210,13 @@ class SequentialTraining(FamilySettings):
     family: Literal["sequential"] = Field("sequential", exclude=True)
     passes: int = Field(1, ge=1)
     loss: Literal["softmax"] = "softmax"
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
     contexts_per_batch: int = Field(64, ge=1)
     negatives: int = Field(4096, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
-class NeuralCfModel(FamilySettings):
+class NeuralCfModel(Section):
     """What two workers must agree on to mean the same by a product and a network.
 
     Attributes:
@@ -213,16 +231,14 @@ class NeuralCfModel(FamilySettings):
     initial_scale: float = Field(0.1, gt=0)
 
 
-class NeuralCfTraining(FamilySettings):
+class NeuralCfTraining(Descent):
     """How a worker trains; announced with every round.
 
     Attributes:
         family: As the model's, which decides; not part of what is published.
         passes: Passes over the worker's users per round.
         loss: ``binary``: cross entropy of targets against negatives.
-        optimizer: Of the worker, for the shared tensors.
         learning_rate: Of the worker.
-        weight_decay: Decoupled, for ``adamw``.
         contexts_per_batch: Users per step.
         targets_per_context: Items to predict per user and step, at most.
         negatives: Items drawn per step, shared by its users.
@@ -233,9 +249,7 @@ class NeuralCfTraining(FamilySettings):
     family: Literal["neural_cf"] = Field("neural_cf", exclude=True)
     passes: int = Field(1, ge=1)
     loss: Literal["binary"] = "binary"
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.01, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
     contexts_per_batch: int = Field(64, ge=1)
     targets_per_context: int = Field(64, ge=1)
     negatives: int = Field(256, ge=1)
@@ -284,12 +298,12 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def checked(training: type[Checked], plan: Mapping[str, object]) -> Checked:
-    """A round's plan as the family's own settings.
+    """A round's plan as the family's own settings; what has no effect was agreed on, and may stay.
 
     Raises:
         BadConfiguration: Names the first key or value that the family does not know.
     """
     try:
-        return training.model_validate(dict(plan))
+        return training.model_validate(dict(plan), context=PUBLISHED)
     except ValidationError as error:
         raise BadConfiguration(f"training.{first_problem(error)}") from error

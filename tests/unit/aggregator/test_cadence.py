@@ -9,7 +9,7 @@ import pytest
 
 from latecomer.aggregation import Aggregation
 from latecomer.events import Version
-from latecomer.fleet import PUBLISHED
+from latecomer.sections import PUBLISHED
 from latecomer.store.port import Cadence, Fold
 from latecomer_aggregator import cadence, rounds
 

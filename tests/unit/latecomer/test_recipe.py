@@ -11,8 +11,9 @@ from latecomer.aggregation import AdamW, Sgd
 from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
-from latecomer.fleet import PUBLISHED
 from latecomer.recipe import Recipe, load_recipe, round_of
+from latecomer.recommenders.settings import GramModel, TwoTowerTraining, checked
+from latecomer.sections import PUBLISHED
 from latecomer.store.port import Head
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -556,6 +557,9 @@ def test_a_round_carries_the_training_section_as_its_plan() -> None:
     assert announced.spread_s == 2.0
 
 
+#: What a recipe of family ``gram`` says beside it: nothing.
+COUNTS: dict[str, Any] = {"training": {}, "aggregation": {}}
+
 IDLE = [
     ({"aggregation": {"staleness": {"slope": 3}}}, "slope: without effect under rule 'poly"),
     (
@@ -586,6 +590,29 @@ IDLE = [
         "aggregation\n.*optimizer: without effect on family 'gram', whose counts are added up",
     ),
     ({"personal": {"rounds": 3}}, "rounds: without effect without weights"),
+    (
+        {"model": {"family": "gram"}, "personal": {"weights": [0.5], "rounds": 3}} | COUNTS,
+        "personal\n.*rounds: without effect on family 'gram', which counts once",
+    ),
+    *(
+        (
+            {"model": {"family": family}, "training": {"optimizer": name, "weight_decay": 0.1}},
+            f"training.*\n.*weight_decay: without effect under optimizer '{name}'",
+        )
+        for family in ("two_tower", "sequential", "neural_cf")
+        for name in ("adam", "sgd")
+    ),
+    (
+        {"training": {"loss": "bpr", "popularity_correction": 0}},
+        "popularity_correction: without effect under loss 'bpr'",
+    ),
+    *(
+        (
+            {"model": {"family": "gram", name: 0.5}} | COUNTS,
+            f"model.*\n.*{name}: without effect without factors",
+        )
+        for name in ("factor_weight", "factor_exponent")
+    ),
 ]
 
 
@@ -608,3 +635,15 @@ def test_a_recipe_of_a_release_that_knew_behaviours_is_read_where_it_is_agreed_o
     assert load_recipe(path, agreed=True) == recipe(small())
     with pytest.raises(BadConfiguration, match="behaviour: unknown key"):
         load_recipe(path)
+
+
+def test_a_setting_stands_where_somebody_reads_it() -> None:
+    decaying = {"optimizer": "adamw", "weight_decay": 0.1, "popularity_correction": 0.5}
+    assert recipe(small(training=decaying)).training == TwoTowerTraining(**decaying)
+    factors = {"family": "gram", "factors": 2, "factor_weight": 3.0, "factor_exponent": 0.5}
+    assert recipe(small(model=factors, **COUNTS)).model == GramModel(**factors)
+
+
+def test_a_round_of_a_release_that_took_what_nobody_reads_is_trained() -> None:
+    plan = {"optimizer": "sgd", "weight_decay": 0.1, "loss": "bpr", "popularity_correction": 0.0}
+    assert checked(TwoTowerTraining, plan).model_dump(include=set(plan)) == plan
