@@ -54,6 +54,9 @@ BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
     "data": {"interactions": Data, EXAMPLES: ExampleData},
 }
 
+#: Columns that recipes of former releases map, which nothing was learned from.
+IGNORED = ("behaviour", "rating")
+
 #: What recipes mean that name no family: those of releases which had one.
 FIRST_FAMILY = "two_tower"
 
@@ -381,7 +384,8 @@ def load_recipe(path: Path, *, agreed: bool = False) -> Recipe:
 def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Recipe:
     data = body.get("data")
     if context == PUBLISHED and isinstance(data, dict) and isinstance(data.get("columns"), dict):
-        data["columns"].pop("behaviour", None)  # of former releases, which did nothing with it
+        for name in IGNORED:
+            data["columns"].pop(name, None)
     try:
         return Recipe.model_validate(body, context=context)
     except ValidationError as error:

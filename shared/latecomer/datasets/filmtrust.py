@@ -40,7 +40,6 @@ def _table(folder: Path) -> Table:
             "user": [row[0] for _, row in rated],
             "item": [row[1] for _, row in rated],
             "time": untimed.places(len(rated)),
-            "rating": [row[2] for _, row in rated],
             "region": [circle[row[0]] for _, row in rated],
         },
     )
@@ -49,7 +48,7 @@ def _table(folder: Path) -> Table:
 FILMTRUST = Dataset(
     origin="https://guoguibing.github.io/librec/datasets.html",
     files=(_RATINGS, _TRUST),
-    columns=Columns(user="user", item="film", time="place", rating="rating", region="circle"),
+    columns=Columns(user="user", item="film", time="place", region="circle"),
     catalogue=_catalogue,
     table=_table,
     order="at random: when a film was rated is not published",

@@ -21,16 +21,16 @@ _ARTISTS = "artists.dat"
 
 
 def _listened(folder: Path) -> list[list[str]]:
-    """Users, artists and weights."""
-    names = ("userID", "artistID", "weight")
-    return files.columns(files.path(folder, _LISTENED), names, delimiter="\t")
+    """Users and artists."""
+    path = files.path(folder, _LISTENED)
+    return files.columns(path, ("userID", "artistID"), delimiter="\t")
 
 
 def _catalogue(folder: Path) -> Catalogue:
     # Names have quotes in them that mean nothing.
     artists = files.fields(files.path(folder, _ARTISTS), "\t", 2)
     names = {row[0]: row[1] for _, row in artists}
-    users, items, _ = _listened(folder)
+    users, items = _listened(folder)
     heard = untimed.widespread(zip(users, items, strict=True), LISTENERS)
     return Catalogue(tuple(heard), tuple(names.get(item, f"artist {item}") for item in heard))
 
@@ -41,7 +41,7 @@ def _edges(folder: Path) -> Edges:
 
 
 def _table(folder: Path) -> Table:
-    users, items, weights = _listened(folder)
+    users, items = _listened(folder)
     circle = circles(set(users), _edges(folder))
     return Table(
         range(2, len(users) + 2),  # the first line names the columns
@@ -49,17 +49,15 @@ def _table(folder: Path) -> Table:
             "user": users,
             "item": items,
             "time": untimed.places(len(users)),
-            "rating": weights,
             "region": [circle[user] for user in users],
         },
     )
 
 
-#: The rating is how often somebody listened, in plays.
 LASTFM_2K = Dataset(
     origin="https://grouplens.org/datasets/hetrec-2011/",
     files=(_LISTENED, _FRIENDS, _ARTISTS),
-    columns=Columns(user="userID", item="artistID", time="place", rating="weight", region="circle"),
+    columns=Columns(user="userID", item="artistID", time="place", region="circle"),
     catalogue=_catalogue,
     table=_table,
     order="at random: when somebody listened is not published",

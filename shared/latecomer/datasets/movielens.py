@@ -13,7 +13,7 @@ from latecomer.interactions.schema import Catalogue, Columns
 from latecomer.interactions.tables import Table
 
 _MEANINGS = ("user", "item", "time", "rating", "region")
-_COLUMNS = Columns(user="user", item="item", time="timestamp", rating="rating", region="occupation")
+_COLUMNS = Columns(user="user", item="item", time="timestamp", region="occupation")
 
 #: Occupations of ML-1M by their number in users.dat, as its README lists them.
 OCCUPATIONS = (

@@ -55,7 +55,6 @@ def _table(folder: Path) -> Table:
             "user": [row[0] for _, row in reviews],
             "item": [row[1] for _, row in reviews],
             "time": untimed.places(len(reviews)),
-            "rating": [row[2] for _, row in reviews],
             "region": [home.get(row[0], "") for _, row in reviews],
         },
     )
@@ -64,7 +63,7 @@ def _table(folder: Path) -> Table:
 YELP = Dataset(
     origin="https://github.com/librahu/HIN-Datasets-for-Recommendation-and-Network-Embedding",
     files=(_REVIEWS, _CITIES, _FRIENDS),
-    columns=Columns(user="user", item="business", time="place", rating="rating", region="city"),
+    columns=Columns(user="user", item="business", time="place", region="city"),
     catalogue=_catalogue,
     table=_table,
     order="at random: when a review was written is not published",

@@ -30,7 +30,6 @@ class Columns(BaseModel):
     user: str
     item: str
     time: str
-    rating: str | None = None
     region: str | None = None
 
     def mapped(self) -> dict[str, str]:
@@ -204,7 +203,6 @@ class Interactions:
         user: (N,) row of the user.
         item: (N,) row of the item in the catalogue.
         time_s: (N,) seconds since the Unix epoch.
-        rating: (N,) or None.
         edges: (E, 2) rows of a user and of somebody he follows, trusts or befriends, sorted.
         given: (U, C) rows of the negatives that were published with each user's test item, -1 where
             there are fewer; or None.
@@ -215,7 +213,6 @@ class Interactions:
     user: npt.NDArray[np.int64]
     item: npt.NDArray[np.int64]
     time_s: npt.NDArray[np.float64]
-    rating: npt.NDArray[np.float64] | None = None
     edges: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     given: npt.NDArray[np.int64] | None = None
 
@@ -248,7 +245,6 @@ class Interactions:
             renumbered[self.user[mask]],
             self.item[mask],
             self.time_s[mask],
-            None if self.rating is None else self.rating[mask],
             renumbered[self.edges[keep[self.edges].all(axis=1)]],
             None if self.given is None else self.given[keep],
         )

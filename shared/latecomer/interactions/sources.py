@@ -32,7 +32,6 @@ _SHOWN = {
     "unknown_item": "item",
     "unparsable_time": "time",
     "time_in_the_future": "time",
-    "unparsable_rating": "rating",
 }
 
 
@@ -49,7 +48,7 @@ def load(
 
     Every row that is read is either kept or counted under one reason, the first that applies of
     ``missing_value``, ``unknown_item``, ``unparsable_time``, ``time_in_the_future``,
-    ``unparsable_rating``, ``duplicate``. An id that is one of ``MISSING_IDS`` is missing; but what
+    ``duplicate``. An id that is one of ``MISSING_IDS`` is missing; but what
     the catalogue lists is an item.
 
     Args:
@@ -95,21 +94,20 @@ def from_table(
             f"{path} has no usable interaction: {report.summary()}",
             hint="compare these examples with the columns, the time format and the catalogue",
         )
-    return _ordered(rows, columns, catalogue, report, ties), report
+    return _ordered(rows, catalogue, report, ties), report
 
 
 @dataclass(frozen=True)
 class _Rows:
     """Parsed columns of (R,) or (K,) rows, in the file's order.
 
-    An item that is unknown is -1; a time or rating that is none is NaN; a text that is missing "".
+    An item that is unknown is -1; a time that is none is NaN; a text that is missing "".
     """
 
     line: Ids
     user: Texts
     item: Ids
     time_s: Numbers
-    rating: Numbers
     region: Texts
 
     def __getitem__(self, chosen: npt.NDArray[np.bool_] | Ids) -> "_Rows":
@@ -124,7 +122,6 @@ def _parsed(table: Table, catalogue: Catalogue, time_format: str | None) -> _Row
         _column(_text, values["user"], object),
         _column(lambda item: catalogue.rows.get(_text(item), -1), values["item"], np.int64),
         _column(times.parser(time_format), values["time"], np.float64),
-        _column(times.number, values.get("rating", [0.0] * len(blank)), np.float64),
         # A region's name leaves this machine with its users' results.
         _column(lambda region: one_line(_text(region)), values.get("region", blank), object),
     )
@@ -145,7 +142,6 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
         "unknown_item": rows.item < 0,
         "unparsable_time": np.isnan(rows.time_s),
         "time_in_the_future": rows.time_s > now_s + times.EASTERNMOST_S,
-        "unparsable_rating": np.isnan(rows.rating),
     }
     usable = np.ones(len(rows.line), dtype=bool)
     for reason, faulty in faults.items():
@@ -175,9 +171,7 @@ def _missing(rows: _Rows, table: Table) -> dict[str, npt.NDArray[np.bool_]]:
     }
 
 
-def _ordered(
-    rows: _Rows, columns: Columns, catalogue: Catalogue, report: Report, ties: Ties
-) -> Interactions:
+def _ordered(rows: _Rows, catalogue: Catalogue, report: Report, ties: Ties) -> Interactions:
     """Usable rows without repeats, in the order that ``Interactions`` promises."""
     ids = sorted(set(rows.user))
     place = {user: at for at, user in enumerate(ids)}
@@ -197,7 +191,6 @@ def _ordered(
         number[code[kept]],
         rows.item[kept],
         rows.time_s[kept],
-        rows.rating[kept] if columns.rating else None,
     )
 
 

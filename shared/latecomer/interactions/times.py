@@ -32,11 +32,6 @@ def parser(time_format: str | None) -> Callable[[object], float]:
     return partial(_or_nan, partial(_formatted, time_format))
 
 
-def number(value: object) -> float:
-    """``value`` as a finite number, NaN where it is none."""
-    return _or_nan(lambda each: float(str(each)), value)
-
-
 def _formatted(time_format: str, value: object) -> float:
     if isinstance(value, date):
         return _unformatted(value)  # a typed column is read as it is

@@ -153,7 +153,7 @@ def test_what_is_not_said_has_a_default() -> None:
             "x",
             (
                 "data.columns.usr: unknown key (did you mean 'user'?), allowed: item, "
-                "rating, region, time, user"
+                "region, time, user"
             ),
         ),
         (
@@ -626,14 +626,15 @@ def test_a_setting_that_nobody_would_read_is_refused_but_where_it_is_agreed_on_a
     assert Recipe.from_bytes(json.dumps(body).encode()).federation == "retail"
 
 
-def test_a_recipe_of_a_release_that_knew_behaviours_is_read_where_it_is_agreed_on(
-    tmp_path: Path,
+@pytest.mark.parametrize("column", ["behaviour", "rating"])
+def test_a_recipe_of_a_release_that_mapped_more_columns_is_read_where_it_is_agreed_on(
+    tmp_path: Path, column: str
 ) -> None:
-    body = changed(("data", "columns", "behaviour"), "did")
+    body = changed(("data", "columns", column), "did")
     assert Recipe.from_bytes(json.dumps(body).encode()) == recipe(small())
-    path = written(tmp_path, SMALL.replace('time = "time"', 'time = "time"\nbehaviour = "did"'))
+    path = written(tmp_path, SMALL.replace('time = "time"', f'time = "time"\n{column} = "did"'))
     assert load_recipe(path, agreed=True) == recipe(small())
-    with pytest.raises(BadConfiguration, match="behaviour: unknown key"):
+    with pytest.raises(BadConfiguration, match=f"{column}: unknown key"):
         load_recipe(path)
 
 

@@ -121,12 +121,9 @@ def test_keeping_some_users_numbers_them_anew_and_keeps_their_rows_together() ->
         user=np.array([0, 0, 1, 2]),
         item=np.array([5, 6, 7, 8]),
         time_s=np.array([1.0, 2.0, 3.0, 4.0]),
-        rating=np.array([0.1, 0.2, 0.3, 0.4]),
     )
     some = everybody.of_users(np.array([True, False, True]))
     assert (some.users, some.regions) == (("a", "c"), ("Rome", "Rome"))
     assert some.user.tolist() == [0, 0, 1]
     assert some.item.tolist() == [5, 6, 8]
     assert some.time_s.tolist() == [1.0, 2.0, 4.0]
-    assert some.rating is not None
-    assert some.rating.tolist() == [0.1, 0.2, 0.4]

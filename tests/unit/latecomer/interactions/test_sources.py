@@ -15,7 +15,7 @@ from unit.latecomer.interactions.csv_files import write
 
 CATALOGUE = Catalogue(("tea", "cup", "pot"), ("Tea", "Cup", "Pot"))
 COLUMNS = Columns(user="who", item="what", time="when")
-EVERYTHING = Columns(user="who", item="what", time="when", rating="stars", region="city")
+EVERYTHING = Columns(user="who", item="what", time="when", region="city")
 NOW_S = 1_000.0
 
 
@@ -75,22 +75,18 @@ def test_of_many_baskets_either_of_two_items_comes_first(source: Path) -> None:
 def test_the_first_interaction_of_a_user_with_an_item_is_kept_and_repeats_are_counted(
     source: Path,
 ) -> None:
-    write(source, "who,what,when,stars", "a,tea,30,3", "a,tea,10,1", "a,tea,20,2", "b,tea,40,4")
-    columns = Columns(user="who", item="what", time="when", rating="stars")
-    interactions, report = load(source, columns, CATALOGUE, now_s=NOW_S)
+    write(source, "who,what,when", "a,tea,30", "a,tea,10", "a,tea,20", "b,tea,40")
+    interactions, report = load(source, COLUMNS, CATALOGUE, now_s=NOW_S)
     assert triples(interactions) == [("a", "tea", 10.0), ("b", "tea", 40.0)]
-    assert interactions.rating is not None
-    assert interactions.rating.tolist() == [1.0, 4.0]
     assert report.reasons == {"duplicate": 2}
     assert report.examples == {"duplicate": ["line 2: 'tea'", "line 4: 'tea'"]}
 
 
 def test_of_repeats_at_the_same_time_the_first_in_the_file_is_kept(source: Path) -> None:
-    write(source, "who,what,when,stars", "a,tea,10,5", "a,tea,10,1")
-    columns = Columns(user="who", item="what", time="when", rating="stars")
-    interactions, _ = load(source, columns, CATALOGUE, now_s=NOW_S)
-    assert interactions.rating is not None
-    assert interactions.rating.tolist() == [5.0]
+    write(source, "who,what,when,city", "a,tea,10,Rome", "a,tea,10,Oslo")
+    interactions, report = load(source, EVERYTHING, CATALOGUE, now_s=NOW_S)
+    assert interactions.regions == ("Rome",)
+    assert report.examples == {"duplicate": ["line 3: 'tea'"]}
 
 
 def test_a_user_s_region_is_that_of_the_first_interaction(source: Path) -> None:
@@ -102,9 +98,8 @@ def test_a_user_s_region_is_that_of_the_first_interaction(source: Path) -> None:
 
 
 def test_what_is_not_mapped_is_not_there(source: Path) -> None:
-    write(source, "who,what,when,stars", "a,tea,1,five")
+    write(source, "who,what,when,city", "a,tea,1,Rome")
     interactions, report = load(source, COLUMNS, CATALOGUE, now_s=NOW_S)
-    assert interactions.rating is None
     assert interactions.regions == ("",)
     assert report.kept == 1
 
@@ -112,18 +107,16 @@ def test_what_is_not_mapped_is_not_there(source: Path) -> None:
 def test_every_bad_row_is_counted_under_the_first_reason_that_applies(source: Path) -> None:
     write(
         source,
-        "who,what,when,stars,city",
-        "a,tea,10,1,Rome",
-        "a,mug,10,1,Rome",
-        "a,,10,1,Rome",
-        " ,tea,10,1,Rome",
-        "a,mug,never,much,Rome",
-        "a,tea,never,1,Rome",
-        "a,tea,51401,1,Rome",
-        "a,cup,10,much,Rome",
-        "a,cup,10,nan,Rome",
+        "who,what,when,city",
+        "a,tea,10,Rome",
+        "a,mug,10,Rome",
+        "a,,10,Rome",
+        " ,tea,10,Rome",
+        "a,mug,never,Rome",
+        "a,tea,never,Rome",
+        "a,tea,51401,Rome",
         "a,cup",
-        "a,tea,11,1,Rome",
+        "a,tea,11,Rome",
     )
     _, report = load(source, EVERYTHING, CATALOGUE, now_s=NOW_S)
     assert report.reasons == {
@@ -131,18 +124,16 @@ def test_every_bad_row_is_counted_under_the_first_reason_that_applies(source: Pa
         "missing_value": 3,
         "unparsable_time": 1,
         "time_in_the_future": 1,
-        "unparsable_rating": 2,
         "duplicate": 1,
     }
     assert report.examples == {
         "unknown_item": ["line 3: 'mug'", "line 6: 'mug'"],
-        "missing_value": ["line 4: 'what'", "line 5: 'who'", "line 11: 'when'"],
+        "missing_value": ["line 4: 'what'", "line 5: 'who'", "line 9: 'when'"],
         "unparsable_time": ["line 7: 'never'"],
         "time_in_the_future": ["line 8: '51401'"],
-        "unparsable_rating": ["line 9: 'much'", "line 10: 'nan'"],
-        "duplicate": ["line 12: 'tea'"],
+        "duplicate": ["line 10: 'tea'"],
     }
-    assert report.read == 11 == report.kept + sum(report.reasons.values())
+    assert report.read == 9 == report.kept + sum(report.reasons.values())
 
 
 @pytest.mark.parametrize(("local", "kept"), [("14:00:00", 2), ("14:00:01", 1)])
@@ -251,7 +242,6 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
             "when": [
                 datetime(1970, 1, 1, 0, 1, second, tzinfo=UTC) for second in (30, 10, 20, 20, 40)
             ],
-            "stars": [1.5, 2.0, 3.0, 4.0, 5.0],
             "city": ["Rome", "Oslo", "Rome", "Rome", None],
         }
     )

@@ -60,13 +60,3 @@ def test_a_format_is_of_text_and_typed_columns_need_none(typed: date) -> None:
 
 def test_a_format_with_a_zone_is_not_taken_as_utc() -> None:
     assert times.parser("%Y-%m-%d %H:%M %z")("2011-01-01 01:00 +0100") == NEW_YEAR_S
-
-
-@pytest.mark.parametrize(("value", "expected"), [("4", 4.0), (" 4.5 ", 4.5), (3, 3.0)])
-def test_numbers_are_numbers(value: object, expected: float) -> None:
-    assert times.number(value) == expected
-
-
-@pytest.mark.parametrize("value", ["", "four", "inf", "nan", None])
-def test_what_is_no_finite_number_is_nan(value: object) -> None:
-    assert math.isnan(times.number(value))
