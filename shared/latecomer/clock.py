@@ -33,17 +33,19 @@ class ManualClock:
 
     def __init__(self, start_s: float = 1_700_000_000.0) -> None:
         self._now_s = start_s
+        self._running_s = 0.0
 
     def now_s(self) -> float:
         """The time it was set to."""
         return self._now_s
 
     def monotonic_s(self) -> float:
-        """The same time: a manual clock never jumps back."""
-        return self._now_s
+        """How long it has run: who takes one of the two times for the other is far off."""
+        return self._running_s
 
     def advance(self, seconds: float) -> None:
         """Move forward by ``seconds`` >= 0."""
         if seconds < 0:
             raise ValueError("a clock does not go back")
         self._now_s += seconds
+        self._running_s += seconds

@@ -36,8 +36,8 @@ from latecomer_worker.encode import encode
 from latecomer_worker.state import WorkerState
 from scenes import DAY_S, FEDERATION, LEASE_S, Federation, make_update, message_of
 
-#: When a manual clock starts.
-START_S = 1_700_000_000.0
+#: The date when a scene begins, and how long its clock has run by then.
+START_S, BEGIN_S = 1_700_000_000.0, 0.0
 
 
 class Watched:
@@ -144,7 +144,7 @@ def test_what_no_way_depends_on_passes_unwatched(watched: Watched) -> None:
 def test_who_got_the_lease_led_and_who_did_not_did_not(watched: Watched) -> None:
     lease = led(watched.store)
     assert watched.store.acquire("q", LEASE_S) is None
-    assert watched.events(Led) == [Led(START_S, "p", lease.fence)]
+    assert watched.events(Led) == [Led(BEGIN_S, "p", lease.fence)]
 
 
 def publish_version(watched: Watched, lease: Lease, at_s: float = START_S) -> Published:
@@ -161,7 +161,7 @@ def test_a_version_was_asked_for_before_it_was_heard_of(watched: Watched) -> Non
     watched.scene.store.before_commit = lambda: watched.scene.clock.advance(5.0)
     publish_version(watched, lease)
     (event,) = watched.history.all(Committed)
-    assert (event.asked_s, event.at_s) == (START_S, START_S + 5.0)
+    assert (event.asked_s, event.at_s) == (BEGIN_S, BEGIN_S + 5.0)
 
 
 def test_a_version_is_committed_once_the_reply_was_given(watched: Watched) -> None:
@@ -171,7 +171,7 @@ def test_a_version_is_committed_once_the_reply_was_given(watched: Watched) -> No
     assert watched.scene.number() == 0
     published = publish_version(watched, lease)
     assert watched.events(Committed) == [
-        Committed(START_S, "p", lease.fence, published.manifest.to_bytes(), START_S)
+        Committed(BEGIN_S, "p", lease.fence, published.manifest.to_bytes(), BEGIN_S)
     ]
     assert published.version == Version(7, 1)
 
@@ -206,7 +206,7 @@ def test_a_refusal_is_written_down_when_it_is_new(watched: Watched) -> None:
     refusal = Refusal("w1:boot:1", "w1", "too_stale", "by far")
     assert watched.store.refuse(lease, refusal)
     assert not watched.store.refuse(lease, refusal)
-    fact = Refused(START_S, "p", "w1:boot:1", "too_stale", lease.fence, START_S)
+    fact = Refused(BEGIN_S, "p", "w1:boot:1", "too_stale", lease.fence, BEGIN_S)
     assert watched.events(Refused) == [fact]
 
 
@@ -221,7 +221,7 @@ def test_who_was_killed_before_he_learned_of_the_confirm_has_sent_and_no_more(
     watched: Watched, point: str, arrived: int
 ) -> None:
     dies(watched, point, lambda: watched.publisher.publish(message_of(make_update())))
-    assert watched.history.events == [Sent(START_S, "p", "w1:boot:1")]
+    assert watched.history.events == [Sent(BEGIN_S, "p", "w1:boot:1")]
     assert watched.scene.waiting() == arrived
 
 
@@ -229,7 +229,7 @@ def test_what_no_broker_confirmed_was_sent_and_no_more(watched: Watched) -> None
     watched.scene.server.stop()
     with pytest.raises(BrokerUnreachable):
         watched.publisher.publish(message_of(make_update()))
-    assert watched.history.events == [Sent(START_S, "p", "w1:boot:1")]
+    assert watched.history.events == [Sent(BEGIN_S, "p", "w1:boot:1")]
 
 
 def test_a_round_that_is_announced_is_a_crossing_of_its_own_and_no_update(watched: Watched) -> None:
@@ -250,7 +250,7 @@ def put(watched: Watched, state: WorkerState, seq: int = 1) -> None:
 def test_an_update_is_attempted_with_its_own_bytes(watched: Watched, state: WorkerState) -> None:
     put(watched, state)
     body = encode(make_update()).body
-    assert watched.history.events == [Attempted(START_S, "p", "w1:boot:1", body, b"")]
+    assert watched.history.events == [Attempted(BEGIN_S, "p", "w1:boot:1", body, b"")]
     assert watched.reached == ["save:before", "save:after"]
     assert state.pending.unconfirmed() == 1
 
@@ -292,7 +292,7 @@ def test_what_the_outbox_gives_up_is_dropped(watched: Watched, state: WorkerStat
     worker = watched.crossings.state(state)
     dropped = worker.pending.trim(created_before_s=START_S + 2.5, keep_bytes=int(DAY_S))
     assert dropped == ["w1:boot:1", "w1:boot:2"]
-    assert watched.events(Dropped) == [Dropped(START_S, "p", each) for each in dropped]
+    assert watched.events(Dropped) == [Dropped(BEGIN_S, "p", each) for each in dropped]
 
 
 def test_a_confirm_is_noted_in_the_outbox_between_its_ends(
@@ -321,7 +321,7 @@ def test_held_is_written_down_whenever_there_are_more_than_ever(watched: Watched
     subscription.ack(first)
     subscription.reject(second, requeue=False)
     third, fourth = taken(subscription), taken(subscription)
-    assert watched.events(Held) == [Held(START_S, "p", 1), Held(START_S, "p", 2)]
+    assert watched.events(Held) == [Held(BEGIN_S, "p", 1), Held(BEGIN_S, "p", 2)]
     assert (third.message_id, fourth.message_id) == ("w3:boot:3", "w4:boot:4")
 
 

@@ -3,6 +3,7 @@
 Ids, times and numbers below are those of the honest run in ``conftest``, whose seed is fixed.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -337,7 +338,7 @@ def test_the_same_fence_may_commit_again_and_so_may_a_higher_one(honest: Evidenc
 
 
 def test_a_version_within_thirty_seconds_is_soon_enough(honest: Evidence) -> None:
-    at_s = end_s(honest)
+    at_s = math.ceil(end_s(honest))  # thirty seconds after a tenth are more than thirty, to a float
     commit = next(honest.history.all(Committed))
 
     def after(wait_s: float) -> list[str]:
