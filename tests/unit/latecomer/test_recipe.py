@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from latecomer.aggregation import AdamW, Sgd
+from latecomer.aggregation import AdamW, Aggregation, Sgd
 from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
@@ -472,6 +472,26 @@ def test_a_synchronous_round_takes_nothing_late() -> None:
     assert recipe(small(aggregation=lenient)).aggregation.staleness_limit == 7
     strict = {**lenient, "mode": "sync"}
     assert recipe(small(aggregation=strict)).aggregation.staleness_limit == 0
+
+
+def test_who_says_nothing_of_aggregation_agrees_on_this() -> None:
+    assert Aggregation().model_dump() == {
+        "mode": "fedbuff",
+        "updates_per_version": 10,
+        "target_staleness": None,
+        "max_updates_per_version": 100,
+        "max_wait_s": 30.0,
+        "max_staleness": 100,
+        "staleness": {"rule": "polynomial", "exponent": 0.5, "slope": 10.0, "grace": 4},
+        "example_weight": {"rule": "equal", "reference": 1000, "cap": 2.0},
+        "optimizer": {"damp_beyond": None, "decay_after": None, "name": "sgd"}
+        | {"learning_rate": 1.0, "momentum": 0.0},
+        "row_floor": 1,
+        "live_s": 300.0,
+        "max_update_norm": 1e12,
+        "identity": "broker",
+        "spread_s": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
