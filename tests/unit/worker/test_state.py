@@ -188,6 +188,20 @@ def test_what_was_confirmed_on_a_wrong_day_is_not_taken_for_folded_when_the_day_
     assert state.pending.awaited(limit=10) == [outgoing(1).update_id]
 
 
+def test_what_was_queued_or_confirmed_years_ahead_ages_from_when_the_day_is_known(
+    state: WorkerState,
+) -> None:
+    now_s, ahead_s = 1_800_000_000.0, 2_100_000_000.0
+    for seq in (1, 2):
+        state.pending.put(outgoing(seq), created_s=ahead_s)
+    state.pending.confirm(outgoing(1).update_id, now_s=ahead_s)
+    state.pending.restamp(now_s=now_s, believed_s=365 * 86_400.0)
+    assert state.pending.last_confirm_s(now_s=now_s) == now_s
+    assert state.pending.trim(created_before_s=now_s, keep_bytes=10_000) == []
+    dropped = state.pending.trim(created_before_s=now_s + 1.0, keep_bytes=10_000)
+    assert dropped == [outgoing(2).update_id]
+
+
 def test_what_was_confirmed_in_the_future_says_nothing_of_when(state: WorkerState) -> None:
     for seq, sent_s in ((1, 50.0), (2, 3600.0)):
         state.pending.put(outgoing(seq), created_s=0.0)
