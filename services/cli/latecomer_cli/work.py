@@ -177,7 +177,7 @@ class Work:
         )
         if save is not None:
             _write(save, update.delta)
-        return _described(update, snapshot, users=len(trainer.site.users))
+        return _described(update, snapshot, users=trainer.people(trained))
 
     def recommend(self, user: str | None, k: int) -> tuple[str, list[Suggestion]]:
         """The head's version, and the best items for a user; or for anybody, without one.
@@ -297,7 +297,8 @@ def show_dry_run(output: Output, body: dict[str, Any]) -> None:
         ((each["tensor"], each["rows"], each["shape"], each["bytes"]) for each in body["tensors"]),
     )
     output.say("not sent as such: interactions, user ids, private vectors of users")
-    output.say(f"learned from {body['users']} users; but {body['gives_away']}")
+    users = "1 user" if body["users"] == 1 else f"{body['users']} users"
+    output.say(f"learned from {users}; but {body['gives_away']}")
 
 
 def _write(path: Path, delta: Delta) -> None:

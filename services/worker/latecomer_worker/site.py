@@ -100,6 +100,12 @@ class Site:
         """Rows of the users who are tested here."""
         return np.flatnonzero(self.asked("test") >= 0)
 
+    @property
+    def people(self) -> int:
+        """How many people are trained on; one, where several examples are of one."""
+        names = np.array(self.groups or self.users, dtype=object)
+        return len({*names[self.split.train.learners]})
+
 
 def together(sites: Sequence[Site], places: Ids | slice = slice(None)) -> Ids | None:
     """Which group each of everybody's users is of, or those at ``places``; None without groups.

@@ -75,6 +75,16 @@ class Trainer:
             should_stop=should_stop,
         )
 
+    def people(self, trained: Trained) -> int:
+        """How many people an update is of; of additions, whoever is added or taken back anew."""
+        if not trained.additions:
+            return self.site.people
+        changed = [
+            (own != self._private[name]).reshape(len(own), -1).any(axis=1)  # (U,)
+            for name, own in trained.private.items()
+        ]
+        return int(np.any(changed, axis=0).sum())
+
     def keep(self, trained: Trained, state: WorkerState, update_id: str) -> None:
         """The update is in the outbox: keep the private state that belongs to it.
 

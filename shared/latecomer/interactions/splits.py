@@ -49,6 +49,11 @@ class History:
         return len(self.items)
 
     @property
+    def learners(self) -> npt.NDArray[np.bool_]:
+        """(U,) of whom there is something to learn from."""
+        return self.lengths > 0
+
+    @property
     def user(self) -> npt.NDArray[np.int64]:
         """(N,) row of the user of each interaction."""
         return np.repeat(np.arange(len(self.indptr) - 1), self.lengths)

@@ -34,12 +34,17 @@ class Examples:
     @property
     def size(self) -> int:
         """Examples to learn from."""
-        return int((self.labels != UNKNOWN).sum())
+        return int(self.learners.sum())
+
+    @property
+    def learners(self) -> npt.NDArray[np.bool_]:
+        """(N,) which are there to learn from."""
+        return self.labels != UNKNOWN
 
     @property
     def known(self) -> "Examples":
         """Those to learn from alone."""
-        return self[self.labels != UNKNOWN]
+        return self[self.learners]
 
     def __getitem__(self, rows: npt.NDArray[np.bool_] | Ids | slice) -> "Examples":
         return Examples(self.inputs[rows], self.labels[rows])

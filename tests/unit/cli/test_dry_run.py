@@ -19,6 +19,7 @@ from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
 from latecomer.recommenders.settings import GramModel
 from latecomer.store.redis import RedisStore, embedded
 from latecomer_cli import federation, sites, work
+from latecomer_cli.output import Format, Output
 from latecomer_cli.recommend import Suggestion
 from latecomer_worker.state import WorkerState
 
@@ -102,6 +103,32 @@ def test_what_was_added_in_a_former_epoch_would_be_sent_again(
     found()
     assert worker.dry_run(Event())["header"]["examples"] == 4 * USERS
     assert state.fact("last_round")["version"] == list(version)
+
+
+def test_of_counts_it_tells_of_those_who_have_something_new_or_are_gone(
+    found: Callable[[], Version], worker: work.Work, state: WorkerState, folder: Path
+) -> None:
+    version = found()
+    assert worker.dry_run(Event())["users"] == USERS
+    counted(state, version)
+    purchases = folder / "purchases.csv"
+    with purchases.open("a") as file:
+        file.write("c1,i7,2024-01-07\n")
+    assert worker.dry_run(Event())["users"] == 1
+    kept = [line for line in purchases.read_text().splitlines() if not line.startswith("c2,")]
+    purchases.write_text("\n".join(kept) + "\n")
+    body = worker.dry_run(Event())
+    # The fifth item of one, and the four of who is gone.
+    assert (body["users"], body["header"]["examples"]) == (2, 1 + 4)
+
+
+@pytest.mark.parametrize(("users", "said"), [(1, "from 1 user;"), (2, "from 2 users;")])
+def test_a_dry_run_says_of_how_many_people_the_update_is(
+    capsys: pytest.CaptureFixture[str], users: int, said: str
+) -> None:
+    body: dict[str, Any] = {"header": {}, "tensors": [], "users": users, "gives_away": "much"}
+    work.show_dry_run(Output(Format.TABLE), body)
+    assert said in capsys.readouterr().out
 
 
 def test_nothing_would_be_sent_before_the_verdict_on_what_was(

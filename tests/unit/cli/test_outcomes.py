@@ -104,8 +104,11 @@ def test_examples_of_one_id_are_lucky_together_also_where_no_column_groups_them(
     read = load_recipe(recipe)
     fields = sites.read_catalogue(read, recipe.parent)
     data, _ = sites.read_data(read, recipe.parent, fields)
-    found = sites.site(data, None, fields, label=None, seed=1).groups
+    site = sites.site(data, None, fields, label=None, seed=1)
+    found = site.groups
     assert (found if found is None else len(set(found))) == groups
+    # Trained on are those of whom nothing is held out: all examples of one are, or none.
+    assert site.people * stays == site.split.train.size < len(site.users)
 
 
 def test_a_region_called_all_is_refused_before_anything_is_trained(recipe: Path) -> None:

@@ -120,3 +120,15 @@ def test_of_who_left_a_site_no_vector_stays_once_an_update_is_made(
     assert "left" in state.private.users()
     trainer.keep(trained, state, "u1")
     assert state.private.users() == set(site.users)
+
+
+def test_an_update_that_adds_nothing_up_is_of_whoever_has_something_to_train_on(
+    site: Site, state: WorkerState
+) -> None:
+    nobody = np.arange(12) < 5
+    some = replace(site, split=site.split.without(nobody))
+    trainer = trainer_of(some, state)
+    trained = trainer.train(
+        MODEL, plan=PLAN, rng=np.random.default_rng(1), should_stop=lambda: False
+    )
+    assert trainer.people(trained) == 7
