@@ -142,7 +142,7 @@ class Simulation(Section):
         dropout: Probability that a training is lost midway.
         restart_s: Until a device that lost one is back.
         concurrency: At most so many devices take part at a time, drawn at random; in ``sync``
-            mode so many per round. All of them where it is not given.
+            mode so many per round. Where it is not given, all of them; per round, K.
         per_user: In virtual time, each user has a device of his own.
     """
 

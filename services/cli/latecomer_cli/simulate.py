@@ -80,8 +80,9 @@ def simulate(
     output.say(f"\nreport: {out / 'report.html'}, every event: {out / simulation.TIMELINE}")
     _check(output, body, most)
     same = {"devices": devices, "seed": seed, "trace": trace, "data": data}
-    more = {"mode": "sync", "updates": most, "evaluate-every": evaluate_every, "out": f"{out}-sync"}
-    output.next(_command(recipe, same | more))
+    other = Mode.FEDBUFF if body["mode"] == Mode.SYNC else Mode.SYNC
+    more = {"mode": other, "updates": most, "evaluate-every": evaluate_every}
+    output.next(_command(recipe, same | more | {"out": f"{out}-{other}"}))
 
 
 def _check(output: Output, body: Mapping[str, Any], most: int) -> None:

@@ -18,6 +18,7 @@ from latecomer.store.redis import RedisStore, embedded, embedded_server
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer.tensors import State
 from latecomer_aggregator import app as aggregator_app
+from latecomer_aggregator.admission import Reason
 from latecomer_simulator import founding, profiles
 from latecomer_simulator.devices import Device, Surroundings
 from latecomer_simulator.machines import VirtualStop
@@ -178,9 +179,13 @@ class Deployment:
     def _room(self) -> int:
         """How many more may take part now: by concurrency, by round, and of the equal work."""
         self._training = {device for device in self._training if device.training}
-        most = self._recipe.simulation.concurrency or len(self._devices)
+        aggregation, everybody = self._recipe.aggregation, len(self._devices)
+        sync = aggregation.mode == "sync"
+        # What a round gets beyond its K is refused as too late.
+        most = self._recipe.simulation.concurrency or (
+            aggregation.updates_of(everybody) if sync else everybody
+        )
         # A round's cohort is its own: who is late from a former one takes nobody's place in it.
-        sync = self._recipe.aggregation.mode == "sync"
         busy = self._in_round if sync else len(self._training)
         left = self._limits.updates - self._trained - len(self._training)
         return 0 if self._ended else min(most - busy, left)
@@ -214,6 +219,9 @@ class Deployment:
         self._record.add(
             "refused", refusal.worker, update_id=refusal.update_id, reason=str(refusal.reason)
         )
+        # Its place in the round is another's; who is too late had one in a former round.
+        if refusal.reason != Reason.TOO_STALE:
+            self._dispatch(lost=self._head)
 
     def _committed(self, manifest: Manifest) -> None:
         self._head, self._in_round = manifest.version.number, 0

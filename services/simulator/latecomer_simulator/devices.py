@@ -220,9 +220,9 @@ class Device:
             raise
         self._process = None
         self._backlog = self.state.pending.unconfirmed() > 0
-        # Whose line went away while it fetched, say, or who had nothing to learn from: its place in
-        # the round is another's.
-        in_vain = self._trains and came_to is not Step.LEARNED
+        # Whose line went away while it fetched, say, who had nothing to learn from, or who left for
+        # good with what it learned: its place in the round is another's.
+        in_vain = self._trains and (came_to is not Step.LEARNED or (self._backlog and self._gone))
         self._all.changed(lost=self._base if in_vain else None)
 
     def _came_to(self, step: Step) -> None:

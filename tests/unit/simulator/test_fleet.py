@@ -99,6 +99,34 @@ def test_a_synchronous_round_lasts_as_long_as_its_slowest_device() -> None:
     assert times(fedbuff, "committed")[:6] == pytest.approx([1, 1, 1, 2, 2, 2], abs=1e-2)
 
 
+def test_a_synchronous_round_is_of_k_devices_and_nobody_trains_for_it_in_vain() -> None:
+    recipe = scene({"spread": 1.0}, updates_per_version=4)
+    outcome = run(recipe, devices=10, updates=40, mode="sync")
+    assert [len(version.folds) for version in outcome.history] == [4] * 10
+    assert outcome.refused == {}
+    # Another four each time, out of everybody.
+    assert len({fold.worker for version in outcome.history for fold in version.folds}) == 10
+
+
+def test_the_place_in_a_round_of_whose_update_is_refused_is_anothers() -> None:
+    """Else a round of one would never end."""
+    large = sites(2) | {"w2": make_site(checkerboard(400))}
+    recipe = scene(updates_per_version=1, max_update_norm=8.0)
+    limits = Limits(12, virtual_s=10_000.0)
+    outcome = fleet.run(recipe, large, ITEM_CATALOGUE, seed=1, limits=limits, mode="sync")
+    assert outcome.cut_short == ""
+    assert outcome.refused == {"too_large_norm": 12 - len(outcome.history)}
+    assert 0 < len(outcome.history) < 12
+
+
+def test_the_place_in_a_round_of_who_left_for_good_is_anothers() -> None:
+    late = Trace(((2.0, 1e6),), 1.0)
+    traces = {"w0": Trace(((0.0, 0.5),), 1.0), "w1": late, "w2": late}
+    recipe = scene(updates_per_version=1)
+    outcome = run(recipe, devices=3, updates=6, mode="sync", traces=traces)
+    assert times(outcome, "committed") == pytest.approx([3.0, 4.0, 5.0, 6.0, 7.0], abs=0.01)
+
+
 def test_whose_line_goes_away_while_it_fetches_has_its_place_back_in_the_same_round() -> None:
     """Else a round of everybody waits for nobody until its T is over."""
     traces = {"w0": Trace(((0.0, 1.0), (10.0, 1e6)), 1.0), "w1": Trace(((0.0, 1e6),), 1.0)}
