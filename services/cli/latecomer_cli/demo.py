@@ -159,10 +159,9 @@ def cut(
     Raises:
         BadData: A region is called as all of them together are.
     """
-    workers = sites.present(data, recipe)
     found = sites.of_workers(
         data,
-        workers,
+        sites.present(data, recipe),
         catalogue,
         seed=recipe.seed,
         validation=validation,

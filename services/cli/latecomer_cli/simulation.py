@@ -1,17 +1,20 @@
 """A recipe's fleet in virtual time: its devices, one run, and what is kept of it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from latecomer.errors import BadConfiguration
-from latecomer.fleet import FleetWorker
-from latecomer.interactions.selection import Divisible, Selection, anybody, select
+from latecomer.fleet import device_name
+from latecomer.interactions import lots
+from latecomer.interactions.selection import Divisible
 from latecomer.recipe import Recipe
 from latecomer_cli import sites
+from latecomer_cli.sites import Part
 from latecomer_simulator import fleet, record, report, traces
 from latecomer_simulator.outcome import Outcome
 from latecomer_simulator.record import Event
@@ -36,10 +39,13 @@ class Scene:
         self.recipe = recipe
         self.catalogue = sites.read_catalogue(recipe, folder, source=source)
         data, self.reading = sites.read_data(recipe, folder, self.catalogue, source=source)
-        workers = sites.present(data, recipe)
-        chosen = split(workers, data, devices) if devices else workers
+        parts = sites.present(data, recipe)
         found = sites.of_workers(
-            data, chosen, self.catalogue, seed=recipe.seed, protocol=recipe.evaluation.protocol
+            data,
+            split(parts, data, devices) if devices and parts else parts,
+            self.catalogue,
+            seed=recipe.seed,
+            protocol=recipe.evaluation.protocol,
         )
         if recipe.simulation.per_user and not devices:
             of_each = [sites.of_each_user(*each) for each in found.items()]
@@ -47,25 +53,21 @@ class Scene:
         self.sites: dict[str, Site] = found
 
 
-def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[FleetWorker]:
-    """About ``devices`` workers of one shard each, in proportion to the users of their entry.
-
-    Parts that no user falls into are left out.
+def split(parts: Sequence[Part], data: Divisible, devices: int) -> list[Part]:
+    """So many devices, of at least one user each; every worker has at least one of them.
 
     Raises:
         BadConfiguration: There are more workers than devices, or more devices than users; or two
-            devices would be called the same.
+            devices would be called the same, or one would have too long a name.
     """
-    users = {each.name: len(select(data, each).users) for each in workers}
-    if not len(workers) <= devices <= sum(users.values()):
+    users = [len({data.users[row] for row in each.rows}) for each in parts]
+    if not len(parts) <= devices <= sum(users):
         raise BadConfiguration(
-            f"{sum(users.values())} users of {len(workers)} workers cannot be {devices} devices",
-            hint="give another --devices",
+            f"{sum(users)} users of {len(parts)} workers cannot be {devices} devices",
+            hint=f"give --devices of {len(parts)} to {sum(users)}",
         )
-    parts = {
-        name: max(1, round(devices * count / sum(users.values()))) for name, count in users.items()
-    }
-    found = [part for each in workers for part in _parts(each, parts[each.name], data)]
+    counts = _shares(devices, users)
+    found = [part for each in zip(parts, counts, strict=True) for part in _cut(*each, data)]
     for name, count in Counter(part.name for part in found).items():
         if count > 1:
             raise BadConfiguration(
@@ -75,15 +77,32 @@ def split(workers: list[FleetWorker], data: Divisible, devices: int) -> list[Fle
     return found
 
 
-def _parts(entry: FleetWorker, parts: int, data: Divisible) -> Iterator[FleetWorker]:
-    if parts == 1:
-        yield entry
+def _shares(devices: int, users: Sequence[int]) -> list[int]:
+    """How many of the ``devices`` each worker has of so many ``users``; never more than these.
+
+    One each, and the others in proportion to the other users, by largest remainder.
+    """
+    others = max(1, sum(users) - len(users))
+    due = [(devices - len(users)) * (count - 1) for count in users]
+    shares = [1 + each // others for each in due]
+    by_remainder = sorted(range(len(users)), key=lambda place: -(due[place] % others))
+    for place in by_remainder[: devices - sum(shares)]:
+        shares[place] += 1
+    return shares
+
+
+def _cut(whole: Part, count: int, data: Divisible) -> Iterator[Part]:
+    """Its users by lot, as many at one device as at another, or one more."""
+    if count == 1:
+        yield whole
         return
-    own = select(data, entry)
-    for number in range(1, parts + 1):
-        part = entry.part(number, parts)
-        if anybody(own, Selection(shard=part.shard)):
-            yield part
+    users = [data.users[row] for row in whole.rows]
+    drawn = sorted(set(users), key=lambda user: (lots.lot(user), user))
+    device_of = {user: place * count // len(drawn) for place, user in enumerate(drawn)}
+    device = np.array([device_of[user] for user in users])
+    order, ends = np.argsort(device, kind="stable"), np.cumsum(np.bincount(device))
+    for number, rows in enumerate(np.split(whole.rows[order], ends[:-1]), start=1):
+        yield Part(device_name(whole.name, number), whole.label, rows)
 
 
 def run(
@@ -134,7 +153,7 @@ def summary(outcome: Outcome, seed: int) -> dict[str, Any]:
         "virtual_s": round(outcome.virtual_s, 3),
         "bytes_up": outcome.bytes_up,
         "bytes_down": outcome.bytes_down,
-        outcome.recipe.protocol.metric: (
+        f"{outcome.recipe.protocol.metric} on validation": (
             round(outcome.quality[-1][2], 4) if outcome.quality else None
         ),
     }

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ import structlog
 
 from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import files, registry
+from latecomer.evaluation.ranking import Ids
 from latecomer.fleet import FleetWorker, device_name
 from latecomer.interactions.schema import Catalogue, Interactions, Report
-from latecomer.interactions.selection import Selection, anybody, select, selected
+from latecomer.interactions.selection import Divisible, Selection, anybody, select, selected
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
 from latecomer.outcomes.examples import Cohort
@@ -140,15 +141,39 @@ def site(
     )
 
 
-def present(data: Interactions | Cohort, recipe: Recipe) -> list[FleetWorker]:
+@dataclass(frozen=True)
+class Part:
+    """What one worker of a scene has of everybody's data.
+
+    Attributes:
+        name: The worker's.
+        label: Where given, reported as the region of all its users.
+        rows: Of its users, increasing.
+    """
+
+    name: str
+    label: str | None
+    rows: Ids
+
+
+def part(data: Divisible, worker: FleetWorker) -> Part:
+    """A worker's.
+
+    Raises:
+        BadData: It would have nobody.
+    """
+    return Part(worker.name, worker.label, np.flatnonzero(selected(data, worker)))
+
+
+def present(data: Divisible, recipe: Recipe) -> list[Part]:
     """Who takes part in a scene: its honest workers, without slots that no user falls into."""
     honest = recipe.fleet.honest()
-    return [each for each in honest if not each.slots or anybody(data, each)]
+    return [part(data, each) for each in honest if not each.slots or anybody(data, each)]
 
 
 def of_workers(
     data: Interactions | Cohort,
-    workers: Sequence[FleetWorker],
+    parts: Sequence[Part],
     catalogue: Catalogue | Fields,
     *,
     seed: int,
@@ -163,9 +188,10 @@ def of_workers(
     tested = np.zeros(len(data.users), dtype=bool)
     grouped = _grouped(data)  # one person's examples may be at several of them
     found = {}
-    for each in workers:
-        own = selected(data, each)
-        part = _site(
+    for each in parts:
+        own = np.zeros(len(data.users), dtype=bool)
+        own[each.rows] = True
+        its = _site(
             data.of_users(own),
             catalogue,
             label=each.label,
@@ -173,11 +199,11 @@ def of_workers(
             validation=validation,
             grouped=grouped,
         )
-        split = part.split
+        split = its.split
         if protocol is ProtocolName.PFEDREC_COMPAT:
             assert isinstance(split, Split), "only rankings have negatives"
             split = split.leaking()
-        found[each.name] = replace(part, split=split, elsewhere=tested[own])
+        found[each.name] = replace(its, split=split, elsewhere=tested[own])
         tested |= own
     return found
 

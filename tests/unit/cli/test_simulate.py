@@ -3,16 +3,20 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deployment import write_scene
 from latecomer.errors import BadConfiguration, ExitCode
 from latecomer.fleet import Fleet, FleetWorker, Simulation
-from latecomer.interactions.selection import select
+from latecomer.interactions.schema import Interactions
+from latecomer.outcomes.examples import Cohort, Examples
 from latecomer.recipe import load_recipe
 from latecomer_cli import app, simulation, sites
+from latecomer_cli.sites import Part
 from scenes import checkerboard, make_site
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -37,6 +41,9 @@ def test_a_run_prints_json_and_leaves_timeline_and_report(
     assert body["mode"] == "sync"
     assert body["protocol"] == "full ranking, leave-one-out, k=10"
     assert body["trained"] == 6
+    # What is printed is what settings may be chosen by, and is called so.
+    assert 0 <= body["ndcg@10 on validation"] <= 1
+    assert "ndcg@10" not in body
     events = [json.loads(line) for line in (out / "timeline.jsonl").read_text().splitlines()]
     assert sum(event["event"] == "trained" for event in events) == 6
     assert (out / "report.html").exists()
@@ -66,6 +73,16 @@ def test_what_is_proposed_next_is_the_same_fleet(
     assert proposed[:3] == ["latecomer", "simulate", recipe]
     given = {*zip(options[::2], options[1::2], strict=True), ("--evaluate-every", "0")}
     assert given <= {tuple(each.split("=", 1)) for each in proposed[3:]}
+    assert {"--mode=sync", f"--out={tmp_path / 'out'}-sync"} <= {*proposed}
+
+
+def test_beside_a_synchronous_run_another_mode_is_proposed(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--mode", "sync"]
+    assert app.run(["simulate", recipe, "--updates", "6", *options]) == ExitCode.OK
+    proposed = shlex.split(capsys.readouterr().out.split("next: ")[1])
+    assert {"--mode=fedbuff", f"--out={tmp_path / 'out'}-fedbuff"} <= {*proposed}
 
 
 def test_a_bad_trace_is_bad_usage(
@@ -76,33 +93,84 @@ def test_a_bad_trace_is_bad_usage(
     assert "cannot read the trace" in capsys.readouterr().err
 
 
-def test_devices_share_an_entrys_users_and_nobody_belongs_to_two() -> None:
+def parts(board: Interactions, *workers: FleetWorker) -> list[Part]:
+    return [sites.part(board, each) for each in workers]
+
+
+@pytest.mark.parametrize("devices", [2, 3, 12, 41, 59, 60])
+def test_there_are_as_many_devices_as_asked_for_and_nobody_belongs_to_two(devices: int) -> None:
     everybody = checkerboard(60)
-    workers = [FleetWorker(name=f"uk-{part}", shard=f"{part}/2") for part in (1, 2)]
-    devices = simulation.split(workers, everybody, 12)
-    users = [user for each in devices for user in select(everybody, each).users]
-    assert sorted(users) == sorted(everybody.users)
-    assert 8 <= len(devices) <= 12
-    assert devices[0].name == "uk-1-1"
+    halves = parts(everybody, *(FleetWorker(name=f"uk-{n}", shard=f"{n}/2") for n in (1, 2)))
+    found = simulation.split(halves, everybody, devices)
+    assert len(found) == devices
+    assert all(len(each.rows) for each in found)
+    assert sorted(np.concatenate([each.rows for each in found])) == [*range(60)]
+    for each in halves:
+        own = [len(part.rows) for part in found if part.name.startswith(each.name)]
+        assert max(own) - min(own) <= 1
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [(3, (1, 1, 1)), (6, (3, 2, 1)), (7, (4, 2, 1)), (32, (21, 10, 1)), (60, (40, 19, 1))],
+)
+def test_who_has_more_users_has_more_devices_and_everybody_has_one(
+    devices: int, expected: tuple[int, ...]
+) -> None:
+    everybody = checkerboard(60)
+    regions = ("large",) * 40 + ("middle",) * 19 + ("small",)
+    three = [FleetWorker(name=each, regions=(each,)) for each in dict.fromkeys(regions)]
+    placed = replace(everybody, regions=regions)
+    found = simulation.split(parts(placed, *three), placed, devices)
+    assert tuple(sum(part.name.startswith(each.name) for part in found) for each in three) == (
+        expected
+    )
+
+
+def test_a_device_has_its_users_by_lot_whatever_the_order_of_the_file() -> None:
+    everybody = checkerboard(60)
+    shuffled = replace(everybody, users=everybody.users[::-1])
+    first, second = (
+        [
+            {board.users[row] for row in each.rows}
+            for each in simulation.split(parts(board, FleetWorker(name="uk")), board, 7)
+        ]
+        for board in (everybody, shuffled)
+    )
+    assert first == second
+    assert first[0] != set(everybody.users[: len(first[0])])
+
+
+def test_examples_of_one_id_are_at_one_device() -> None:
+    ids = tuple("aabbbcdd")
+    cohort = Cohort(ids, ("",) * 8, ids, Examples(np.zeros((8, 1), np.float32), np.zeros(8, int)))
+    found = simulation.split([sites.part(cohort, FleetWorker(name="ward"))], cohort, 4)
+    together = sorted("".join(ids[row] for row in each.rows) for each in found)
+    assert together == ["aa", "bbb", "c", "dd"]
+    with pytest.raises(BadConfiguration, match="4 users of 1 workers cannot be 5 devices"):
+        simulation.split([sites.part(cohort, FleetWorker(name="ward"))], cohort, 5)
 
 
 def test_fewer_devices_than_workers_or_more_than_users_are_refused() -> None:
     workers = [FleetWorker(name=f"uk-{part}", shard=f"{part}/2") for part in (1, 2)]
+    everybody = checkerboard(60)
     for devices in (1, 61):
-        with pytest.raises(BadConfiguration, match="cannot be"):
-            simulation.split(workers, checkerboard(60), devices)
+        with pytest.raises(BadConfiguration, match="cannot be") as caught:
+            simulation.split(parts(everybody, *workers), everybody, devices)
+        assert caught.value.hint == "give --devices of 2 to 60"
 
 
 def test_no_two_devices_are_called_the_same() -> None:
     workers = [FleetWorker(name="uk"), FleetWorker(name="uk-1", shard="1/20")]
+    everybody = checkerboard(60)
     with pytest.raises(BadConfiguration, match="2 of the 3 devices would be called 'uk-1'"):
-        simulation.split(workers, checkerboard(60), 3)
+        simulation.split(parts(everybody, *workers), everybody, 3)
 
 
 def test_a_device_whose_name_would_be_too_long_is_refused_before_anything_is_trained() -> None:
-    (long,) = [FleetWorker(name="w" * 39)]
+    long, everybody = FleetWorker(name="w" * 39), checkerboard(60)
     with pytest.raises(BadConfiguration, match="more than 40 characters"):
-        simulation.split([long], checkerboard(60), 20)
+        simulation.split(parts(everybody, long), everybody, 20)
     with pytest.raises(BadConfiguration, match="more than 40 characters"):
         sites.of_each_user(long.name, make_site(checkerboard(1)))
 

@@ -48,7 +48,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
 def test_slots_divide_the_customers_of_their_entry() -> None:
     board = checkerboard(60)
     phone = FleetWorker(name="phone", shard="1/2", slots=3)
-    found = sites.of_workers(board, phone.members(), ITEM_CATALOGUE, seed=1)
+    parts = [sites.part(board, each) for each in phone.members()]
+    found = sites.of_workers(board, parts, ITEM_CATALOGUE, seed=1)
     whole = sites.site(board, phone, ITEM_CATALOGUE, label=None, seed=1)
     assert list(found) == ["phone-1", "phone-2", "phone-3"]
     assert sorted(user for each in found.values() for user in each.users) == sorted(whole.users)
@@ -58,7 +59,8 @@ def test_slots_divide_the_customers_of_their_entry() -> None:
 def test_who_is_at_two_workers_is_tested_at_the_first_and_learned_from_at_both() -> None:
     board = checkerboard(6)
     workers = [FleetWorker(name="shop", cohort="1/2"), FleetWorker(name="phone")]
-    shop, phone = sites.of_workers(board, workers, ITEM_CATALOGUE, seed=1).values()
+    parts = [sites.part(board, each) for each in workers]
+    shop, phone = sites.of_workers(board, parts, ITEM_CATALOGUE, seed=1).values()
     assert shop.tested.tolist() == [0, 1, 2]
     assert phone.tested.tolist() == [3, 4, 5]
     assert phone.asked("validation")[:3].tolist() == [-1, -1, -1]
