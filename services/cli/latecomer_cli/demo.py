@@ -143,7 +143,9 @@ def read(recipe: Recipe, folder: Path, *, data: Path | None = None) -> Scene:
         BadData: It cannot be used.
     """
     catalogue = sites.read_catalogue(recipe, folder, source=data)
-    return cut(recipe, catalogue, *sites.read_data(recipe, folder, catalogue, source=data))
+    everybody, reading = sites.read_data(recipe, folder, catalogue, source=data)
+    sites.note_left_out(everybody, recipe, reading)
+    return cut(recipe, catalogue, everybody, reading)
 
 
 def cut(

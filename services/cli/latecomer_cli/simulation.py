@@ -39,6 +39,7 @@ class Scene:
         self.recipe = recipe
         self.catalogue = sites.read_catalogue(recipe, folder, source=source)
         data, self.reading = sites.read_data(recipe, folder, self.catalogue, source=source)
+        sites.note_left_out(data, recipe, self.reading)
         parts = sites.present(data, recipe)
         found = sites.of_workers(
             data,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import files, registry
 from latecomer.evaluation.ranking import Ids
 from latecomer.fleet import FleetWorker, device_name
+from latecomer.interactions import tables
 from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Divisible, Selection, anybody, select, selected
 from latecomer.interactions.sources import load
@@ -32,6 +34,9 @@ DATA_VARIABLE = "LATECOMER_DATA"
 
 #: Where recipes keep data beside themselves.
 BESIDE = "data"
+
+#: Of the regions that no worker names, so many are shown.
+SHOWN_REGIONS = 3
 
 #: 1980-01-01. Years, months and spreadsheets' days, taken as Unix seconds, lie before it.
 NOBODY_LOGGED_BEFORE_S = 315_532_800.0
@@ -171,6 +176,26 @@ def present(data: Divisible, recipe: Recipe) -> list[Part]:
     return [part(data, each) for each in honest if not each.slots or anybody(data, each)]
 
 
+def note_left_out(data: Interactions | Cohort, recipe: Recipe, report: Report) -> None:
+    """Say of how many users no worker of a scene names the region: they are at none."""
+    left = Counter(data.regions)
+    for region in {*left}:
+        if any(each.takes(region) for each in recipe.fleet.workers):
+            del left[region]
+    if not left or not recipe.fleet.workers:
+        return
+    most = [
+        f"{tables.excerpt(region, report.delimiter)!r} {count}" if region else f"no region {count}"
+        for region, count in left.most_common(SHOWN_REGIONS)
+    ]
+    more = [f"and {len(left) - len(most)} more"] if len(left) > len(most) else []
+    who = "examples" if isinstance(data, Cohort) else "users"
+    report.warnings.append(
+        f"at no worker, because none names their region: {left.total()} {who} "
+        f"({', '.join([*most, *more])})"
+    )
+
+
 def of_workers(
     data: Interactions | Cohort,
     parts: Sequence[Part],
@@ -255,18 +280,17 @@ def _interactions(
         delimiter=data.delimiter,
         time_format=data.time_format,
     )
-    _doubt_times(data, read[0])
+    _doubt_times(data, *read)
     return read
 
 
-def _doubt_times(data: Data, interactions: Interactions) -> None:
+def _doubt_times(data: Data, interactions: Interactions, report: Report) -> None:
     """Say so where all times lie before 1980: any number is read as Unix seconds."""
     if data.time_format is None and interactions.time_s.max() < NOBODY_LOGGED_BEFORE_S:
-        log.warning(
-            "data.all_before_1980",
-            column=data.columns.time,
-            hint="if these are no Unix seconds, data.time_format says how times are written",
-        )
+        column = data.columns.time
+        hint = "if these are no Unix seconds, data.time_format says how times are written"
+        log.warning("data.all_before_1980", column=column, hint=hint)
+        report.warnings.append(f"all times of column {column!r} lie before 1980: {hint}")
 
 
 def _examples(

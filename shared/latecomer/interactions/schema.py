@@ -112,8 +112,8 @@ class Report:
     """How many rows were read and kept, and why the others were not.
 
     After loading, ``read`` is ``kept`` plus all counts of ``reasons``. ``blanked`` counts values of
-    kept rows that were taken as missing. ``warnings`` are about the whole source. What an example
-    shows ends at a ``delimiter``.
+    kept rows that were taken as missing, ``warnings`` are of kept rows that may not be what they
+    seem, or are nobody's. What an example shows ends at a ``delimiter``.
     """
 
     source: str
@@ -171,7 +171,7 @@ class Report:
         return not self.reasons and not self.blanked and not self.warnings
 
     def summary(self) -> str:
-        """One line: how many rows were kept, how many not for which reason, and what they lack."""
+        """One line: rows kept, rows dropped for which reason, what they lack, and all warnings."""
         rows = ", ".join([f"{self.kept} of {self.read} rows kept", *self._counted(self.reasons)])
         blanked = ", ".join(self._counted(self.blanked))
         missing = [f"taken as missing: {blanked}"] if blanked else []

@@ -56,6 +56,12 @@ class Selection(BaseModel):
     shard: str | None = Field(None, pattern=_PART)
     cohort: str | None = Field(None, pattern=_PART)
 
+    def takes(self, region: str) -> bool:
+        """Whether users of a region may be selected."""
+        return (self.regions is None or region in self.regions) and (
+            self.except_regions is None or region not in self.except_regions
+        )
+
 
 def select(everything: Part, selection: Selection) -> Part:
     """The selected users' data.

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from deployment import write_scene
 from latecomer.errors import BadData, ExitCode
-from latecomer.recipe import load_recipe
-from latecomer_cli import app, sites
+from latecomer.recipe import Recipe, load_recipe
+from latecomer_cli import app, demo, simulation, sites
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -148,6 +148,56 @@ def test_times_that_are_all_before_1980_are_doubted(time: str, doubted: bool) ->
     Path("purchases.csv").write_text(f"customer,item,time\nc1,item-1,{time}\n")
     recipe, here = load_recipe(Path("recipe.toml")), Path.cwd()
     with capture_logs() as logs:
-        sites.read_data(recipe, here, sites.read_catalogue(recipe, here))
+        _, report = sites.read_data(recipe, here, sites.read_catalogue(recipe, here))
     warned = [each["column"] for each in logs if each["log_level"] == "warning"]
     assert warned == (["time"] if doubted else [])
+    assert [each[:54] for each in report.warnings] == (
+        ["all times of column 'time' lie before 1980: if these a"] if doubted else []
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_doubt_about_times_is_said_by_who_logs_no_warning(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("purchases.csv")
+    path.write_text(path.read_text().replace("2024-01-", "438"))
+    assert run(command) == ExitCode.OK
+    said = "purchases.csv: 600 of 600 rows kept; all times of column 'time' lie before 1980"
+    told = capsys.readouterr()
+    assert told.out.count(said) == 1
+    assert "data.all_before_1980" not in told.err
+
+
+def regional(*regions: tuple[str, int], names: tuple[str, ...]) -> Recipe:
+    """Users with a purchase each, of these regions; a worker for each of ``names``."""
+    rows = [
+        f"c{number}-{place},item-1,2024-01-01,{region}"
+        for place, (region, count) in enumerate(regions)
+        for number in range(count)
+    ]
+    Path("purchases.csv").write_text("\n".join(["customer,item,time,region", *rows]) + "\n")
+    path = Path("recipe.toml")
+    (head, _), own = path.read_text().split("[[fleet.workers]]", 1), ""
+    for name in names:
+        own += f'[[fleet.workers]]\nname = "{name.lower()}"\nregions = ["{name}"]\n'
+    path.write_text(head.replace("[data.columns]\n", '[data.columns]\nregion = "region"\n') + own)
+    return load_recipe(path)
+
+
+def test_users_of_regions_that_no_worker_names_are_counted_and_the_largest_regions_told() -> None:
+    there = (("Rome", 2), ("Oslo", 1), ("", 3), ("Bern", 4), ("Paris", 1), ("Turku", 2))
+    recipe = regional(*there, names=("Rome", "Oslo"))
+    said = (
+        "at no worker, because none names their region: 10 users "
+        "('Bern' 4, no region 3, 'Turku' 2, and 1 more)"
+    )
+    assert simulation.Scene(recipe, Path(), None).reading.warnings == [said]
+    scene = demo.read(recipe, Path())
+    assert scene.seeded(2).reading.warnings == [said]
+    assert len(scene.reading.summary().split(said)) == 2
+
+
+def test_where_every_region_is_named_nobody_is_missed() -> None:
+    recipe = regional(("Rome", 2), ("Oslo", 1), names=("Rome", "Oslo"))
+    assert simulation.Scene(recipe, Path(), None).reading.complete

@@ -90,15 +90,20 @@ def test_a_summary_says_what_was_dropped_and_what_was_taken_as_missing(report: R
     assert report.summary() == rows
     report.blank("age", 7, "150")
     assert report.summary() == f"{rows}; taken as missing: 1 age (line 7: '150')"
+    report.warnings += ["all of it is of 1970", "nobody's"]
+    assert report.summary().endswith("(line 7: '150'); all of it is of 1970; nobody's")
+    assert report.as_dict()["warnings"] == ["all of it is of 1970", "nobody's"]
 
 
 def test_data_is_complete_until_a_row_is_dropped_or_a_value_taken_as_missing() -> None:
-    dropped, blanked = Report("a.csv", read=1), Report("b.csv", read=1)
+    dropped, blanked, doubted = (Report(f"{name}.csv", read=1) for name in "abc")
     assert dropped.complete
     dropped.drop("duplicate", 2, "mug")
     blanked.blank("age", 2, "150")
     assert not dropped.complete
     assert not blanked.complete
+    doubted.warnings.append("all of it is of 1970")
+    assert not doubted.complete
 
 
 def test_a_report_is_json_for_machines(report: Report) -> None:

@@ -80,6 +80,9 @@ def test_regions_and_all_but_these_regions_are_complements() -> None:
     outside = select(scene, Selection(except_regions=("Rome", "Bern"))).users
     assert outside == ("user-1", "user-4", "user-7")
     assert sorted(inside + outside) == sorted(scene.users)
+    both = [Selection(regions=("Rome",)), Selection(except_regions=("Rome",)), Selection()]
+    assert [each.takes("Rome") for each in both] == [True, False, True]
+    assert [each.takes("") for each in both] == [False, True, True]
 
 
 def test_nobody_left_is_an_error_that_says_what_regions_there_are() -> None:
