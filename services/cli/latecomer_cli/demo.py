@@ -285,7 +285,6 @@ def _show_customers(
         user = trainer.site.users[int(trainer.site.tested[0])]
         who = recommend.introduced(trainer.site, scene.catalogue, user, 3)
         output.say(f"\n{name}: {who}")
-        for place, each in enumerate(
-            recommend.suggestions(trainer, model, scene.catalogue, user, 5), start=1
-        ):
+        found = recommend.suggestions(trainer, model, scene.catalogue, user, 5)
+        for place, each in enumerate(found[:5], start=1):
             output.say(f"  {place}. {each.description}")

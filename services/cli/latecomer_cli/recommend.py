@@ -3,6 +3,7 @@
 Of an example, the one thing that may come of it, and how probably.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def trainer(recipe: Recipe, site: Site, state: WorkerState, *, items: int) -> Tr
 def suggestions(
     trained: Trainer, model: State, catalogue: Catalogue | Fields, user: str, k: int
 ) -> list[Suggestion]:
-    """The ``k`` best items that ``user`` does not have.
+    """The ``k`` best items that ``user`` does not have; of examples, what may come of each.
 
     Raises:
         BadData: The user is not known here; some that are, are named.
@@ -59,15 +60,26 @@ def suggestions(
             f"user {user!r} is not among the {len(site.users)} users of this worker",
             hint=f"try one of {', '.join(site.users[:3])}{somebody_new}",
         )
-    row = site.users.index(user)
     if isinstance(catalogue, Fields):
-        name, probability = catalogue.outcome, float(trained.scores(model, row))
-        return [Suggestion(name, f"{name}: probability {probability:.3f}", probability)]
+        return list(_outcomes(trained, model, catalogue, user))
+    row = site.users.index(user)
     scores = trained.scores(model, row)[None]  # (1, I)
     history = site.split.everything()
     seen = np.zeros(scores.shape, dtype=bool)
     seen[0, history.items[history.indptr[row] : history.indptr[row + 1]]] = True
     return _best(scores, seen, catalogue, k)
+
+
+def _outcomes(trained: Trainer, model: State, fields: Fields, user: str) -> Iterator[Suggestion]:
+    """What may come of every example of this id, in their order; of several, which one it is."""
+    site, name = trained.site, fields.outcome
+    rows = [row for row, each in enumerate(site.users) if each == user]
+    inputs = site.split.everything().inputs
+    for number, row in enumerate(rows, start=1):
+        probability = float(trained.scores(model, row))
+        known = ", ".join(fields.described(inputs[row]))
+        which = f", example {number} of {len(rows)} ({known})" if len(rows) > 1 else ""
+        yield Suggestion(name, f"{name}: probability {probability:.3f}{which}", probability)
 
 
 def for_anybody(site: Site, catalogue: Catalogue | Fields, k: int) -> list[Suggestion]:

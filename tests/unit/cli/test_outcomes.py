@@ -168,6 +168,39 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
     state.close()
 
 
+def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
+    recipe: Path, tmp_path: Path
+) -> None:
+    table = recipe.parent / "data/patients.csv"
+    table.write_text(re.sub(r"^p(1|3|4),", "p0,", table.read_text(), flags=re.MULTILINE))
+    chosen = load_recipe(recipe)
+    scene = demo.read(chosen, recipe.parent)
+    state = WorkerState(tmp_path / "state.sqlite")
+    inputs = len(scene.catalogue)
+    trainer = recommend.trainer(chosen, scene.sites["north"], state, items=inputs)
+    rng = np.random.default_rng(1)
+    model = {
+        name: rng.normal(size=each.shape).astype(np.float32)
+        for name, each in family(chosen.model).initial(inputs, seed=1).items()
+    }
+    found = recommend.suggestions(trainer, model, scene.catalogue, "p0", 1)
+    # Four stays: at 30 and at 70 without a cough, at 70 with one; p4 is at the other ward.
+    assert [each.description.partition(", ")[2] for each in found] == [
+        "example 1 of 3 (cough no, age 0 to 50)",
+        "example 2 of 3 (cough no, age 50 to 100)",
+        "example 3 of 3 (cough yes, age 50 to 100)",
+    ]
+    assert [each.score for each in found] == [float(trainer.scores(model, n)) for n in (0, 1, 3)]
+    assert len({each.score for each in found}) == 3
+    state.close()
+
+
+def test_examples_of_a_region_that_no_worker_names_are_counted(recipe: Path) -> None:
+    recipe.write_text(RECIPE.partition('[[fleet.workers]]\nname = "south"')[0])
+    (said,) = demo.read(load_recipe(recipe), recipe.parent).reading.warnings
+    assert said == "at no worker, because none names their region: 200 examples ('south' 200)"
+
+
 def test_a_factorisation_machine_takes_its_fields_from_the_data(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace('family = "mlp"', 'family = "deepfm"\ndimension = 4'))
     chosen = load_recipe(recipe)
