@@ -232,8 +232,8 @@ def stragglers(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Virtual time to a quality with heavy-tailed, often absent devices: async against sync."""
+    from latecomer_bench import bounds, ways  # noqa: PLC0415 - as above
     from latecomer_bench import stragglers as bench  # noqa: PLC0415 - torch, as above
-    from latecomer_bench import ways  # noqa: PLC0415 - as above
     from latecomer_cli import simulation  # noqa: PLC0415 - as above
 
     if many and sweep:
@@ -257,9 +257,10 @@ def stragglers(
             progress,
         )
     output.result(report)
-    _show_stragglers(output, report)
+    told = bounds.marked(report)
+    _show_stragglers(output, told)
     if race.peers:
-        _show_peers(output, report["peer_rows"])
+        _show_peers(output, told["peer_rows"])
 
 
 def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
@@ -272,7 +273,7 @@ def _show_stragglers(output: Output, report: dict[str, Any]) -> None:
         [[_spread(row[name]) for name in (*columns, *more)] for row in report["rows"]],
     )
     output.say(
-        f"async {report['async_s']} s, best sync {report['sync_s']} s: "
+        f"async {_spread(report['async_s'])} s, best sync {_spread(report['sync_s'])} s: "
         f"{_spread(report['speedup'])} times as fast; over synchronous rounds that over-select "
         f"{_spread(report['speedup_over_selected'])}, over a barrier "
         f"{_spread(report['speedup_over_barrier'])}"
@@ -325,7 +326,9 @@ def devices(
 
 
 def _spread(value: object) -> str:
-    """An interval as people write it; anything else as it is."""
+    """An interval or a bound as people write it; anything else as it is."""
+    if isinstance(value, dict) and "bound" in value:
+        return f"{value['bound']} {value['mean']}"
     if isinstance(value, dict):
         return f"{value['mean']} [{value['low']}, {value['high']}]"
     return str(value)

@@ -69,31 +69,36 @@ def test_an_axis_has_its_table_and_says_where_the_time_goes() -> None:
     assert "- at 1,000: `tensors.digest` 81 %" in lines
 
 
-def test_ways_of_aggregating_are_told_with_their_intervals() -> None:
+def test_ways_of_aggregating_are_told_with_their_intervals_or_as_bounds() -> None:
     spread = {"mean": 3.5, "low": 2.5, "high": 4.5}
-    row = {"mode": "sync", "k": 15, "concurrency": 20, "wait_s": 30.0, "rate": 6.0}
-    row |= {"row_floor": 15}
-    peer = row | {"seconds": spread, "speedup": spread, "trained": 60.0, "refused": 0.0}
-    peer |= {"version": "9.9", "settings": {"k": 3, "rate": 0.5}, "reached": "5/5"}
+    row: dict[str, Any] = {"k": 15, "concurrency": 20, "wait_s": 30.0, "rate": 6.0, "row_floor": 15}
+    rounds, ours = row | {"mode": "sync"}, row | {"mode": "fedbuff"}
+    came = {"seconds": spread, "speedup": spread, "trained": 80.0, "refused": 9.0, "reached": "5/5"}
+    peer = came | {"version": "9.9", "settings": {"k": 3, "rate": 0.5}, "at_once": 20}
     lines = performance.stragglers_lines(
         {
             "peers": {"flgo-fedbuff": peer},
-            "rows": [row | {"seconds": spread, "trained": 80.0, "refused": 9.0, "reached": "4/5"}],
+            "peer_rows": [],
+            "rows": [ours | came, rounds | came | {"reached": "4/5"}],
+            "async": ours,
+            "over_selection": ours,
+            "barrier": ours,
             "speedup": spread,
             "speedup_over_selected": spread,
             "speedup_over_barrier": spread,
-            "baseline": row,
+            "baseline": rounds,
             "target": 0.05,
             "devices": 100,
             "updates": 400,
             "seeds": [1, 2],
         }
     )
-    assert "| sync | 15 | 20 | 30 | 6 | 15 | 3.5 [2.5, 4.5] | 80 | 9 |" in lines
-    assert "(K 15, T 30 s) 3.5 [2.5, 4.5]" in lines[-3]
-    shown = "k 3, rate 0.5 | 3.5 [2.5, 4.5] | 3.5 [2.5, 4.5] | 60 | 0 |"
+    assert "| fedbuff | 15 | 20 | 30 | 6 | 15 | 3.5 [2.5, 4.5] | 5 of 5 | 80 | 9 |" in lines
+    assert "| sync | 15 | 20 | 30 | 6 | 15 | ≥ 3.5 | 4 of 5 | 80 | 9 |" in lines
+    assert "over a barrier 3.5 [2.5, 4.5];" in lines[-3]
+    assert "(K 15, T 30 s) ≥ 3.5." in lines[-3]
+    shown = "k 3, rate 0.5 | 3.5 [2.5, 4.5] | 3.5 [2.5, 4.5] | 5 of 5 | 80 | 9 |"
     assert f"| flgo-fedbuff, 9.9 | {shown}" in lines
-    assert lines[-1].endswith("way by way: 4/5, 5/5.")
 
 
 def test_devices_say_how_busy_the_machine_was() -> None:
