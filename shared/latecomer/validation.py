@@ -96,8 +96,7 @@ class _Page:
 
     def _path(self, place: tuple[str | int, ...]) -> str:
         """As written in the file, which names a branch inside its table and not in a path."""
-        inner = [str(part) for table, part in _steps(place[:-1]) if part not in self._of(table)]
-        return ".".join([*inner, str(place[-1])])
+        return ".".join(str(part) for table, part in _steps(place) if part not in self._of(table))
 
     def _allowed(self, place: tuple[str | int, ...]) -> list[str]:
         """The keys of the section at ``place``; a union's branch is in it by its tag."""

@@ -658,6 +658,11 @@ def test_a_recipe_of_a_release_that_mapped_more_columns_is_read_where_it_is_agre
         load_recipe(path)
 
 
+def test_what_is_wrong_with_a_whole_table_is_said_of_it_as_it_is_called_in_the_file() -> None:
+    odd = {"family": "sequential", "dimension": 5}
+    assert "recipe: model: dimension must be a multiple of heads, 2" in problem(small(model=odd))
+
+
 def test_a_setting_stands_where_somebody_reads_it() -> None:
     decaying = {"optimizer": "adamw", "weight_decay": 0.1, "popularity_correction": 0.5}
     assert recipe(small(training=decaying)).training == TwoTowerTraining(**decaying)
