@@ -39,7 +39,7 @@ class Examples:
     @property
     def learners(self) -> npt.NDArray[np.bool_]:
         """(N,) which are there to learn from."""
-        return self.labels != UNKNOWN
+        return np.asarray(self.labels != UNKNOWN)
 
     @property
     def known(self) -> "Examples":

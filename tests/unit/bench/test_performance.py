@@ -57,7 +57,7 @@ def test_a_peer_that_is_not_there_has_no_figure() -> None:
         "numpy_updates_per_s": 49_000.0,
     }
     row |= {"peer_updates_per_s": None, "ratio_numpy": 0.25, "ratio_peer": None}
-    nobody = {"peer": None, "peer_arrays_per_s": {}}
+    nobody: dict[str, Any] = {"peer": None, "peer_arrays_per_s": {}}
     lines = performance.fold_lines(CONDITIONS | {"rows": [row], "dedupe": "a set", **nobody})
     assert lines[2] == "| 100,000 | 10 | 12,346 | 49,000 | - | 0.25 | - |"
     assert "Duplicates: a set. Peer: none here." in lines
