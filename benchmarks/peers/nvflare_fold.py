@@ -30,7 +30,7 @@ class StaysAnArray(np.ndarray):
         return self
 
 
-def best_of(repeats: int, *measured: int, kind: type[np.ndarray] = np.ndarray) -> float:
+def best_of(repeats: int, *measured: int, kind: type[np.ndarray]) -> float:
     """Updates per second of the fastest repeat."""
     return max(measure(*measured, kind=kind) for _ in range(repeats))
 

@@ -58,7 +58,8 @@ def rounds_alone(taken: Mapping[str, int]) -> dict[str, int]:
 
     Alone nobody is slow or absent: nobody has fewer than all had on average.
     """
-    return {name: max(own, on_average(taken)) for name, own in taken.items()}
+    often = on_average(taken)
+    return {name: max(own, often) for name, own in taken.items()}
 
 
 def on_average(taken: Mapping[str, int]) -> int:

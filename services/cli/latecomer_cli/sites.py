@@ -13,11 +13,12 @@ import structlog
 
 from latecomer.data import COLUMNS, EXAMPLES, Data, ExampleData
 from latecomer.datasets import files, registry
+from latecomer.errors import BadData
 from latecomer.evaluation.ranking import Ids
 from latecomer.fleet import FleetWorker, device_name
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Catalogue, Interactions, Report
-from latecomer.interactions.selection import Divisible, Selection, anybody, select, selected
+from latecomer.interactions.selection import Divisible, Selection, select, selected
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
 from latecomer.outcomes.examples import Cohort
@@ -172,8 +173,14 @@ def part(data: Divisible, worker: FleetWorker) -> Part:
 
 def present(data: Divisible, recipe: Recipe) -> list[Part]:
     """Who takes part in a scene: its honest workers, without slots that no user falls into."""
-    honest = recipe.fleet.honest()
-    return [part(data, each) for each in honest if not each.slots or anybody(data, each)]
+    found = []
+    for each in recipe.fleet.honest():
+        try:
+            found.append(part(data, each))
+        except BadData:
+            if not each.slots:
+                raise
+    return found
 
 
 def note_left_out(data: Interactions | Cohort, recipe: Recipe, report: Report) -> None:

@@ -72,15 +72,6 @@ def select(everything: Part, selection: Selection) -> Part:
     return everything.of_users(selected(everything, selection))
 
 
-def anybody(everything: Divisible, selection: Selection) -> bool:
-    """Whether a selection leaves anybody."""
-    try:
-        selected(everything, selection)
-    except BadData:
-        return False
-    return True
-
-
 def selected(everything: Divisible, selection: Selection) -> npt.NDArray[np.bool_]:
     """(U,) who is selected.
 
