@@ -1,6 +1,6 @@
 """What a federation must beat, computed from the same sites by the same protocol."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from latecomer.evaluation.baselines import always, popularity, prevalence, same_
 from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.results import Result
-from latecomer.interactions.splits import History, Target
+from latecomer.interactions.splits import Target
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.tensors import Array
@@ -17,9 +17,6 @@ from latecomer_cli.alone import alone
 from latecomer_worker.nearby import nearby
 from latecomer_worker.personal import Personal
 from latecomer_worker.site import Site, Split, together
-
-#: From what is known of everybody, and how many items there are.
-ScoreFrom = Callable[[History, int], Score]
 
 
 def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Target) -> list[Result]:
@@ -33,24 +30,7 @@ def most_popular(recipe: Recipe, sites: Sequence[Site], items: int, target: Targ
         score = always(prevalence(known))
     else:
         score = same_for_all(np.sum([popularity(each, items) for each in known], axis=0))
-    return [_asked(recipe, site, score, target) for site in sites]
-
-
-def linear(
-    recipe: Recipe, sites: Sequence[Site], items: int, score_from: ScoreFrom
-) -> list[Result]:
-    """Item-item weights from everything that is known of everybody before his test item."""
-    score = score_from(_pooled(sites).known("test"), items)
-    starts = np.cumsum([0, *(len(site.users) for site in sites)])
-    return [
-        _asked(recipe, site, _from(score, start))
-        for start, site in zip(starts, sites, strict=False)
-    ]
-
-
-def _from(score: Score, start: int) -> Score:
-    """Of one site's users, who begin at ``start`` among everybody's."""
-    return lambda users: score(users + start)
+    return [asked(recipe, site, score, target) for site in sites]
 
 
 def rounds_alone(taken: Mapping[str, int]) -> dict[str, int]:
@@ -91,7 +71,7 @@ def centralised(
     ]
 
 
-def _pooled(sites: Sequence[Site]) -> Split:
+def pooled(sites: Sequence[Site]) -> Split:
     """Everybody's data; nobody's counts twice."""
     splits = _splits(sites)
     return type(splits[0]).pooled(splits)
@@ -112,7 +92,7 @@ def judged(
     """A model and its users' private state on a site's test items."""
     known = site.split.known("test")
     score = family(recipe.model).scorer(model, private, known)
-    return _asked(recipe, site, nearby(score, site, recipe.social))
+    return asked(recipe, site, nearby(score, site, recipe.social))
 
 
 def personalised(
@@ -125,16 +105,16 @@ def personalised(
     """The same, mixed with what the site trained alone as far as that helps there."""
     own = Personal(recipe, site, items)
     weight = own.weight(model, private)
-    return _asked(recipe, site, own.scorer(model, private, "test", weight=weight))
+    return asked(recipe, site, own.scorer(model, private, "test", weight=weight))
 
 
-def _asked(
+def asked(
     recipe: Recipe, site: Site, score: Score | Probability, target: Target = "test"
 ) -> Result:
     """A site's questions, as the recipe asks them."""
     known = site.split.known(target)
-    asked = site.asked(target)
-    return recipe.protocol.evaluate(score, known, asked, given=site.given, lists=True)
+    held_out = site.asked(target)
+    return recipe.protocol.evaluate(score, known, held_out, given=site.given, lists=True)
 
 
 def _scaled(recipe: Recipe, sites: int) -> Recipe:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,12 @@ import torch
 from latecomer import __version__
 from latecomer.data import ExampleData
 from latecomer.errors import BadData
-from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.intervals import Interval, bootstrap, paired_bootstrap, student_t
 from latecomer.evaluation.protocol import ALL
 from latecomer.evaluation.ranking import Floats, Ids
 from latecomer.recipe import Recipe
-from latecomer.recommenders.settings import GramModel
-from latecomer_cli import baselines, calibration, ended, standing, status
+from latecomer_cli import baselines, calibration, closed_forms, ended, standing, status
+from latecomer_cli.closed_forms import ClosedForm
 from latecomer_cli.demo import Scene
 from latecomer_cli.ended import Ended
 from latecomer_cli.output import Output, watched
@@ -38,9 +36,6 @@ COLD = 10
 
 #: Of few examples, some seeds hold none out; of few interactions, nobody is asked for his last.
 MORE = "more data, or other seeds"
-
-#: Beyond, a closed form takes minutes and gigabytes.
-MAX_CLOSED_FORM_ITEMS = 8192
 
 
 @dataclass(frozen=True)
@@ -69,6 +64,7 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
     """
     torch.set_num_threads(1)
     runs = []
+    forms: dict[str, ClosedForm] = {}
     for seed in seeds:
         started_s = time.monotonic()
         own = scene.seeded(seed)
@@ -76,14 +72,16 @@ def evaluate(scene: Scene, output: Output, *, seeds: Sequence[int]) -> dict[str,
             raise BadData(f"nothing is tested under seed {seed}", hint=MORE)
         with watched(f"seed {seed}, trainings") as progress:
             came_to = ended.run(own, progress)
-        runs.append(_judged(own, came_to))
+        # Interactions are held out by time, under every seed the same.
+        forms = forms or closed_forms.chosen(own.recipe, own.in_order(), len(own.catalogue))
+        runs.append(_judged(own, came_to, forms))
         output.say(f"seed {seed}: {time.monotonic() - started_s:.0f} s")
         if came_to.cut_short:
             output.say(f"seed {seed} ended early: {came_to.cut_short}")
-    return _body(scene.recipe, runs, seeds)
+    return _body(scene.recipe, runs, seeds, forms)
 
 
-def _judged(scene: Scene, ended: Ended) -> Run:
+def _judged(scene: Scene, ended: Ended, forms: Mapping[str, ClosedForm]) -> Run:
     """The last version on everybody's test items, beside what it has to beat."""
     recipe, items, names = scene.recipe, len(scene.catalogue), scene.honest()
     sites = scene.in_order()
@@ -110,23 +108,14 @@ def _judged(scene: Scene, ended: Ended) -> Run:
             baselines.personalised(recipe, site, items, ended.model, ended.private[name])
             for name, site in zip(names, sites, strict=True)
         ]
-    if items <= MAX_CLOSED_FORM_ITEMS and not isinstance(recipe.data, ExampleData):
-        for name, score_from in _closed_forms(recipe).items():
-            found[name] = baselines.linear(recipe, sites, items, score_from)
+    for name, form in forms.items():
+        found[name] = form.results(recipe, sites, items)
     return Run({name: Results(name, each) for name, each in found.items()}, sites, items, ended)
 
 
-def _closed_forms(recipe: Recipe) -> dict[str, baselines.ScoreFrom]:
-    """What others do with everybody's data in one place: shown beside ours, and no criterion.
-
-    Where the recipe has a ridge penalty that was chosen on validation, EASE has the same.
-    """
-    model = recipe.model
-    central = partial(ease, regularisation=model.l2) if isinstance(model, GramModel) else ease
-    return {"item_knn": item_knn, "ease": central}
-
-
-def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
+def _body(
+    recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int], forms: Mapping[str, ClosedForm]
+) -> dict[str, Any]:
     systems = list(runs[0].results)
     means = {system: _mean([run.means(system) for run in runs]) for system in systems}
     served = PERSONALISED if PERSONALISED in systems else "global"
@@ -148,6 +137,7 @@ def _body(recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str
         "seeds": list(seeds),
         "served": served,
         "metrics": {system: each[ALL] for system, each in means.items()},
+        "tuned": {name: dict(form.settings) for name, form in forms.items()},
         "variety": {system: _variety(runs, system) for system in systems},
         "cold_start": _cold_start(recipe, runs),
         "intervals": {
@@ -274,6 +264,9 @@ def show(output: Output, body: Mapping[str, Any], metrics: Sequence[str]) -> Non
         ("system", *metrics),
         ((name, *(each[metric] for metric in metrics)) for name, each in body["metrics"].items()),
     )
+    for name, settings in body["tuned"].items():
+        found = ", ".join(f"{setting} {value:g}" for setting, value in settings.items())
+        output.say(f"{name}: {found}, chosen on validation items")
     kinds = list(body["variety"]["global"])
     if kinds:
         output.table(

@@ -118,6 +118,17 @@ class Split:
             _first(self._all, np.where(users, 0, self._all.lengths)),
         )
 
+    def rehearsed(self) -> "Split":
+        """As it was before the tests: held out is what then was each tested user's last item.
+
+        That is the validation item, also where a split keeps none: to choose by what is chosen
+        once, and not learned.
+        """
+        before, tested = self.known("test"), self.test >= 0
+        train = _first(before, before.lengths - tested)
+        test = _from_the_end(before, 1, tested)
+        return Split(train, np.full(len(test), -1, np.int64), test, before)
+
     def leaking(self) -> "Split":
         """What is held out is spared when negatives are drawn, and thereby given away.
 

@@ -93,6 +93,8 @@ def test_a_federation_that_counts_equals_the_same_family_in_one_place(
         assert body["metrics"][bar]["users"] == 80
         assert body["metrics"][bar]["hr@5"] > 1.5 * body["metrics"]["popularity"]["hr@5"]
         assert body["regions"]["black"][bar]["users"] == 40
+    assert body["tuned"].keys() == {"item_knn", "ease"}
+    assert body["tuned"]["item_knn"].keys() == {"neighbours", "shrinkage"}
     assert not any("ease" in each["criterion"] for each in body["standing"])
     assert body["regions"].keys() == {"black", "white"}
     ours, popular = body["variety"]["global"], body["variety"]["popularity"]

@@ -47,6 +47,16 @@ def test_what_is_known_is_what_came_before_the_target() -> None:
     assert lists(split.everything()) == [[5, 6, 7], [8, 9], [3], [1, 2, 3, 4]]
 
 
+@pytest.mark.parametrize("validation", [True, False])
+def test_rehearsed_the_item_before_the_test_item_is_asked_for(validation: bool) -> None:
+    rehearsed = temporal_split(TINY, min_tested=3, validation=validation).rehearsed()
+    assert rehearsed.test.tolist() == [6, -1, -1, 3]
+    assert lists(rehearsed.known("test")) == [[5], [8, 9], [3], [1, 2]]
+    assert lists(rehearsed.train) == lists(rehearsed.known("test"))
+    assert lists(rehearsed.everything()) == [[5, 6], [8, 9], [3], [1, 2, 3]]
+    assert rehearsed.validation.tolist() == [-1, -1, -1, -1]
+
+
 def test_times_stay_with_their_items() -> None:
     split = temporal_split(TINY, min_tested=3)
     assert split.train.time_s.tolist() == [0, 0, 1, 0, 0, 1]
