@@ -4,11 +4,10 @@ U users, B users of a batch, I items.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
-from latecomer.evaluation.candidates import Known, check_items, known_mask
+from latecomer.evaluation.candidates import Known, check_items
 from latecomer.evaluation.outcomes import Probability
 from latecomer.evaluation.protocol import Score
 from latecomer.evaluation.ranking import Floats, Ids
@@ -116,11 +115,17 @@ def _together(known: Known, n_items: int) -> Floats:
     """(I, I) X^T X: how many users know both items, user by user since few items are known."""
     check_items(known.items, n_items)
     both = np.zeros((n_items, n_items))
-    for start, end in pairwise(known.indptr):
-        own = np.unique(known.items[start:end])
+    for user in range(len(known.indptr) - 1):
+        own = _owned(known, user)
         both[np.ix_(own, own)] += 1
     return both
 
 
 def _linear(known: Known, weights: Floats) -> Score:
-    return lambda users: known_mask(known, users, len(weights)) @ weights  # (B, I)
+    """Sums of (I, I) rows: a matrix product would multiply by all the items that nobody has."""
+    return lambda users: np.array([weights[_owned(known, user)].sum(axis=0) for user in users])
+
+
+def _owned(known: Known, user: int) -> Ids:
+    """The items that a user knows, each once."""
+    return np.unique(known.items[known.indptr[user] : known.indptr[user + 1]])
