@@ -20,7 +20,7 @@ from latecomer.config import Settings, load_settings, unknown
 from latecomer.errors import BadConfiguration, ExitCode, FallsShort, LatecomerError
 from latecomer.lifecycle import stop_signal
 from latecomer.recipe import ProtocolName, load_recipe
-from latecomer_cli import bench, simulate
+from latecomer_cli import bench, experiment, simulate
 from latecomer_cli import doctor as doctor_
 from latecomer_cli import status as status_
 from latecomer_cli.output import Format, Output, any_stdout, complain
@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 app.command()(simulate.simulate)
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/retail.toml.")]
