@@ -54,16 +54,17 @@ def test_who_is_at_two_sites_counts_once_in_one_place() -> None:
     assert [known.lengths.tolist() for known in seen] == [[7] * 4 + [0, 0, 7, 0]]
 
 
+@pytest.mark.parametrize("name", ["item_knn", "ease"])
 def test_settings_are_chosen_on_the_item_before_the_test_item(
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = [
         ClosedForm(knows(TEST), {"neighbours": 1}),
         ClosedForm(knows(VALIDATION), {"neighbours": 2}),
         ClosedForm(knows(np.full(len(TEST), ITEMS - 1)), {"neighbours": 3}),
     ]
-    monkeypatch.setattr(closed_forms, "_item_knns", lambda: grid)
-    assert chosen(make_recipe(), SITES, ITEMS)["item_knn"].settings == {"neighbours": 2}
+    monkeypatch.setattr(closed_forms, f"_{name}s", lambda: grid)
+    assert chosen(make_recipe(), SITES, ITEMS)[name].settings == {"neighbours": 2}
 
 
 def test_published_negatives_are_of_test_items_and_others_are_drawn_to_choose_by() -> None:

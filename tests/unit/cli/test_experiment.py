@@ -103,6 +103,22 @@ def test_sites_that_counted_otherwise_are_not_added_up(
     assert why in capsys.readouterr().err
 
 
+def test_sites_that_counted_other_metrics_are_not_added_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [Path(counted(tmp_path, capsys, site)) for site in ("beijing", "shanghai")]
+    files[1].write_text(files[1].read_text().replace('"bought"', '"paid"'))
+    assert app.run(["experiment", "compare", *map(str, files)]) == ExitCode.BAD_USAGE
+    assert "beijing counted bought, shanghai paid" in capsys.readouterr().err
+
+
+def test_a_metric_that_is_named_twice_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path(counted(tmp_path, capsys, "beijing")).read_text()
+    assert Path(counted(tmp_path, capsys, "beijing", "--metric", "bought")).read_text() == before
+
+
 def test_nobodys_users_count_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = counted(tmp_path, capsys, "beijing")
     assert app.run(["experiment", "compare", file, file]) == ExitCode.BAD_USAGE

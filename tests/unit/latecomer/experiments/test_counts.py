@@ -57,6 +57,27 @@ def test_per_row_it_counts_how_often_somebody_was_served(tmp_path: Path) -> None
     assert found.sums["bought"]["treatment"] == Sums(x=11, y=10, xx=9 + 4, xy=9 + 2, yy=10)
 
 
+def test_a_user_is_one_whatever_stands_around_his_id(tmp_path: Path) -> None:
+    path = log(tmp_path / "served.csv", [*everybody(), f" {TREATMENT[0]} , 1 ,5"])
+    assert count(path).users == {"control": 10, "treatment": 10}
+
+
+def test_of_parquet_true_is_1_and_ids_without_their_last_digits_are_refused(
+    tmp_path: Path,
+) -> None:
+    polars = pytest.importorskip("polars")
+    columns = {"customer": [*CONTROL, *TREATMENT], "bought": [False] * 10 + [True] * 10}
+    path = tmp_path / "served.parquet"
+    polars.DataFrame(columns | {"paid": [0.5] * 20}).write_parquet(path)
+    found = count(path)
+    assert found.sums["bought"]["treatment"].y == 10
+    assert found.sums["paid"]["control"].y == 5
+    lost = {"customer": [2.0**60 + 2**10 * number for number in range(20)]}
+    polars.DataFrame(columns | lost | {"paid": [0.5] * 20}).write_parquet(path)
+    with pytest.raises(BadData, match="have lost their last digits"):
+        count(path)
+
+
 def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path) -> None:
     bad = [",1,1", "c1,,1", "c1,yes,1", "c1,1,inf", "c1,1,2,50"]
     found, report = counted(
