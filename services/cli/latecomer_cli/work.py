@@ -224,7 +224,7 @@ class Work:
         if version is None or not manifest:
             return None
         with self._store() as store, suppress(StoreUnreachable):
-            return fetch(store, version, manifest, self._cache())
+            return fetch(store, version, manifest, self._cache(), kept=manifest)
         return None
 
     @contextmanager

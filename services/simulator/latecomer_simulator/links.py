@@ -157,8 +157,9 @@ class SharedChunks(ChunkCache):
             held, holders = self._shelf.get(name, (data, 0))
             self._shelf[name] = (held, holders + 1)
 
-    def keep_only(self, names: frozenset[str]) -> None:
-        """Forget what does not belong to the newest version."""
+    def keep_only(self, names: frozenset[str], *, and_newer_than_s: float = 0.0) -> None:
+        """Forget what does not belong to the newest version; nobody else is here."""
+        del and_newer_than_s
         for name in self._mine - names:
             held, holders = self._shelf.pop(name)
             if holders > 1:

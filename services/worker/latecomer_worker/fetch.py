@@ -32,6 +32,9 @@ NAME = re.compile(DIGEST_PATTERN)
 #: Who has not finished a chunk after this long died over it.
 PARTIAL_S = 3600.0
 
+#: Nobody looks at a version for longer: what came meanwhile is the worker's.
+LOOKED_AT_S = 3600.0
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -82,25 +85,27 @@ class ChunkCache:
             partial.unlink(missing_ok=True)  # a full disk needs its place
             raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
-    def keep_only(self, names: frozenset[str]) -> None:
+    def keep_only(self, names: frozenset[str], *, and_newer_than_s: float = 0.0) -> None:
         """Delete what no longer belongs to the newest version.
 
-        Another process of this device may be writing just now: its partial files stay.
+        Another process of this device may be writing just now: its partial files stay, and so does
+        what came here less than ``and_newer_than_s`` ago.
 
         Raises:
             DiskTrouble: Nothing can be deleted there.
         """
         try:
             for path in self._folder.iterdir():
-                if path.name not in names and not _being_written(path):
+                spared_s = PARTIAL_S if path.suffix == ".partial" else and_newer_than_s
+                if path.name not in names and not _is_newer_than(path, spared_s):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
 
-def _being_written(path: Path) -> bool:
+def _is_newer_than(path: Path, age_s: float) -> bool:
     try:
-        return path.suffix == ".partial" and time.time() - path.stat().st_mtime < PARTIAL_S
+        return time.time() - path.stat().st_mtime < age_s
     except FileNotFoundError:
         return False
 
@@ -112,7 +117,7 @@ def fetch(
     cache: ChunkCache,
     *,
     held: str | None = None,
-    kept: str = "",
+    kept: str | None = None,
 ) -> Snapshot:
     """Bring a version here; what is in the cache is not asked for, and all of it may be.
 
@@ -120,7 +125,8 @@ def fetch(
     none, what is neither that one's nor the new one's goes before anything comes: over a line too
     slow for versions to last until they are here, the rests of each would pile up.
 
-    ``kept``, the digest of a manifest or "", names a version that stays here beside the new one.
+    Where ``kept`` is given, somebody else looks at a version beside the worker: the one with this
+    manifest stays, if any, and so does what the worker may have fetched meanwhile.
 
     Raises:
         ChunkMissing: It was superseded and has expired, or it is not what was announced.
@@ -136,7 +142,9 @@ def fetch(
         for name, data in store.read(missing[start : start + CHUNKS_AT_A_TIME]).items():
             cache.put(name, data)
             blobs[name] = data
-    cache.keep_only(needed | {expected_digest} | _belongs_to(kept, cache))
+    own = frozenset() if kept is None else _belongs_to(kept, cache)
+    newer_s = 0.0 if kept is None else LOOKED_AT_S
+    cache.keep_only(needed | {expected_digest} | own, and_newer_than_s=newer_s)
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,

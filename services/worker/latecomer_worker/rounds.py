@@ -1,6 +1,7 @@
 """Which version to train on next: announced, found at the head, or the one that is here."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -8,7 +9,7 @@ import structlog
 from latecomer import wire
 from latecomer.broker.port import Subscription
 from latecomer.clock import Clock
-from latecomer.errors import NotInitialised, StoreUnreachable, Undecodable
+from latecomer.errors import ChunkMissing, NotInitialised, StoreUnreachable, Undecodable
 from latecomer.events import RoundStarted, Version
 from latecomer.recipe import Recipe, round_of
 from latecomer.store.port import Head, Manifest, ModelStore
@@ -168,17 +169,33 @@ class Rounds:
         early = not last or 0.0 <= self._clock.now_s() - self._since_s(last) < after_s
         if early and not self._new:
             return None
-        held = self._cache.get(last["manifest"]) if last else None
-        manifest = Manifest.from_bytes(held) if held else None
+        manifest = self._manifest(last) if last else None
         # Who only adds has nothing to add twice, but there may be new data, as at every start:
         # where all is counted and versions stand still, it would wait until tomorrow.
         if manifest is None or (early and not manifest.layout.additive):
             return None
-        recipe = self._cache.get(manifest.recipe)
+        recipe = self._chunk(manifest.recipe)
         if not recipe:
             return None
         head = Head(Version(*last["version"]), last["manifest"], last["trained_s"])
         return round_of(Recipe.from_bytes(recipe), head)
+
+    def _manifest(self, last: dict[str, Any]) -> Manifest | None:
+        """From here; or from the store, where a power cut or who made room took it from here."""
+        held = self._cache.get(last["manifest"])
+        if held is not None:
+            return Manifest.from_bytes(held)
+        with suppress(StoreUnreachable, ChunkMissing):
+            found = self._store.manifest(Version(*last["version"]))
+            return found if found.digest == last["manifest"] else None
+        return None
+
+    def _chunk(self, name: str) -> bytes | None:
+        """The same of one of its chunks."""
+        held = self._cache.get(name)
+        with suppress(StoreUnreachable, ChunkMissing):
+            return held or self._store.read([name])[name]
+        return None
 
     def _due_s(self) -> float:
         """How long after its training a version is trained on again if nothing came of it.

@@ -17,7 +17,7 @@ from latecomer_aggregator import rounds
 from latecomer_aggregator.coordinator import Coordinator
 from latecomer_worker.agent import VERDICTS_EVERY_S
 from latecomer_worker.home import SETTLED_S
-from latecomer_worker.rounds import GRACE_S
+from latecomer_worker.rounds import GRACE_S, last_manifest
 from latecomer_worker.site import Site
 from scenes import (
     DAY_S,
@@ -139,6 +139,27 @@ def test_who_added_everything_sends_nothing_more_and_is_still_served(
     assert scene.number() == 1
     assert_exact(scene, [site])
     assert device.state.fact("last_round")["version"][1] == 1
+
+
+@pytest.mark.parametrize("lost", ["manifest", "everything"])
+def test_whose_cache_was_lost_learns_from_new_customers_all_the_same(
+    scene: Federation, coordinator: Coordinator, tmp_path: Path, lost: str
+) -> None:
+    """Where all is counted the head stands still, and is no news."""
+    (device,) = devices(scene, tmp_path, sites(1))
+    assert device.step()
+    step(coordinator, 3)
+    look_for_verdicts(scene, device)
+    scene.clock.advance(DAY_S)
+    device.step()  # on the version that counts it
+    for path in (tmp_path / "w1" / "chunks").iterdir():
+        if lost == "everything" or path.name == last_manifest(device.state):
+            path.write_bytes(b"")
+    more = [make_site(checkerboard(9))]
+    device.restart(site=more[0])
+    assert device.step()
+    step(coordinator, 3)
+    assert_exact(scene, more)
 
 
 def test_a_restart_before_the_verdict_counts_nothing_twice(

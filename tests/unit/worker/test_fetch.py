@@ -225,6 +225,24 @@ def test_who_only_looks_at_a_version_leaves_the_one_to_fall_back_on(
     assert again.version == own.version
 
 
+def test_who_only_looks_leaves_what_the_worker_went_on_to_meanwhile(
+    scene: Federation, folder: Path
+) -> None:
+    own = fetched(scene.store, scene, folder).manifest
+    looked_at, coordinator = head_of(scene), scene.coordinator()
+    scene.send(make_update(delta=net(1.0, 1.0)))
+    step(coordinator)
+    newer = fetched(scene.store, scene, folder).manifest
+    long_ago = folder / ("0" * 32)
+    long_ago.write_bytes(b"of a version that nobody has")
+    os.utime(long_ago, (0, 0))
+    fetch(scene.store, looked_at.version, looked_at.manifest, ChunkCache(folder), kept=own.digest)
+    scene.redis.connected = False
+    again = fetch(scene.store, newer.version, newer.digest, ChunkCache(folder), kept=own.digest)
+    assert again.version == newer.version > own.version
+    assert not long_ago.exists()
+
+
 def test_a_version_that_is_here_as_a_whole_needs_no_store(scene: Federation, folder: Path) -> None:
     head = head_of(scene)
     there = fetched(scene.store, scene, folder)
