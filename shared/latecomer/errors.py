@@ -56,6 +56,20 @@ class BadData(Permanent):
     exit_code = ExitCode.BAD_USAGE
 
 
+class NobodyLeft(BadData):
+    """The data can be read, and nobody is in it; or nobody of the part that is asked for.
+
+    Args:
+        message: As of every error.
+        hint: As of every error.
+        no_rows: Whether there is no row at all.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", no_rows: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.no_rows = no_rows
+
+
 class BrokerUnreachable(Transient):
     """The message broker does not answer, or went away before it confirmed."""
 

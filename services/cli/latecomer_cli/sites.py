@@ -21,7 +21,7 @@ from latecomer.interactions.schema import Catalogue, Interactions, Report
 from latecomer.interactions.selection import Divisible, Selection, select, selected
 from latecomer.interactions.sources import load
 from latecomer.interactions.splits import History, Split, temporal_split
-from latecomer.outcomes.examples import Cohort
+from latecomer.outcomes.examples import Cohort, Examples
 from latecomer.outcomes.fields import Fields
 from latecomer.outcomes.splits import hashed_split
 from latecomer.recipe import ProtocolName, Recipe
@@ -85,11 +85,17 @@ def parsed_catalogue(recipe: Recipe, data: bytes) -> Catalogue | Fields:
 
 
 def read_data(
-    recipe: Recipe, folder: Path, catalogue: Catalogue | Fields, *, source: Path | None = None
+    recipe: Recipe,
+    folder: Path,
+    catalogue: Catalogue | Fields,
+    *,
+    source: Path | None = None,
+    not_before_s: float = 0.0,
 ) -> tuple[Interactions | Cohort, Report]:
     """The data of a recipe, or of another ``source``: a file with the same columns, or a folder.
 
-    Rows that cannot be used are counted in the report, which is in the log as well.
+    Rows that cannot be used are counted in the report, which is in the log as well. It is now what
+    the clock says, and certainly ``not_before_s``.
 
     Raises:
         BadData: It cannot be used.
@@ -101,15 +107,18 @@ def read_data(
         read = _examples(data, folder, catalogue, source)
     else:
         assert isinstance(catalogue, Catalogue), "interactions refer to a catalogue"
-        read = _interactions(data, folder, catalogue, source)
+        read = _interactions(data, folder, catalogue, source, max(time.time(), not_before_s))
     log.info("data.read", **read[1].as_dict())
     return read
 
 
 def look(
     recipe: Recipe, folder: Path, *, source: Path | None = None
-) -> frozenset[tuple[str, int, int, int]]:
-    """What the files that ``read_data`` reads look like: another set once one is another."""
+) -> frozenset[tuple[str, int, int, int, int]]:
+    """What the files that ``read_data`` reads look like: another set once one is another.
+
+    Also once their rights are: what could not be read may be, then.
+    """
     data = recipe.data
     own = data.format in {COLUMNS, EXAMPLES}
     found = set()
@@ -118,7 +127,8 @@ def look(
         place = _located(data.source, folder, source) if own else published(data, folder, source)
         for path in place.iterdir() if files.is_folder(place) else [place]:
             facts = path.stat()
-            found.add((str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns))
+            times_ns = facts.st_mtime_ns, facts.st_ctime_ns
+            found.add((str(path), facts.st_ino, facts.st_size, *times_ns))
     return frozenset(found)
 
 
@@ -141,10 +151,20 @@ def site(
         seed: Says which examples are held out; of interactions, the last ones are.
         validation: Whether anything is held out to choose by; else it is trained on.
     """
-    own = select(data, selection or Selection())
+    own = data if selection is None else select(data, selection)
     return _site(
         own, catalogue, label=label, seed=seed, validation=validation, grouped=_grouped(own)
     )
+
+
+def of_nobody(catalogue: Catalogue | Fields, *, seed: int) -> Site:
+    """The site of a worker whose last people are gone."""
+    none = np.empty(0, np.int64)
+    nobody: Interactions | Cohort = Interactions((), (), none, none, none.astype(np.float64))
+    if isinstance(catalogue, Fields):
+        examples = Examples(np.empty((0, len(catalogue)), np.float32), none)
+        nobody = Cohort((), (), (), examples)
+    return site(nobody, None, catalogue, label=None, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -274,9 +294,8 @@ def _site(
 
 
 def _interactions(
-    data: Data, folder: Path, catalogue: Catalogue, source: Path | None
+    data: Data, folder: Path, catalogue: Catalogue, source: Path | None, now_s: float
 ) -> tuple[Interactions, Report]:
-    now_s = time.time()
     if data.format != COLUMNS:
         return registry.load(data.format, published(data, folder, source), catalogue, now_s=now_s)
     read = load(

@@ -23,8 +23,9 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders.giveaway import GIVES_AWAY
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Delta
-from latecomer_cli import consent, recommend, sites
+from latecomer_cli import recommend, sites
 from latecomer_cli.output import Output
+from latecomer_cli.reading import Reading
 from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
@@ -32,7 +33,6 @@ from latecomer_worker.database import IN_MEMORY, WRITABLE, made
 from latecomer_worker.fetch import ChunkCache, Snapshot, fetch
 from latecomer_worker.rounds import last_manifest, last_version
 from latecomer_worker.state import WorkerState
-from latecomer_worker.trainer import Trainer
 
 log = structlog.get_logger()
 
@@ -121,6 +121,7 @@ class Work:
     def run(self, stop: Stop, *, once: bool) -> None:
         """Take part in rounds until told to stop."""
         assert self.entry is not None, "a worker has a name"
+        reading = self._reading()
         with self._state() as state:
             state.claim(self.recipe.federation)
             service.run(
@@ -128,8 +129,8 @@ class Work:
                 worker=self.entry.name,
                 state=state,
                 cache=self._cache(),
-                open_site=lambda snapshot: self._trainer(snapshot, state),
-                look=lambda: sites.look(self.recipe, self.folder, source=self.data),
+                open_site=lambda snapshot: reading.trainer(snapshot, state),
+                look=reading.look,
                 stop=stop,
                 once=once,
             )
@@ -152,7 +153,7 @@ class Work:
                     f"{self.entry.name} sends nothing before the verdict on its last update",
                     hint="what there is to add depends on it; ask again when the worker has run",
                 )
-            trainer = self._trainer(snapshot, state)
+            trainer = self._reading().trainer(snapshot, state)
             sums = trainer.sums(snapshot.model)
             trained = trainer.train(
                 snapshot.model,
@@ -190,7 +191,7 @@ class Work:
         """
         snapshot = self._head_or_held()
         with self._state_for(snapshot) as state:
-            trainer = self._trainer(snapshot, state)
+            trainer = self._reading().trainer(snapshot, state)
         catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
         if user is None:
             return str(snapshot.version), recommend.for_anybody(trainer.site, catalogue, k)
@@ -238,22 +239,8 @@ class Work:
         with closing(opened):
             yield opened
 
-    def _trainer(self, snapshot: Snapshot, state: WorkerState) -> Trainer:
-        """The federation's recipe says how to learn; ours where the data is, and what of it.
-
-        Raises:
-            BadConfiguration: More is asked for than this recipe declares.
-        """
-        agreed = Recipe.from_bytes(snapshot.recipe)
-        catalogue = sites.parsed_catalogue(agreed, snapshot.catalogue)
-        consent.check(self.recipe, agreed, catalogue)
-        data, _ = sites.read_data(self.recipe, self.folder, catalogue, source=self.data)
-        # A file of our own is ours entirely; a published data set is still cut into sites.
-        whole = self.data is not None and sites.is_own_file(self.recipe)
-        own = None if whole else self.entry
-        label = self.entry.label if self.entry else None
-        site = sites.site(data, own, catalogue, label=label, seed=agreed.seed)
-        return recommend.trainer(agreed, site, state, items=len(catalogue))
+    def _reading(self) -> Reading:
+        return Reading(self.recipe, self.folder, self.entry, self.data)
 
     @contextmanager
     def _state_for(self, snapshot: Snapshot) -> Iterator[WorkerState]:

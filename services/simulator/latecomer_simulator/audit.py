@@ -129,6 +129,9 @@ class AuditTrainer:
         """The update is in the outbox: the next one gets the next cell."""
         state.remember("audit_slot", self._next_slot() + 1)
 
+    def let_go(self, state: WorkerState) -> None:
+        """Nobody ever leaves."""
+
     def recall(self, state: WorkerState) -> None:
         """There is nothing private."""
 

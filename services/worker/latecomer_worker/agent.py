@@ -61,6 +61,10 @@ class Trainer(Protocol):
         """Keep the private state; called inside the transaction that saves the update."""
         ...
 
+    def let_go(self, state: WorkerState) -> None:
+        """There is nothing to learn, nor to take back: keep nothing of who is gone."""
+        ...
+
     def recall(self, state: WorkerState) -> None:
         """Read the private state anew: a verdict may have changed it."""
         ...
@@ -162,9 +166,7 @@ class Agent:
         if started is None or self._is_undecided(started.version):
             return Step.WAITED
         self._idle(self._rng.uniform(0.0, started.spread_s))
-        started = self._rounds.caught_up(started)
-        held = last_manifest(self._state)
-        snapshot = fetch(self._store, started.version, started.manifest, self._cache, held=held)
+        started, snapshot = self._fetched(self._rounds.caught_up(started))
         try:
             return self._learn(self._trainer_for(snapshot), snapshot, started)
         except NotFinite as error:
@@ -175,6 +177,23 @@ class Agent:
             log.error("update.dropped", version=str(snapshot.version), cause=str(error))
         self._rounds.trained(snapshot)  # to look again would not help
         return Step.LOOKED
+
+    def _fetched(self, started: RoundStarted) -> tuple[RoundStarted, Snapshot]:
+        """A round and its version; where that does not get through, now and then the one held.
+
+        Raises:
+            StoreUnreachable, ChunkMissing: It does not, and it is not yet time to go on without.
+        """
+        held, cache = last_manifest(self._state), self._cache
+        try:
+            return started, fetch(self._store, started.version, started.manifest, cache, held=held)
+        except StoreUnreachable:
+            again = self._rounds.alone()
+            if again is None:
+                raise
+            # What came of the other one stays: the rest of it may come another day.
+            kept = started.manifest
+            return again, fetch(self._store, again.version, again.manifest, cache, kept=kept)
 
     def _learn(self, trainer: Trainer, snapshot: Snapshot, started: RoundStarted) -> Step:
         """Judge the version, train on it, and save and send what came of it."""
@@ -188,7 +207,10 @@ class Agent:
         if diverged:
             log.error("training.diverged", version=str(snapshot.version), hint=SMALLER_STEPS)
         if diverged or not trained.examples:
-            self._rounds.trained(snapshot)
+            with self._state.transaction():
+                self._rounds.trained(snapshot)
+                if not diverged:
+                    trainer.let_go(self._state)
             return Step.LOOKED
         self._save(trainer, snapshot, trained, sums)
         self._outbox.offer()
@@ -222,6 +244,7 @@ class Agent:
         try:
             return self._opened(snapshot)
         except BadData as error:
+            self._home.failed()
             log.warning("data.kept", cause=str(error), hint="the worker goes on with what it read")
             return former
 

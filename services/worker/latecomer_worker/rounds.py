@@ -65,11 +65,15 @@ class Rounds:
         try:
             newest = self._newest(wait_s)
         except StoreUnreachable:
-            again = self._again(self._alone_every_s)
+            again = self.alone()
             if again is None:
                 raise
             return again
         return newest or self._again(self._due_s())
+
+    def alone(self) -> RoundStarted | None:
+        """The version that is here, if it is time to go on without any other."""
+        return self._again(self._alone_every_s)
 
     def caught_up(self, started: RoundStarted) -> RoundStarted:
         """The round of the head, if there are newer versions than ``started`` announced.

@@ -98,6 +98,12 @@ class Trainer:
             state.private.forget(self._departed)
             self._private = trained.private
 
+    def let_go(self, state: WorkerState) -> None:
+        """There is nothing to learn, nor to take back: nothing is kept of who is not here."""
+        if self._departed:
+            state.private.forget(self._departed)
+            self.recall(state)
+
     def recall(self, state: WorkerState) -> None:
         """Read the private state anew: a verdict may have changed it."""
         self._departed = sorted(state.private.users() - {*self.site.users})

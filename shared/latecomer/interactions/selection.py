@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from latecomer.errors import BadData
+from latecomer.errors import BadData, NobodyLeft
 from latecomer.interactions import lots
 
 _PART = r"^[1-9][0-9]*/[1-9][0-9]*$"
@@ -76,7 +76,8 @@ def selected(everything: Divisible, selection: Selection) -> npt.NDArray[np.bool
     """(U,) who is selected.
 
     Raises:
-        BadData: Nobody is selected, or a shard or cohort is out of range.
+        NobodyLeft: Nobody is selected.
+        BadData: A shard or cohort is out of range.
     """
     everyone = len(everything.users)
     keep = np.ones(everyone, dtype=bool)
@@ -91,7 +92,7 @@ def selected(everything: Divisible, selection: Selection) -> npt.NDArray[np.bool
     if selection.cohort is not None:
         keep &= _cohort(everyone, *_part(selection.cohort))
     if not keep.any():
-        raise BadData(
+        raise NobodyLeft(
             f"no user is left by {selection.model_dump(exclude_none=True)}",
             hint=f"there are {everyone} users, {_where(everything)}",
         )

@@ -1,7 +1,9 @@
 """When data at home is another than what was read: once, and not while it is being written."""
 
+from structlog.testing import capture_logs
+
 from latecomer.clock import ManualClock
-from latecomer_worker.home import SETTLED_S, Home
+from latecomer_worker.home import AGAIN_S, RESTLESS_S, SETTLED_S, Home
 
 
 class Shelf:
@@ -57,3 +59,33 @@ def test_what_is_written_while_it_is_read_is_news() -> None:
     shelf.home.changed()
     shelf.clock.advance(SETTLED_S)
     assert shelf.home.changed()
+
+
+def test_what_could_not_be_used_is_tried_again_after_a_while() -> None:
+    shelf = Shelf()
+    shelf.home.failed()
+    shelf.clock.advance(AGAIN_S - 1)
+    assert not shelf.home.changed()
+    shelf.clock.advance(1)
+    assert shelf.home.changed()
+    shelf.home.reading()
+    shelf.clock.advance(2 * AGAIN_S)
+    assert not shelf.home.changed()
+
+
+def test_who_never_leaves_it_alone_is_told_once() -> None:
+    shelf = Shelf()
+    with capture_logs() as logs:
+        for rows in range(int(3 * RESTLESS_S / SETTLED_S)):
+            shelf.looks = f"{rows + 11} rows"
+            assert not shelf.home.changed()
+            shelf.clock.advance(SETTLED_S / 2)
+        assert [each["event"] for each in logs] == ["data.restless"]
+        shelf.clock.advance(SETTLED_S)
+        assert shelf.home.changed()
+        shelf.home.reading()
+        shelf.looks = "written quickly"
+        assert not shelf.home.changed()
+        shelf.clock.advance(RESTLESS_S)
+        assert shelf.home.changed()
+    assert len(logs) == 1

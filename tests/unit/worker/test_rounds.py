@@ -113,6 +113,25 @@ def test_pauses_start_small_again_once_the_store_was_well(tmp_path: Path) -> Non
         assert not device.step()
 
 
+def test_where_no_version_gets_through_the_one_that_is_here_is_trained_on_once_a_day(
+    scene: Federation, device: Device
+) -> None:
+    """A line that lets what is small pass: who is asked for the head answers."""
+    assert device.step()
+    first = trained_on(device)
+    nudge(scene, scene.coordinator(), 1)
+
+    def dead(digests: Iterable[str]) -> dict[str, bytes]:
+        raise StoreUnreachable(f"the line went dead before {sorted(digests)}")
+
+    scene.store.read = dead  # type: ignore[method-assign]
+    assert not device.step()
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    assert trained_on(device) == first
+    assert not device.step()
+
+
 def test_the_rests_of_what_never_came_make_room_for_what_comes(
     scene: Federation, device: Device, tmp_path: Path
 ) -> None:

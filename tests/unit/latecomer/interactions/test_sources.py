@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from latecomer.errors import BadConfiguration, BadData
+from latecomer.errors import BadConfiguration, BadData, NobodyLeft
 from latecomer.interactions.schema import Catalogue, Columns, Interactions
 from latecomer.interactions.sources import load
 from unit.latecomer.interactions.csv_files import write
@@ -168,9 +168,9 @@ def test_a_source_without_a_usable_row_says_why_with_examples(source: Path) -> N
     )
 
 
-def test_a_source_with_a_header_only_has_no_usable_row(source: Path) -> None:
+def test_a_source_with_a_header_only_has_no_rows(source: Path) -> None:
     write(source, "who,what,when")
-    with pytest.raises(BadData, match="no usable interaction: 0 of 0 rows kept"):
+    with pytest.raises(NobodyLeft, match="has no rows"):
         load(source, COLUMNS, CATALOGUE, now_s=NOW_S)
 
 
