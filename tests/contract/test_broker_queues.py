@@ -1,10 +1,16 @@
 """Limits, dead letters, takeovers and the life of queues, on every broker there is."""
 
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from broker_scene import (
     LOGIN,
     PATIENCE_S,
+    RabbitScene,
     Scene,
     await_connected,
     await_ready,
@@ -22,6 +28,7 @@ from broker_scene import (
 from latecomer.broker.port import Message, QueueDepth
 from latecomer.broker.topology import (
     DEAD,
+    DELIVERY_LIMIT,
     ROUNDS,
     UPDATES,
     Queue,
@@ -39,6 +46,8 @@ from latecomer.errors import (
     Unroutable,
 )
 from server import eventually
+
+KEYS = Path(__file__).parents[2] / "infra/keys.py"
 
 
 def test_what_is_rejected_goes_to_the_dead_with_its_login(scene: Scene) -> None:
@@ -88,6 +97,33 @@ def test_a_federations_rejected_updates_are_found_in_its_dead_queue(scene: Scene
     graveyard = broker.subscribe(DEAD, prefetch=1)
     assert take_ids(graveyard, 1) == [unique_id]
     scene.delete_queue(updates_queue(federation))
+
+
+def test_the_dead_are_still_there_however_often_they_were_looked_at(rabbit: RabbitScene) -> None:
+    broker = rabbit.broker()
+    topology = queue_topology({"x-queue-type": "quorum"})
+    broker.declare(topology)
+    set_policy(rabbit, shipped_policy("dead"), queue_of(topology))
+    broker.publisher().publish(message(queue_of(topology)))
+    subscription = broker.subscribe(queue_of(topology), prefetch=1)
+
+    for _ in range(DELIVERY_LIMIT + 4):
+        # What "Get messages" of the management page does.
+        subscription.reject(take(subscription), requeue=True)
+
+    assert take(subscription).message_id == "m0"
+
+
+def shipped_policy(name: str) -> dict[str, Any]:
+    made = runpy.run_path(str(KEYS))["definitions"]("f", [], {})
+    (policy,) = (each for each in json.loads(made)["policies"] if each["name"] == name)
+    return dict(policy["definition"])
+
+
+def set_policy(rabbit: RabbitScene, definition: dict[str, Any], queue: str) -> None:
+    """As infra/keys.py does it, for ``queue`` alone."""
+    arguments = ("-p", "/", "--apply-to", "queues", queue, f"^{queue}$", json.dumps(definition))
+    rabbit.server.control("set_policy", *arguments)
 
 
 def test_a_worker_that_returns_sees_only_the_newest_round(scene: Scene) -> None:

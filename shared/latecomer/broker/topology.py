@@ -96,6 +96,8 @@ def federation_topology(federation: str) -> Topology:
     return Topology(
         exchanges=(_ROUNDS, _UPDATES, _DEAD),
         queues=(
+            # Its delivery limit is a policy (infra/keys.py): as an argument, no founded federation
+            # could declare it any more.
             Queue(DEAD, {"x-queue-type": "quorum"}),
             Queue(
                 updates_queue(federation),
