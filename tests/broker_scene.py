@@ -221,6 +221,12 @@ def message(
     return Message(exchange, key, body, message_id=f"m{number}", type="test.v1")
 
 
+def purge(url: str, queue: str) -> None:
+    """Forget what waits in ``queue``."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().queue_purge(queue)
+
+
 def publish_numbers(publisher: Publisher, exchange: str, numbers: range) -> None:
     """Publish ``m<number>`` for each of ``numbers``."""
     for number in numbers:

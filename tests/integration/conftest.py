@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import servers
+from broker_scene import purge
 from deployment import Deployment, Pair
+from latecomer.broker.topology import DEAD
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,5 +28,7 @@ def deployed(pair: Pair, tmp_path: Path) -> Iterator[Deployment]:
     """A federation that was founded, and nobody runs yet."""
     deployment = Deployment(pair, tmp_path, f"t-{uuid.uuid4().hex[:8]}")
     assert deployment.call("init", deployment.recipe).returncode == 0
+    # All federations of a server share it: what others left there is not this one's.
+    purge(pair.broker.url, DEAD)
     yield deployment
     deployment.discard()

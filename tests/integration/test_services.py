@@ -10,6 +10,7 @@ import pytest
 import redis
 from pika.adapters.blocking_connection import BlockingChannel
 
+from broker_scene import purge
 from deployment import PATIENCE_S, Deployment
 from latecomer import wire
 from latecomer.broker.topology import DEAD, UPDATES, update_key
@@ -149,6 +150,23 @@ def test_the_doctor_says_that_an_alarm_holds_publishers_up(deployed: Deployment)
     failed = [each for each in json.loads(done.stdout)["checks"] if not each["passed"]]
     assert [each["check"] for each in failed] == ["publishing"]
     assert "blocks publishers" in failed[0]["problem"]
+    assert done.returncode == 1
+
+
+def test_the_doctor_tells_of_updates_that_were_buried(deployed: Deployment) -> None:
+    url = deployed.pair.broker.url
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish(DEAD, update_key(deployed.federation, "guest-a"), b"buried")
+    try:
+        done = deployed.call("doctor", "--format", "json")
+    finally:
+        purge(url, DEAD)
+    failed = [each for each in json.loads(done.stdout)["checks"] if not each["passed"]]
+    assert [each["check"] for each in failed] == ["dead letters"]
+    assert failed[0]["problem"] == "1 in latecomer.dead"
+    assert "Dead letters" in failed[0]["fix"]
     assert done.returncode == 1
 
 

@@ -9,13 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 
 from latecomer import connect
 from latecomer.broker.port import Broker, Message
-from latecomer.broker.topology import federation_topology, updates_queue
+from latecomer.broker.topology import DEAD, federation_topology, updates_queue
 from latecomer.clock import Clock
 from latecomer.config import Settings, without_password
 from latecomer.errors import BrokerDenied, ExitCode, LatecomerError, Unroutable
 
 #: Python that the lock was made for, and the next ones that CI has seen.
 PYTHON_FROM = (3, 11)
+
+#: What to do about updates that were neither folded nor refused.
+LOOK_AT_THE_DEAD = (
+    "see why on the broker's management page (x-first-death-reason), then purge them: "
+    'docs/operations.md, "Dead letters"'
+)
 
 PACKAGES = ("pika", "redis", "msgpack", "numpy", "pydantic", "torch")
 
@@ -105,6 +111,7 @@ def _broker(settings: Settings) -> Iterator[Check]:
             lambda: _takes(broker),
             "rabbitmq-diagnostics alarms; give it memory or disk",
         )
+        yield _attempt("dead letters", lambda: dead_letters(broker), LOOK_AT_THE_DEAD)
         if not settings.federation:
             return
         queue = updates_queue(settings.federation)
@@ -138,6 +145,23 @@ def _takes(broker: Broker) -> str:
     with closing(broker.publisher()) as publisher, suppress(Unroutable, BrokerDenied):
         publisher.publish(Message("", name, b"", name, "latecomer.probe"))
     return "no alarm is on"
+
+
+def dead_letters(broker: Broker) -> str:
+    """That no message is dead, as far as this login may look.
+
+    Raises:
+        LatecomerError: Some are: an update that was confirmed may be among them.
+    """
+    try:
+        found = broker.depth(DEAD)
+    except BrokerDenied:
+        return "this login may not look"
+    if found is None:
+        return f"there is no queue {DEAD} yet"
+    if found.ready:
+        raise LatecomerError(f"{found.ready} in {DEAD}")
+    return "none"
 
 
 def _store(settings: Settings, clock: Clock) -> Iterator[Check]:
