@@ -215,10 +215,17 @@ def queue_of(topology: Topology) -> str:
 
 
 def message(
-    exchange: str, number: int | str = 0, *, key: str = "key", body: bytes = b""
+    exchange: str,
+    number: int | str = 0,
+    *,
+    key: str = "key",
+    body: bytes = b"",
+    persistent: bool = True,
 ) -> Message:
     """A message that is known by its number."""
-    return Message(exchange, key, body, message_id=f"m{number}", type="test.v1")
+    return Message(
+        exchange, key, body, message_id=f"m{number}", type="test.v1", persistent=persistent
+    )
 
 
 def purge(url: str, queue: str) -> None:

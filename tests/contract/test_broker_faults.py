@@ -119,6 +119,25 @@ def test_a_killed_broker_that_returns_lost_nothing_and_everybody_heals(scene: Sc
     assert sorted(take_ids(subscription, 4)) == ["m0", "m1", "m2", "m4"]
 
 
+@pytest.mark.parametrize(("kind", "kept"), [("classic", ["m1"]), ("quorum", ["m0", "m1"])])
+def test_a_restart_forgets_what_is_transient_unless_its_queue_is_a_quorum(
+    scene: Scene, kind: str, kept: list[str]
+) -> None:
+    broker = scene.broker()
+    topology = queue_topology({"x-queue-type": kind})
+    broker.declare(topology)
+    publisher = broker.publisher()
+    publisher.publish(message(queue_of(topology), 0, persistent=False))
+    publisher.publish(message(queue_of(topology), 1))
+    await_ready(broker, queue_of(topology), 2)
+
+    scene.stop()
+    scene.start()
+
+    await_ready(broker, queue_of(topology), len(kept))
+    assert take_ids(broker.subscribe(queue_of(topology), prefetch=1), len(kept)) == kept
+
+
 def test_everything_closes_while_the_broker_is_down(scene: Scene) -> None:
     broker = scene.broker()
     topology = queue_topology()

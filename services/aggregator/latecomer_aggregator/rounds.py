@@ -69,11 +69,16 @@ def places(limits: Aggregation) -> int:
 
 
 def announcement(recipe: Recipe, head: Head) -> Message:
-    """The message that opens the next round: the newest version, and how to train on it."""
+    """The message that opens the next round: the newest version, and how to train on it.
+
+    Transient: workers look at the head themselves, and of each who is away a broker would keep
+    megabytes of announcements on its disk that were pushed out of the queue long ago.
+    """
     return Message(
         exchange=topology.ROUNDS,
         routing_key=topology.round_key(recipe.federation),
         body=wire.encode_round(round_of(recipe, head)),
         message_id=f"{recipe.federation}:{head.version}",
         type="latecomer.round.v1",
+        persistent=False,
     )

@@ -27,6 +27,8 @@ class Message:
     """Bytes to publish, with what a broker routes and validates by.
 
     ``message_id`` stays the same when a message is published again. ``type`` names the schema.
+    ``persistent`` messages outlive a restart of the broker. Others need not, unless they are in a
+    quorum queue, and cost it no disk: for hints that the next one makes worthless.
     """
 
     exchange: str
@@ -35,6 +37,7 @@ class Message:
     message_id: str
     type: str
     headers: Mapping[str, str | int] = field(default_factory=dict)
+    persistent: bool = True
 
 
 class Receipt(NamedTuple):

@@ -80,6 +80,7 @@ def test_an_announcement_tells_what_to_fetch_and_how_to_train() -> None:
     assert (event.version, event.manifest) == (Version(7, 41), "a" * 32)
     assert (event.max_staleness, event.spread_s) == (12, 1.5)
     assert event.plan == recipe.training.model_dump(mode="json")
+    assert not message.persistent
 
 
 def test_a_synchronous_round_announces_that_nobody_may_be_late() -> None:

@@ -111,6 +111,11 @@ class MemoryQueue:
         self.pump()
         return spent + late
 
+    def forget_transient(self) -> None:
+        """The server restarts: a quorum queue keeps everything, another what is persistent."""
+        if self.arguments.get("x-queue-type") != "quorum":
+            self.ready = deque(each for each in self.ready if each.message.persistent)
+
     def pump(self) -> None:
         """Hand out what consumers have room for."""
         while self.ready and (consumer := self._next_consumer()) is not None:

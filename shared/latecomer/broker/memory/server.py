@@ -150,10 +150,12 @@ class MemoryServer:
     # What operators and accidents do.
 
     def stop(self) -> None:
-        """Go down: queues survive, connections do not."""
+        """Go down: queues and what is persistent in them survive, connections do not."""
         with self.lock:
             self.down = True
             self._detach_all()
+            for queue in self._queues.values():
+                queue.forget_transient()
 
     def start(self) -> None:
         """Come up again."""

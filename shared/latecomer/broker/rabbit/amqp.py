@@ -82,6 +82,9 @@ DEATH_ENTRY = bytes([len(DEATH)]) + DEATH.encode()
 BROKER_HEADERS = frozenset({DEATH, "x-delivery-count", "x-acquired-count"})
 BROKER_HEADER_PREFIXES = ("x-first-death-", "x-last-death-")
 
+#: AMQP's delivery modes.
+TRANSIENT, PERSISTENT = 1, 2
+
 #: One asynchronous request to the broker, called as ``step(callback=...)``.
 Step: TypeAlias = Callable[..., object]
 
@@ -186,11 +189,11 @@ def topology_steps(channel: Channel, topology: Topology) -> Iterator[Step]:
 
 
 def properties_of(message: Message, user_id: str | None) -> BasicProperties:
-    """A message's AMQP properties: persistent, and with the login for the broker to validate."""
+    """A message's AMQP properties, with the login for the broker to validate."""
     return BasicProperties(
         content_type="application/msgpack",
         headers=dict(message.headers),
-        delivery_mode=2,
+        delivery_mode=PERSISTENT if message.persistent else TRANSIENT,
         message_id=message.message_id,
         type=message.type,
         user_id=user_id,
