@@ -6,6 +6,7 @@ which ``latecomer init`` publishes with version 0, so that leader, standby and w
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -142,20 +143,28 @@ def without_password(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, _ = login.partition(":")
-    return f"{scheme}{mark}{user}:***@{place}" if at and colon else url
+    shown = f"{scheme}{mark}{user}:***@{place}" if at and colon else url
+    return re.sub(r"([?&]\w*password=)[^&]+", r"\1***", shown)
 
 
-def not_a_url(url: str, what: str, form: str) -> BadConfiguration:
-    """What to say instead of the parser, which may quote a password that it took for something."""
+def not_a_url(url: str, what: str, form: str, *, cause: str = "") -> BadConfiguration:
+    """What to say instead of the parser, which may quote a password that it took for something.
+
+    ``cause`` is what is known to quote none.
+    """
+    shown = f"LATECOMER_{what.upper()}_URL: {without_password(url)} is not a {what}'s URL"
     return BadConfiguration(
-        f"{without_password(url)} is not a {what}'s URL",
+        f"{shown}: {cause}" if cause else shown,
         hint=f"write {form}; in a password, / # @ and : are %2F %23 %40 and %3A",
     )
 
 
 def _with_login(url: str, user: str, password: SecretStr) -> str:
+    """A user in ``url`` comes before ``user``, its password before ``password``."""
     parts = urlsplit(url)
-    if not user or parts.username:
+    login, _, place = parts.netloc.rpartition("@")
+    login = login or quote(user, safe="")
+    if not login or ":" in login:
         return url
     secret = quote(password.get_secret_value().strip(), safe="")
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{secret}@{parts.netloc}"))
+    return urlunsplit(parts._replace(netloc=f"{login}:{secret}@{place}"))

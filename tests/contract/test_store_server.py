@@ -65,6 +65,19 @@ def test_what_is_no_url_is_refused_without_showing_its_password(url: str) -> Non
     assert "ecret" not in f"{refused.value} {refused.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("rediss://u:***@x/0?ssl_cert_reqs=bad", "Invalid SSL Certificate Requirements Flag: bad"),
+        ("redis://u:***@x/0?protocol=9", "protocol must be either 2 or 3"),
+    ],
+)
+def test_an_option_that_is_none_is_told_with_its_cause(url: str, cause: str) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        connect(url.replace("***", "secret"), client_name="tests")
+    assert str(refused.value) == f"LATECOMER_STORE_URL: {url} is not a store's URL: {cause}"
+
+
 @contextmanager
 def _set(stores: Stores, name: str, value: str, *, usually: str) -> Iterator[None]:
     """A server of our own, set otherwise for a while."""

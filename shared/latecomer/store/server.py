@@ -74,8 +74,10 @@ def connect(url: str, *, client_name: str) -> redis.Redis:
         )
         # What a URL asks for is looked at only here, and does not connect.
         client.connection_pool.make_connection()
-    except (ValueError, TypeError) as error:
-        raise not_a_url(url, "store", "redis://host:port/0") from error.with_traceback(None)
+    except Exception as error:  # noqa: BLE001 - what takes options, of whatever kind
+        cause = str(error) if isinstance(error, exceptions.RedisError) else ""
+        refusal = not_a_url(url, "store", "redis://host:port/0", cause=cause)
+        raise refusal from error.with_traceback(None)
     return client
 
 

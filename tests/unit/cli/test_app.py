@@ -93,7 +93,9 @@ def test_memory_is_refused_for_a_process_of_its_own(
     assert "lives inside one process" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["redis://[::1", "redis://127.0.0.1/0?foo=1"])
+@pytest.mark.parametrize(
+    "url", ["redis://[::1", "redis://127.0.0.1/0?foo=1", "redis://127.0.0.1/0?protocol=9"]
+)
 def test_an_address_that_is_none_is_told_in_a_line(
     scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
@@ -102,10 +104,11 @@ def test_an_address_that_is_none_is_told_in_a_line(
     assert "is not a store's URL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["amqp://[x", "amqps://x?ssl_options={'cafile':'/nope'}"])
 def test_a_broker_whose_address_is_none_is_told_in_a_line(
-    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scene: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setenv("LATECOMER_BROKER_URL", "amqp://[x")
+    monkeypatch.setenv("LATECOMER_BROKER_URL", url)
     assert app.run(["worker", str(scene), "--name", "guest-a"]) == ExitCode.BAD_USAGE
     assert "is not a broker's URL" in capsys.readouterr().err
 

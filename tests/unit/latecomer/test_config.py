@@ -86,6 +86,29 @@ def test_a_url_with_a_login_of_its_own_keeps_it() -> None:
     assert settings.broker_login() == "amqp://me:mine@rabbit"
 
 
+@pytest.mark.parametrize(
+    ("url", "login"),
+    [
+        ("amqp://beijing@rabbit/latecomer", f"amqp://beijing:{QUOTED}@rabbit/latecomer"),
+        ("amqp://a%2Fb@[::1]:5672", f"amqp://a%2Fb:{QUOTED}@[::1]:5672"),
+        ("amqp://:mine@rabbit", "amqp://:mine@rabbit"),
+        ("amqp://me:@rabbit", "amqp://me:@rabbit"),
+    ],
+)
+def test_a_url_with_a_user_alone_gets_the_password_that_is_set(url: str, login: str) -> None:
+    settings = load_settings(
+        broker_url=url, broker_user="other", broker_password=PASSWORD, store_password=PASSWORD
+    )
+    assert settings.broker_login() == login
+    store = load_settings(store_url="redis://aggregator@redis/0", store_password=PASSWORD)
+    assert store.store_login() == f"redis://aggregator:{QUOTED}@redis/0"
+
+
+def test_a_user_for_whom_no_password_is_set_has_an_empty_one() -> None:
+    # pika takes no other; the broker then says that it is wrong.
+    assert load_settings(broker_url="amqp://me@rabbit").broker_login() == "amqp://me:@rabbit"
+
+
 def test_without_a_user_the_url_stays_as_it_is() -> None:
     settings = load_settings(store_url="redis://redis:6379/0", store_password=PASSWORD)
     assert settings.store_login() == "redis://redis:6379/0"
@@ -117,6 +140,11 @@ def test_passwords_are_not_shown() -> None:
         ("amqp://u:s3cr/et@rabbit/v", "amqp://u:***@rabbit/v"),
         ("redis://u:s3cr#et@redis:6379/0", "redis://u:***@redis:6379/0"),
         (f"amqp://u:{QUOTED}@rabbit", "amqp://u:***@rabbit"),
+        (
+            "redis://redis/0?username=u&password=s3cret&db=1",
+            "redis://redis/0?username=u&password=***&db=1",
+        ),
+        ("rediss://redis/0?ssl_password=s3cret", "rediss://redis/0?ssl_password=***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:

@@ -86,3 +86,23 @@ def test_what_is_no_url_is_refused_without_showing_its_password(url: str) -> Non
     with pytest.raises(BadConfiguration, match="is not a broker's URL") as refused:
         parameters_of(url, client_name="test", heartbeat_s=8, blocked_timeout_s=60)
     assert "cr" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"),
+    [
+        ("u:secret@rabbit?ssl_options={'cafile':'/nope'}", ": No such file or directory"),
+        ("u:secret@rabbit?ssl_options=[]", ""),
+        ("u:secret@rabbit?tcp_options=1", ""),
+        ("u:secret@rabbit?ssl_options={", ""),
+        ("secret@rabbit/v", ""),
+    ],
+)
+def test_what_pika_cannot_use_is_told_of_the_variable_without_the_password(
+    place: str, cause: str
+) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        parameters_of(f"amqps://{place}", client_name="test", heartbeat_s=8, blocked_timeout_s=60)
+    shown = place.replace("u:secret@", "u:***@")
+    expected = f"LATECOMER_BROKER_URL: amqps://{shown} is not a broker's URL{cause}"
+    assert str(refused.value) == expected

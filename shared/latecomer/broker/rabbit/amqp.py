@@ -168,8 +168,10 @@ def parameters_of(
     """
     try:
         parameters = URLParameters(url)
-    except ValueError as error:
-        raise not_a_url(url, "broker", "amqp://host:port/vhost") from error.with_traceback(None)
+    except Exception as error:  # noqa: BLE001 - what evaluates options, of whatever kind
+        cause = error.strerror or "" if isinstance(error, OSError) else ""
+        refusal = not_a_url(url, "broker", "amqp://host:port/vhost", cause=cause)
+        raise refusal from error.with_traceback(None)
     parameters.heartbeat = heartbeat_s
     parameters.socket_timeout = parameters.stack_timeout = OPEN_DEADLINE_S
     parameters.blocked_connection_timeout = blocked_timeout_s
