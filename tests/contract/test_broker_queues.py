@@ -187,6 +187,17 @@ def test_a_subscription_that_contradicts_its_queue_says_so(scene: Scene) -> None
         subscription.receive(PATIENCE_S)
 
 
+def test_what_to_do_about_a_queue_with_other_arguments_is_said(rabbit: RabbitScene) -> None:
+    broker = rabbit.broker()
+    topology = queue_topology({"x-max-length": 5})
+    broker.declare(topology)
+
+    with pytest.raises(BadConfiguration, match=queue_of(topology)) as refused:
+        broker.declare(Topology(queues=(Queue(queue_of(topology), {"x-queue-type": "classic"}),)))
+
+    assert "delete_queue" in refused.value.hint
+
+
 def test_depth_tells_what_waits_and_who_consumes(scene: Scene) -> None:
     broker = scene.broker()
     topology = queue_topology({"x-queue-type": "quorum"})

@@ -74,6 +74,11 @@ LOGIN = "check LATECOMER_BROKER_USER, its password and rights, and the virtual h
 #: What to do about a queue that this login may not declare.
 NO_QUEUE = "`latecomer init RECIPE` declares it again"
 
+#: What to do about a queue that a former release, or somebody else, declared otherwise.
+OTHERWISE = (
+    "let it run empty, then `rabbitmqctl -p VHOST delete_queue NAME` and `latecomer init RECIPE`"
+)
+
 #: Where a message has been in a dead-letter queue, and as it is written in a table.
 DEATH = "x-death"
 DEATH_ENTRY = bytes([len(DEATH)]) + DEATH.encode()
@@ -155,7 +160,8 @@ def _translate_reply(code: int, text: str) -> LatecomerError:
     matches = (kind for known, part, kind in REPLIES if known == code and part in text)
     kind = next(matches, BrokerUnreachable)
     hints = {BrokerDenied: LOGIN, QueueMissing: NO_QUEUE}
-    return kind(f"RabbitMQ answered {code}: {text}", hint=hints.get(kind, ""))
+    hint = OTHERWISE if "inequivalent arg" in text and "queue" in text else hints.get(kind, "")
+    return kind(f"RabbitMQ answered {code}: {text}", hint=hint)
 
 
 def parameters_of(
