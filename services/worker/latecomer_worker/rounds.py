@@ -55,6 +55,7 @@ class Rounds:
         self._alone_every_s = alone_every_s
         self._looked_s = float("-inf")
         self._new = True
+        self._disturbed = False
 
     def next(self, wait_s: float) -> RoundStarted | None:
         """News, or the version that is here, if nothing became of it for long enough.
@@ -147,9 +148,18 @@ class Rounds:
             except Undecodable as error:
                 log.warning("round.undecodable", cause=str(error))
             else:
-                if started.federation == self._federation:
+                if self._is_ours(started):
                     yield started
             delivery = self._announcements.receive(0)
+
+    def _is_ours(self, started: RoundStarted) -> bool:
+        """Said once: of two workers of one name at one virtual host, each takes the other's."""
+        ours = started.federation == self._federation
+        if not ours and not self._disturbed:
+            self._disturbed = True
+            hint = "each federation needs a virtual host of its own: see docs/operations.md"
+            log.warning("round.of_another_federation", federation=started.federation, hint=hint)
+        return ours
 
     def _at_head(self) -> RoundStarted | None:
         if self._clock.monotonic_s() - self._looked_s < POLL_HEAD_S:

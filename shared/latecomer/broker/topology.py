@@ -68,7 +68,11 @@ def updates_queue(federation: str) -> str:
 
 
 def rounds_queue(worker: str) -> str:
-    """The queue that one worker consumes."""
+    """The queue that one worker consumes.
+
+    Its name bears no federation: two of them share no virtual host, or workers of the same name
+    would take each other's announcements.
+    """
     return f"{ROUNDS}.{worker}"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from latecomer.broker import topology
 from latecomer.errors import StoreUnreachable
@@ -87,14 +88,22 @@ def test_what_is_announced_of_another_epoch_is_looked_for_at_the_head_at_once(
     assert trained_on(device) == head.version
 
 
-def test_a_round_of_another_federation_is_none(scene: Federation, device: Device) -> None:
+def test_a_round_of_another_federation_is_none_and_is_said_once(
+    scene: Federation, device: Device
+) -> None:
     assert device.step()
     head = head_of(scene)
     later = replace(head, version=Version(head.version.epoch, 1))
     stray = announcement(scene.recipe.model_copy(update={"federation": "other"}), later)
     own_key = topology.round_key(FEDERATION)
-    scene.login("aggregator").publisher().publish(replace(stray, routing_key=own_key))
-    assert device.rounds.next(0) is None
+    publisher = scene.login("aggregator").publisher()
+    with capture_logs() as logs:
+        for _ in range(2):
+            publisher.publish(replace(stray, routing_key=own_key))
+            assert device.rounds.next(0) is None
+    said = [each for each in logs if each["event"] == "round.of_another_federation"]
+    assert [each["federation"] for each in said] == ["other"]
+    assert "virtual host" in said[0]["hint"]
 
 
 def test_pauses_start_small_again_once_the_store_was_well(tmp_path: Path) -> None:
