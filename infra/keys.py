@@ -32,6 +32,9 @@ GIB = 2**30
 #: What docker-compose.yml runs the store under, whichever image it is.
 USER = 10001
 
+#: As ``latecomer.events.NAME_PATTERN``, which this program runs without.
+NAME = r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
+
 
 class Audience(NamedTuple):
     """Who reads a folder: its logins at broker and store; empty for none."""
@@ -134,10 +137,7 @@ def prepare(
     """Write everything below ``folder``, which has a folder per audience."""
     if strangers := sorted(set(slots) - set(workers)):
         raise SystemExit(f"keys: --slots {strangers[0]}: there is no such worker")
-    for worker in workers:
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", worker) or re.search(r"-[0-9]+$", worker):
-            # NAME-1 is what the login NAME calls its first slot.
-            raise SystemExit(f"keys: {worker!r}: a-z, 0-9 and -, not ending in -NUMBER")
+    _check_names(workers)
     readers = audiences(workers)
     broker = _passwords(folder, "broker", {name: who.broker for name, who in readers.items()})
     store = _passwords(folder, "store", {name: who.store for name, who in readers.items()})
@@ -145,6 +145,23 @@ def prepare(
         folder / "rabbitmq/definitions.json", definitions(federation, workers, broker, slots=slots)
     )
     _write(folder / "store/users.acl", access_list(template, store))
+
+
+def _check_names(workers: list[str]) -> None:
+    """Each may be a worker's name in a recipe, and is nobody else's: a folder has one audience."""
+    taken = {"rabbitmq", *audiences([])}
+    for worker in workers:
+        if worker in taken:
+            raise SystemExit(
+                f"keys: no worker can be called {worker!r}: the folder of that name has passwords "
+                "that no worker may read; give it another name, here and in the recipe"
+            )
+        if not re.fullmatch(NAME, worker) or re.search(r"-[0-9]+$", worker):
+            # NAME-1 is what the login NAME calls its first slot.
+            raise SystemExit(
+                f"keys: no worker can be called {worker!r}: 1 to 40 lower-case letters, digits and "
+                "inner hyphens, not ending in -NUMBER"
+            )
 
 
 def _passwords(folder: Path, server: str, logins: dict[str, str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from latecomer.broker.topology import (
     update_key,
     updates_queue,
 )
+from latecomer.events import NAME_PATTERN
 
 INFRA = Path(__file__).parents[3] / "infra"
 KEYS = runpy.run_path(str(INFRA / "keys.py"))
@@ -145,10 +146,28 @@ def test_the_aggregator_announces_and_consumes_and_declares_nothing(folder: Path
     assert not may(folder, "aggregator", "read", updates_queue("three-cities2"))
 
 
-@pytest.mark.parametrize("name", ["device-1", "Beijing", "a.b", "", "x" * 41])
-def test_a_name_that_would_widen_a_pattern_is_refused(folder: Path, name: str) -> None:
-    with pytest.raises(SystemExit, match="keys: "):
-        prepare(folder, [name])
+@pytest.mark.parametrize(
+    "name", ["device-1", "Beijing", "a.b", "", "x" * 41, "abc-", "-abc", "abc\n"]
+)
+def test_a_name_that_would_widen_a_pattern_or_that_no_recipe_has_is_refused(
+    folder: Path, name: str
+) -> None:
+    with pytest.raises(SystemExit, match="inner hyphens, not ending in -NUMBER"):
+        prepare(folder, ["device", name])
+
+
+def test_names_are_those_of_recipes() -> None:
+    assert f"^{KEYS['NAME']}$" == NAME_PATTERN
+
+
+@pytest.mark.parametrize("name", ["store", "init", "aggregator", "operator", "rabbitmq"])
+def test_a_worker_that_is_called_as_an_audience_gets_no_password_of_others(
+    folder: Path, name: str
+) -> None:
+    before = contents(folder)
+    with pytest.raises(SystemExit, match=f"no worker can be called '{name}'.*another name"):
+        prepare(folder, [*WORKERS, name])
+    assert contents(folder) == before
 
 
 def test_slots_of_nobody_are_refused(folder: Path) -> None:
