@@ -2,9 +2,12 @@
 
 import itertools
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import fakeredis
+import pytest
 import redis
 
 from latecomer.clock import ManualClock
@@ -79,6 +82,23 @@ class Stores:
             self.raw.delete(key)
         for client in self._clients:
             client.close()
+
+
+def need_ours(stores: Stores) -> None:
+    """Skip where the server is somebody else's."""
+    if not stores.server.ours:
+        pytest.skip("not our server to restart or to reconfigure")
+
+
+@contextmanager
+def reconfigured(stores: Stores, name: str, value: str, *, usually: str) -> Iterator[None]:
+    """A server of our own, set otherwise for a while."""
+    need_ours(stores)
+    stores.raw.config_set(name, value)
+    try:
+        yield
+    finally:
+        stores.raw.config_set(name, usually)
 
 
 def named(*contents: bytes) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,7 +30,9 @@ from store_scene import (
     fold,
     lead,
     named,
+    need_ours,
     publish,
+    reconfigured,
 )
 
 pytest_plugins = ["store_plugin"]
@@ -78,20 +80,9 @@ def test_an_option_that_is_none_is_told_with_its_cause(url: str, cause: str) -> 
     assert str(refused.value) == f"LATECOMER_STORE_URL: {url} is not a store's URL: {cause}"
 
 
-@contextmanager
-def _set(stores: Stores, name: str, value: str, *, usually: str) -> Iterator[None]:
-    """A server of our own, set otherwise for a while."""
-    _need_ours(stores)
-    stores.raw.config_set(name, value)
-    try:
-        yield
-    finally:
-        stores.raw.config_set(name, usually)
-
-
 def _full(stores: Stores) -> AbstractContextManager[None]:
     """The server takes no more."""
-    return _set(stores, "maxmemory", "1", usually="0")
+    return reconfigured(stores, "maxmemory", "1", usually="0")
 
 
 def test_a_store_that_is_full_says_so(real_stores: Stores) -> None:
@@ -103,7 +94,7 @@ def test_a_store_that_is_full_says_so(real_stores: Stores) -> None:
 @pytest.fixture
 def locked(real_stores: Stores) -> Iterator[Stores]:
     """A server that asks for a password."""
-    with _set(real_stores, "requirepass", "right", usually=""):
+    with reconfigured(real_stores, "requirepass", "right", usually=""):
         yield real_stores
 
 
@@ -127,7 +118,7 @@ def test_a_denied_login_is_not_tried_again(locked: Stores, login: str) -> None:
 
 
 def test_a_full_server_refuses_the_chunk_and_keeps_the_head(real_stores: Stores) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     store = real_stores.open()
     lease = lead(store)
     publish(store, lease, 0, b"v0..")
@@ -139,7 +130,7 @@ def test_a_full_server_refuses_the_chunk_and_keeps_the_head(real_stores: Stores)
 def test_with_a_store_that_is_full_who_leads_stays_and_may_resign_and_nobody_begins(
     real_stores: Stores,
 ) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     store = real_stores.open()
     lease = lead(store)
     with _full(real_stores):
@@ -196,7 +187,7 @@ def test_a_connection_lost_between_two_commands_is_not_an_error(real_stores: Sto
 
 
 def test_a_confirmed_version_survives_a_power_cut(real_stores: Stores) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     store = real_stores.open()
     commit = publish(store, lead(store), 0, b"v0..", folds=(fold("anna:b:1"),))
     real_stores.server.kill()
@@ -209,7 +200,7 @@ def test_a_confirmed_version_survives_a_power_cut(real_stores: Stores) -> None:
 
 
 def test_the_leader_goes_on_after_a_restart_of_the_server(real_stores: Stores) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     store = real_stores.open()
     lease = lead(store)
     publish(store, lease, 0, b"v0..")
@@ -219,7 +210,7 @@ def test_the_leader_goes_on_after_a_restart_of_the_server(real_stores: Stores) -
 
 
 def test_a_server_that_comes_back_is_used_again(real_stores: Stores) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     store = real_stores.open()
     publish(store, lead(store), 0, b"v0..")
     real_stores.server.stop()
@@ -234,7 +225,7 @@ def test_a_server_that_comes_back_is_used_again(real_stores: Stores) -> None:
 def test_a_frozen_server_is_unreachable_and_used_again_once_it_thaws(
     real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     monkeypatch.setattr(store_server, "SOCKET_TIMEOUT_S", 0.2)
     store = real_stores.open()
     publish(store, lead(store), 0, b"v0..")
@@ -250,7 +241,7 @@ def test_a_frozen_server_is_unreachable_and_used_again_once_it_thaws(
 def test_a_commit_that_is_not_on_the_disk_yet_is_not_confirmed(
     real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _need_ours(real_stores)
+    need_ours(real_stores)
     if real_stores.server.name.startswith("Redis 7.0"):
         pytest.skip("this server cannot say what is on its disk")
     monkeypatch.setattr(store_server, "FSYNC_TIMEOUT_MS", 50)
@@ -278,79 +269,6 @@ def test_a_real_server_is_called_what_it_is(real_stores: Stores) -> None:
     assert real_stores.open().version() == real_stores.server.name
 
 
-def test_an_embedded_store_says_that_nothing_survives() -> None:
-    store = Stores(None).open()
-    assert store.durability() == "embedded: nothing survives the end of this process"
-
-
-def test_durability_is_said_in_words(real_stores: Stores) -> None:
-    _need_ours(real_stores)
-    if real_stores.server.name.startswith("Redis 7.0"):
-        expected = "append-only file without WAITAOF: as safe as the server's appendfsync"
-    else:
-        expected = "a confirmed version is on the server's disk (WAITAOF)"
-    assert real_stores.open().durability() == expected
-
-
-def test_without_an_append_only_file_commits_work_and_durability_says_so(
-    real_stores: Stores,
-) -> None:
-    _need_ours(real_stores)
-    store = real_stores.open()
-    real_stores.raw.config_set("appendonly", "no")
-    try:
-        publish(store, lead(store), 0, b"v0..")
-        words = store.durability()
-    finally:
-        real_stores.raw.config_set("appendonly", "yes")
-    assert words == "no append-only file: nothing survives a restart of the server"
-
-
-def test_a_server_that_forgets_when_it_is_full_or_takes_no_writes_is_said_to(
-    real_stores: Stores,
-) -> None:
-    with _set(real_stores, "maxmemory-policy", "allkeys-lru", usually="noeviction"):
-        words = real_stores.open().durability()
-    assert words == "maxmemory-policy allkeys-lru: when it is full it forgets what was counted"
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
-        assert real_stores.open().durability() == "a replica: it takes no writes"
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
-
-
-def test_how_full_a_server_is_is_said_in_words(real_stores: Stores) -> None:
-    assert "without maxmemory" in real_stores.open().takes_writes()
-    with _set(real_stores, "maxmemory", str(2**40), usually="0"):
-        assert " of 1048576 MB in use" in real_stores.open().takes_writes()
-
-
-def test_a_server_with_no_room_for_another_version_is_full_although_it_takes_what_is_small(
-    real_stores: Stores,
-) -> None:
-    used = int(real_stores.raw.info("memory")["used_memory"])
-    with (
-        _set(real_stores, "maxmemory", str(int(used * 1.04)), usually="0"),
-        pytest.raises(StoreUnreachable, match="is full: it holds") as refused,
-    ):
-        real_stores.open().takes_writes()
-    assert "maxmemory" in refused.value.hint
-
-
-def test_a_server_that_forgets_or_takes_no_writes_keeps_no_federation(real_stores: Stores) -> None:
-    with (
-        _set(real_stores, "maxmemory-policy", "volatile-ttl", usually="noeviction"),
-        pytest.raises(BadConfiguration, match="maxmemory-policy volatile-ttl"),
-    ):
-        real_stores.open().takes_writes()
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
-        with pytest.raises(BadConfiguration, match="a replica: it takes no writes"):
-            real_stores.open().takes_writes()
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
-
-
 def _store_at(url: str) -> RedisStore:
     client = connect(url, client_name="tests")
     return RedisStore(client, federation="tests", clock=ManualClock())
@@ -364,11 +282,6 @@ def _with_login(stores: Stores, login: str) -> str:
 def _connections(stores: Stores) -> int:
     """How many the server ever took."""
     return int(stores.raw.info("stats")["total_connections_received"])
-
-
-def _need_ours(stores: Stores) -> None:
-    if not stores.server.ours:
-        pytest.skip("not our server to restart or to reconfigure")
 
 
 def _commit_at_once(stores: Stores, leases: list[Lease]) -> list[LatecomerError | None]:

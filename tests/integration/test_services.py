@@ -171,14 +171,28 @@ def test_the_doctor_tells_of_updates_that_were_buried(deployed: Deployment) -> N
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "usually", "problem", "code"),
+    ("setting", "value", "usually", "checks", "problem", "code"),
     [
-        ("maxmemory", "1", "0", "is full", 3),
-        ("maxmemory-policy", "allkeys-lru", "noeviction", "forgets what was counted", 2),
+        ("maxmemory", "1", "0", ["store memory"], "is full", 3),
+        (
+            "maxmemory-policy",
+            "allkeys-lru",
+            "noeviction",
+            ["durability", "store memory"],
+            "forgets what was counted",
+            2,
+        ),
+        ("appendonly", "no", "yes", ["durability"], "nothing survives a restart", 2),
     ],
 )
 def test_the_doctor_says_that_the_store_is_full_or_forgets(
-    deployed: Deployment, setting: str, value: str, usually: str, problem: str, code: int
+    deployed: Deployment,
+    setting: str,
+    value: str,
+    usually: str,
+    checks: list[str],
+    problem: str,
+    code: int,
 ) -> None:
     store = deployed.pair.store
     if not store.ours:
@@ -190,7 +204,7 @@ def test_the_doctor_says_that_the_store_is_full_or_forgets(
         finally:
             raw.config_set(setting, usually)
     failed = [each for each in json.loads(done.stdout)["checks"] if not each["passed"]]
-    assert [each["check"] for each in failed] == ["store memory"]
+    assert [each["check"] for each in failed] == checks
     assert problem in failed[0]["problem"]
     assert done.returncode == code
 

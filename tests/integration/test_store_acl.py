@@ -18,6 +18,7 @@ from latecomer.clock import ManualClock
 from latecomer.config import Settings
 from latecomer.errors import ChunkMissing, StoreDenied
 from latecomer.events import Staged, Version
+from latecomer.store import server as store_server
 from latecomer.store.chunks import WITHHELD
 from latecomer.store.port import LEDGER_WINDOW_S, Refusal, Verdict
 from latecomer.store.redis import RedisStore, connect
@@ -139,6 +140,12 @@ def test_who_runs_a_federation_can_read_all_about_it(logins: Logins, role: str) 
     assert store.applied(["anna:b:1"]) == {"anna:b:1"}
     assert store.version() == logins.admin.version()
     assert store.durability() == logins.admin.durability()
+
+
+def test_each_login_claims_of_the_disk_what_it_saw(logins: Logins) -> None:
+    assert logins.store("aggregator").keeps_writes() == logins.admin.keeps_writes()
+    assert logins.store("operator").keeps_writes() == store_server.UNTRIED
+    assert logins.store("worker").keeps_writes() == store_server.UNASKED
 
 
 def test_no_worker_can_read_sums_though_it_knows_their_names(logins: Logins) -> None:

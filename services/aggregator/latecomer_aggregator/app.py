@@ -11,7 +11,7 @@ from latecomer import connect
 from latecomer.broker.port import Broker
 from latecomer.clock import Clock, SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BrokerUnreachable, StoreUnreachable
+from latecomer.errors import BadConfiguration, BrokerUnreachable, StoreUnreachable
 from latecomer.lifecycle import Backoff, Stop
 from latecomer.store.port import Lease, ModelStore
 from latecomer.telemetry import AggregatorTelemetry, Endpoint, Pulse
@@ -95,6 +95,16 @@ def _admitted(store: ModelStore, lease_s: float) -> None:
         store.renew(NOBODYS, lease_s)
     except StoreUnreachable as error:
         log.warning("aggregator.waits", cause=str(error))
+        return
+    _warned(store)
+
+
+def _warned(store: ModelStore) -> None:
+    """Whoever tries it out need not have a disk; whoever means it hears of it before a restart."""
+    try:
+        store.keeps_writes()
+    except (BadConfiguration, StoreUnreachable) as error:
+        log.warning("store.not_durable", cause=str(error), hint=error.hint)
 
 
 def run(

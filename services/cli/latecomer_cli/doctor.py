@@ -179,7 +179,7 @@ def _store(settings: Settings, clock: Clock) -> Iterator[Check]:
         yield check
         if check.problem:
             return
-        yield _attempt("durability", store.durability, "see infra/redis/redis.conf")
+        yield _attempt("durability", store.keeps_writes, "see infra/redis/redis.conf")
         yield _attempt("store memory", store.takes_writes, "see infra/redis/redis.conf")
 
         def head() -> str:

@@ -21,6 +21,7 @@ class Keys:
         totals: Hash: accepted, duplicates, ``refused:<reason>``.
         staleness: Hash: staleness to how many folded updates had it.
         fleet: Hash: ``<worker>:<field>``, see ``tables``.
+        probe: Empty, and soon gone: written to see whether it comes to the disk.
     """
 
     def __init__(self, federation: str) -> None:
@@ -35,6 +36,7 @@ class Keys:
         self.totals = f"{self._prefix}:totals"
         self.staleness = f"{self._prefix}:staleness"
         self.fleet = f"{self._prefix}:fleet"
+        self.probe = f"{self._prefix}:probe"
 
     def manifest(self, version: Version | str) -> str:
         """The manifest of a version, as bytes."""

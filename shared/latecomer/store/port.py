@@ -209,8 +209,7 @@ class Commit:
             takes over from an older version. What an older model has of equal bytes goes with them:
             who fetches it just then is told to fetch the head.
         reports: Per worker, what the fleet table shows beside the counts: JSON.
-        payloads: Staged payloads that it is made of, as worker and digest: nobody needs them any
-            more. One that is gone is no error.
+        payloads: Staged payloads that it is made of (worker, digest); one that is gone is no error.
     """
 
     commit_id: str
@@ -242,8 +241,7 @@ class Totals:
     """Counts since the federation's first version.
 
     ``staleness`` maps a staleness to how many folded updates had it; ``refused`` a reason to how
-    many were refused for it; ``duplicates`` counts redeliveries of updates that were folded or
-    refused before, and had no effect.
+    many were refused for it; ``duplicates`` counts redeliveries of updates that had their verdict.
     """
 
     accepted: int
@@ -387,6 +385,10 @@ class ModelStore(Protocol):
 
     def durability(self) -> str:
         """What a confirmed commit survives, in words, from the server's settings."""
+        ...
+
+    def keeps_writes(self) -> str:
+        """As ``durability``, tried by a write where the login may; an error where none lasts."""
         ...
 
     def takes_writes(self) -> str:

@@ -257,6 +257,10 @@ class RedisStore:
         """See ``ModelStore``."""
         return self._server.durability()
 
+    def keeps_writes(self) -> str:
+        """See ``ModelStore``."""
+        return self._server.keeps_writes(self._keys.probe)
+
     def takes_writes(self) -> str:
         """See ``ModelStore``."""
         return self._server.takes_writes()

@@ -39,6 +39,18 @@ FULL = 0.95
 #: What to do about a server that cannot keep a federation.
 AS_SHIPPED = "LATECOMER_STORE_URL must lead to a primary that is set as in infra/redis/redis.conf"
 
+#: What is said where a login may not ask the server about itself.
+UNASKED = "unknown: this login may not ask"
+
+EMBEDDED = "embedded: nothing survives the end of this process"
+
+ON_DISK = "a confirmed version is on the server's disk (WAITAOF)"
+WITHOUT_BARRIER = "append-only file without WAITAOF: as safe as the server's appendfsync"
+UNTRIED = "append-only file; nothing could be written to see it come to the disk"
+
+#: What a probe is forgotten after: it is looked at at once, or never.
+PROBE_S = 60
+
 #: What to do about a server that is full.
 MORE_MEMORY = (
     "more maxmemory, or a shorter LATECOMER_RETENTION_S of the aggregators; "
@@ -175,31 +187,25 @@ class Server:
         WAITAOF waits for the writes of its own connection alone. In one pipeline the two share
         one, also when the connection is lost in between: redis-py repeats both.
         """
+        # redis-py's Script would ask first whether the server knows it, every time.
+        command = ("EVALSHA", self._scripts[script].sha, len(keys), *keys, *arguments)
         with self.border():
-            result, synced = self._in_one_go(script, keys, arguments)
+            result, synced = self._in_one_go(*command)
             if isinstance(result, exceptions.NoScriptError):
                 self.client.script_load(_source(script))
-                result, synced = self._in_one_go(script, keys, arguments)
+                result, synced = self._in_one_go(*command)
             if isinstance(result, Exception):
                 raise result
-        if isinstance(synced, exceptions.ResponseError):
-            self._excuse(synced)
-        elif not synced[0]:
-            raise StoreUnreachable(
-                f"the store at {self._where()} did not write the commit to its disk in time",
-                hint="appendfsync must be everysec or always",
-            )
+        self._has_disk(synced, "the commit")
         return result
 
     def version(self) -> str:
         """Product and version, for people."""
         if isinstance(self.client, fakeredis.FakeRedis):
             return "embedded (fakeredis)"
-        try:
-            with self.border():
-                server: Any = self.client.info("server")
-        except StoreDenied as error:
-            return _unasked(error)
+        server = self._facts("server")
+        if not server:
+            return UNASKED
         if "valkey_version" in server:
             return f"Valkey {server['valkey_version']}"
         return f"Redis {server['redis_version']}"
@@ -207,17 +213,34 @@ class Server:
     def durability(self) -> str:
         """What a confirmed commit survives, for people."""
         if isinstance(self.client, fakeredis.FakeRedis):
-            return "embedded: nothing survives the end of this process"
-        try:
-            with self.border():
-                facts: Any = self.client.info("persistence", "memory", "replication")
-        except StoreDenied as error:
-            return _unasked(error)
+            return EMBEDDED
+        facts = self._facts("persistence", "memory", "replication")
+        if not facts:
+            return UNASKED
+        return _unsound(facts) or (ON_DISK if self._can_await_disk() else WITHOUT_BARRIER)
+
+    def keeps_writes(self, probe: str) -> str:
+        """As ``durability``, found out by writing the key ``probe`` where this login may.
+
+        Raises:
+            BadConfiguration: What is written does not survive.
+            StoreUnreachable: It does not come to the disk, so that no commit is ever confirmed.
+        """
+        if isinstance(self.client, fakeredis.FakeRedis):
+            return EMBEDDED
+        facts = self._facts("persistence", "memory", "replication")
+        if not facts:
+            return UNASKED
         if words := _unsound(facts):
-            return words
-        if self._can_await_disk():
-            return "a confirmed version is on the server's disk (WAITAOF)"
-        return "append-only file without WAITAOF: as safe as the server's appendfsync"
+            raise BadConfiguration(f"the store at {self._where()}: {words}", hint=AS_SHIPPED)
+        with self.border():
+            written, synced = self._in_one_go("SET", probe, "", "EX", PROBE_S)
+            # Whether there is room is asked by ``takes_writes``.
+            if isinstance(written, exceptions.NoPermissionError | exceptions.OutOfMemoryError):
+                return UNTRIED
+            if isinstance(written, Exception):
+                raise written
+        return ON_DISK if self._has_disk(synced, "a probe") else WITHOUT_BARRIER
 
     def takes_writes(self) -> str:
         """How full the server is, for people.
@@ -228,11 +251,9 @@ class Server:
         """
         if isinstance(self.client, fakeredis.FakeRedis):
             return "embedded: as much as this process may have"
-        try:
-            with self.border():
-                facts: Any = self.client.info("memory", "replication")
-        except StoreDenied as error:
-            return _unasked(error)
+        facts = self._facts("memory", "replication")
+        if not facts:
+            return UNASKED
         if words := _unsafe(facts):
             raise BadConfiguration(f"the store at {self._where()}: {words}", hint=AS_SHIPPED)
         used, limit = facts["used_memory"], facts["maxmemory"]
@@ -247,16 +268,42 @@ class Server:
         """Close all connections."""
         self.client.close()
 
-    def _in_one_go(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
-        """What the script answered, and WAITAOF."""
-        # redis-py's Script would ask first whether the server knows it, every time.
+    def _in_one_go(self, *command: Any) -> list[Any]:
+        """What the server answered to a command that writes, and to WAITAOF behind it."""
         pipe = self.client.pipeline(transaction=False)
-        pipe.evalsha(self._scripts[script].sha, len(keys), *keys, *arguments)
+        pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         pipe.waitaof(1, 0, FSYNC_TIMEOUT_MS)
         return pipe.execute(raise_on_error=False)
 
+    def _has_disk(self, synced: Any, what: str) -> bool:
+        """Whether ``what`` is on the disk by WAITAOF's answer; no, where there is no such barrier.
+
+        Raises:
+            StoreUnreachable: There is, and it was not in time.
+        """
+        if isinstance(synced, exceptions.ResponseError):
+            self._excuse(synced)
+            return False
+        if not synced[0]:
+            raise StoreUnreachable(
+                f"the store at {self._where()} did not write {what} to its disk in time",
+                hint="appendfsync must be everysec or always, as in infra/redis/redis.conf",
+            )
+        return True
+
+    def _facts(self, *sections: str) -> Mapping[str, Any]:
+        """What the server says of itself; nothing where the login is good, and may not ask."""
+        facts: Any = {}
+        try:
+            with self.border():
+                facts = self.client.info(*sections)
+        except StoreDenied as error:
+            if isinstance(error.__cause__, _LoginRefused):
+                raise
+        return dict(facts)
+
     def _can_await_disk(self) -> bool:
-        """Whether WAITAOF means something here, found out by using it."""
+        """Whether the server has WAITAOF. Its answer means nothing: nothing was written."""
         try:
             with self.border():
                 self.client.waitaof(1, 0, 1)
@@ -297,13 +344,6 @@ def _unsafe(facts: Mapping[str, Any]) -> str:
 
 def _mb(size_bytes: int) -> int:
     return round(size_bytes / 2**20)
-
-
-def _unasked(error: StoreDenied) -> str:
-    """Pass if the login is good, and only may not ask for facts."""
-    if isinstance(error.__cause__, _LoginRefused):
-        raise error
-    return "unknown: this login may not ask"
 
 
 def text(value: Any) -> str:
