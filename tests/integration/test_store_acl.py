@@ -64,11 +64,12 @@ class Logins:
         self._opened.append(store)
         return store
 
-    def client(self, role: str, password: str = "") -> redis.Redis:
+    def client(self, role: str, password: str = "", *, database: int = 0) -> redis.Redis:
         """The connection of ``role``."""
         parts = urlsplit(self.stores.server.url)
         login = f"{role}-{self._suffix}:{password or role}"
-        return connect(f"redis://{login}@{parts.hostname}:{parts.port}", client_name=role)
+        url = f"redis://{login}@{parts.hostname}:{parts.port}/{database}"
+        return connect(url, client_name=role)
 
     def clean(self) -> None:
         for store in self._opened:
@@ -307,6 +308,30 @@ def test_a_worker_neither_lists_nor_takes_away_what_others_left(
     logins: Logins, command: str
 ) -> None:
     _assert_denied(logins, "worker", command.split())
+
+
+@pytest.mark.parametrize(
+    "command", ["SELECT 1", "SET lc:{tests}:u:junk x", "SETRANGE lc:{tests}:u:junk 0 x"]
+)
+def test_a_worker_writes_nowhere_that_an_operator_would_not_look(
+    logins: Logins, command: str
+) -> None:
+    _assert_denied(logins, "worker", command.split())
+
+
+def test_an_operator_finds_and_unlinks_what_former_rules_let_workers_write(logins: Logins) -> None:
+    junk = logins.stores.keys.payload("anna", "").removesuffix("anna:") + "junk"
+    with contextlib.closing(logins.client("operator", database=1)) as operator:
+        with contextlib.closing(redis.Redis.from_url(f"{logins.stores.server.url}/1")) as admin:
+            admin.set(junk, "x", ex=60)
+        assert "db1" in operator.info("keyspace")
+        assert operator.unlink(*operator.scan_iter(match=junk)) == 1
+
+
+@pytest.mark.parametrize("worker", ["a", "3", "device-12", "x" * 40])
+def test_every_worker_that_a_recipe_may_name_stages(logins: Logins, worker: str) -> None:
+    name = logins.store("worker").stage_payload(worker, PAYLOAD)
+    assert logins.store("aggregator").read_payload(worker, name, len(PAYLOAD)) == PAYLOAD
 
 
 @pytest.mark.parametrize(
