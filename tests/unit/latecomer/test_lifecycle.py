@@ -2,6 +2,8 @@ import os
 import random
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeAlias
@@ -35,6 +37,10 @@ def _signals_as_before() -> Iterator[None]:
     yield
     for number, handler in former:
         signal.signal(number, handler)
+
+
+def too_late(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("it hangs")
 
 
 def pauses(backoff: Backoff, count: int) -> list[float]:
@@ -88,6 +94,23 @@ def test_a_signal_sets_the_event_and_nothing_dies(number: signal.Signals) -> Non
         assert stop.wait(timeout=10)
 
 
+def test_a_pause_is_as_long_as_it_was_asked_for_and_nobody_was_told_to_stop() -> None:
+    with stop_signal() as stop:
+        began_s = time.monotonic()
+        assert not stop.wait(0.05)
+        assert time.monotonic() - began_s >= 0.05
+
+
+def test_who_waits_is_woken_by_what_comes_meanwhile() -> None:
+    """However long it was to be: a service that is told to stop does not sit its pause out."""
+    signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, 10.0)
+    with stop_signal() as stop:
+        threading.Timer(0.05, stop.set).start()
+        assert stop.wait()
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
 @pytest.mark.parametrize("line", range(8))
 def test_a_signal_may_come_at_any_line_of_a_wait(line: int) -> None:
     """A lock that both the wait and the handler take would never be given back."""
@@ -99,9 +122,6 @@ def test_a_signal_may_come_at_any_line_of_a_wait(line: int) -> None:
         if hit == line:
             signal.raise_signal(signal.SIGTERM)
         return at_the_line
-
-    def too_late(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError("the signal's handler hangs")
 
     signal.signal(signal.SIGALRM, too_late)
     signal.setitimer(signal.ITIMER_REAL, 10.0)
