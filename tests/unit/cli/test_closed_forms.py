@@ -1,5 +1,6 @@
 """What others do in one place sees everybody's data, is tuned on validation, and judged by site."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from latecomer.errors import BadData
+from latecomer.evaluation.baselines import ease, item_knn
 from latecomer.evaluation.protocol import Score
 from latecomer.interactions.splits import History
 from latecomer_cli import closed_forms
@@ -54,17 +56,33 @@ def test_who_is_at_two_sites_counts_once_in_one_place() -> None:
     assert [known.lengths.tolist() for known in seen] == [[7] * 4 + [0, 0, 7, 0]]
 
 
-@pytest.mark.parametrize("name", ["item_knn", "ease"])
+@pytest.mark.parametrize(("grid", "name"), [("_item_knns", "item_knn"), ("_eases", "ease")])
 def test_settings_are_chosen_on_the_item_before_the_test_item(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, grid: str, name: str
 ) -> None:
-    grid = [
-        ClosedForm(knows(TEST), {"neighbours": 1}),
-        ClosedForm(knows(VALIDATION), {"neighbours": 2}),
-        ClosedForm(knows(np.full(len(TEST), ITEMS - 1)), {"neighbours": 3}),
+    forms = [
+        ClosedForm(knows(TEST), {"form": 1}),
+        ClosedForm(knows(VALIDATION), {"form": 2}),
+        ClosedForm(knows(np.full(len(TEST), ITEMS - 1)), {"form": 3}),
     ]
-    monkeypatch.setattr(closed_forms, f"_{name}s", lambda: grid)
-    assert chosen(make_recipe(), SITES, ITEMS)[name].settings == {"neighbours": 2}
+    monkeypatch.setattr(closed_forms, grid, lambda: forms)
+    assert chosen(make_recipe(), SITES, ITEMS)[name].settings == {"form": 2}
+
+
+@pytest.mark.parametrize(
+    ("grid", "closed_form"), [("_item_knns", item_knn), ("_eases", ease)], ids=["knn", "ease"]
+)
+def test_what_is_said_of_a_closed_form_are_the_settings_that_it_scored_by(
+    grid: str, closed_form: Callable[..., Score]
+) -> None:
+    rng, users = np.random.default_rng(0), np.arange(20)
+    items = np.concatenate([rng.permutation(ITEMS)[:8] for _ in users])
+    known = History(np.arange(21) * 8, items, np.zeros(160))
+    forms: list[ClosedForm] = list(getattr(closed_forms, grid)())
+    assert len({tuple(each.settings.values()) for each in forms}) == len(forms) > 1
+    for each in forms:
+        expected = closed_form(known, ITEMS, **each.settings)(users)
+        assert each.score_from(known, ITEMS)(users).tolist() == expected.tolist()
 
 
 def test_published_negatives_are_of_test_items_and_others_are_drawn_to_choose_by() -> None:
