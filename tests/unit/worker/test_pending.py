@@ -117,6 +117,16 @@ def test_what_no_broker_takes_is_waited_for_by_nobody(state: WorkerState) -> Non
     assert not any(contents(state).values())
 
 
+def test_what_is_sent_again_is_what_was_sent_with_the_payload_that_is_to_be_staged(
+    state: WorkerState,
+) -> None:
+    """The store may have forgotten it meanwhile."""
+    confirm(state)
+    assert state.pending.next() is None
+    state.pending.put_again(ID, now_s=300.0)
+    assert state.pending.next() == Outgoing(ID, b"body", b"payload")
+
+
 def test_a_payload_that_goes_to_the_store_takes_up_room_until_then(tmp_path: Path) -> None:
     state = WorkerState(tmp_path / "other.sqlite")
     for seq in (1, 2, 3):

@@ -92,9 +92,10 @@ def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState)
         assert not array[1].any()
 
 
-def test_private_state_of_another_size_is_left_alone(state: WorkerState) -> None:
+@pytest.mark.parametrize("size", [2, 8])
+def test_private_state_of_another_size_is_left_alone(state: WorkerState, size: int) -> None:
     state.private.save(["u1"], {"user.vector": np.ones((1, 4), np.float32)})
-    loaded = {"user.vector": np.zeros((1, 8), np.float32)}
+    loaded = {"user.vector": np.zeros((1, size), np.float32)}
     state.private.load(["u1"], loaded)
     assert not loaded["user.vector"].any()
 
@@ -200,6 +201,14 @@ def test_what_was_queued_or_confirmed_years_ahead_ages_from_when_the_day_is_know
     assert state.pending.trim(created_before_s=now_s, keep_bytes=10_000) == []
     dropped = state.pending.trim(created_before_s=now_s + 1.0, keep_bytes=10_000)
     assert dropped == [outgoing(2).update_id]
+
+
+def test_of_many_updates_the_verdict_on_the_oldest_is_asked_for_first(state: WorkerState) -> None:
+    """The ledger forgets it first."""
+    for seq, sent_s in ((1, 300.0), (2, 100.0), (3, 200.0)):
+        state.pending.put(outgoing(seq), created_s=0.0)
+        state.pending.confirm(outgoing(seq).update_id, now_s=sent_s)
+    assert state.pending.awaited(limit=2) == ["w1:boot:2", "w1:boot:3"]
 
 
 def test_what_was_confirmed_in_the_future_says_nothing_of_when(state: WorkerState) -> None:
