@@ -100,6 +100,13 @@ def test_private_state_of_another_size_is_left_alone(state: WorkerState, size: i
     assert not loaded["user.vector"].any()
 
 
+def test_private_state_that_the_model_does_not_know_is_left_alone(state: WorkerState) -> None:
+    state.private.save(["u1"], {"former": np.ones((1, 4), np.float32)})
+    loaded = {"user.vector": np.zeros((1, 4), np.float32)}
+    state.private.load(["u1"], loaded)
+    assert not loaded["user.vector"].any()
+
+
 def test_the_newest_private_state_counts(state: WorkerState) -> None:
     for value in (1.0, 2.0):
         state.private.save(["u1"], {"user.vector": np.full((1, 2), value, np.float32)})
