@@ -44,6 +44,12 @@ def test_each_site_has_its_own_outcomes_and_probabilities() -> None:
     assert calibration(right, [site("a", "a"), site("b", "b", "b")]) == {"a": 0, "b": 0, "all": 0}
 
 
+def test_a_site_where_nobody_is_tested_takes_nothing_from_the_others() -> None:
+    nobody, right = result([-1], [0.5]), result([1, 0], [1.0, 0.0])
+    found = calibration([nobody, right], [site("a"), site("b", "b")])
+    assert found == {"b": 0.0, "all": 0.0}
+
+
 def test_where_nobody_is_tested_or_items_are_ranked_there_is_none() -> None:
     assert calibration([result([-1], [0.5])], [site("a")]) == {}
     assert calibration([], []) == {}
