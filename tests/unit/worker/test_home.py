@@ -9,9 +9,9 @@ from latecomer_worker.home import AGAIN_S, RESTLESS_S, SETTLED_S, Home
 class Shelf:
     """Data as it looks from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock | None = None) -> None:
         self.looks = "10 rows"
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.home = Home(lambda: self.looks, self.clock)
         self.home.reading()
 
@@ -33,6 +33,21 @@ def test_what_is_new_is_told_once_it_has_been_the_same_for_a_while() -> None:
     assert shelf.home.changed()
     shelf.home.reading()
     assert not shelf.home.changed()
+
+
+class SetBack(ManualClock):
+    """Its calendar goes back as long as it runs."""
+
+    def now_s(self) -> float:
+        return -self.monotonic_s()
+
+
+def test_how_long_it_has_been_the_same_is_not_told_by_the_calendar() -> None:
+    shelf = Shelf(SetBack())
+    shelf.looks = "11 rows"
+    assert not shelf.home.changed()
+    shelf.clock.advance(SETTLED_S)
+    assert shelf.home.changed()
 
 
 def test_what_is_being_written_is_left_alone() -> None:
