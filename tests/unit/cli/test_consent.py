@@ -59,6 +59,11 @@ def test_a_field_that_is_not_declared_as_it_is_asked_for_is_not_read(more: dict[
         asks(wards(COUGH, AGE), wards(more))
 
 
+def test_every_field_that_is_not_declared_is_named() -> None:
+    with pytest.raises(BadConfiguration, match=r"does not declare.*: surname, age$"):
+        asks(wards(COUGH), wards({"name": "surname", "values": ["Alba", "Bond"]}, COUGH, AGE))
+
+
 def test_another_family_sends_other_things_and_is_not_followed() -> None:
     with pytest.raises(BadConfiguration, match="learns by gram, and this recipe says two_tower"):
         consent.check(shop("two_tower"), shop("gram"), ITEMS)
