@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -93,6 +94,50 @@ def test_who_was_told_that_the_lease_is_lost_asks_again_at_once(scene: Federatio
     held = leader.hold()
     assert held is not None
     assert held.fence > successor.fence
+
+
+def test_who_lost_a_lease_that_nobody_took_leads_again_at_once(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    assert held is not None
+    scene.store.release(held)
+    leader.lost()
+    again = leader.hold()
+    assert again is not None
+    assert again.fence > held.fence
+
+
+def test_a_leader_that_resigns_leaves_a_gap_of_no_more_than_a_second(scene: Federation) -> None:
+    leader, standby = claim(scene, "a"), claim(scene, "b")
+    assert leader.hold() is not None
+    assert standby.hold() is None
+    leader.resign()
+    scene.clock.advance(0.9)
+    assert standby.hold() is None
+    scene.clock.advance(0.1)
+    assert standby.hold() is not None
+
+
+def test_a_lease_is_renewed_in_time_by_a_store_that_takes_long_to_answer(
+    scene: Federation,
+) -> None:
+    """The lease began when it was asked for, not when its owner heard of it."""
+    leader = claim(scene, "a")
+    assert leader.hold() is not None
+    asked: list[float] = []
+
+    def slow(lease: Lease, ttl_s: float) -> bool:
+        del lease, ttl_s
+        asked.append(scene.clock.monotonic_s())
+        scene.clock.advance(LEASE_S / 4)
+        return True
+
+    leader._store.renew = slow  # type: ignore[method-assign]
+    scene.clock.advance(leader.pause_s)
+    leader.hold()
+    scene.clock.advance(LEASE_S / 3 - LEASE_S / 4)
+    leader.hold()
+    assert [later - sooner for sooner, later in pairwise(asked)] == [pytest.approx(LEASE_S / 3)]
 
 
 def test_a_standby_asks_now_and_then_and_takes_over_when_the_lease_is_over(
