@@ -100,6 +100,19 @@ def test_a_verdict_that_is_known_is_believed_however_old_its_update_is(state: Wo
     assert not any(contents(state).values())
 
 
+@pytest.mark.parametrize(("verdict", "users"), [(folded, {"anna"}), (refused, set())])
+def test_a_verdict_on_one_update_says_nothing_of_another(
+    state: WorkerState, verdict: Callable[[WorkerState], None], users: set[str]
+) -> None:
+    state.private.save_tentative("w1:boot:2", ["bert"], ADDED)
+    confirm(state)
+    verdict(state)
+    assert state.private.users() == users
+    assert state.private.is_tentative()
+    state.pending.settle({"w1:boot:2": True}, sent_before_s=0.0)
+    assert state.private.users() == users | {"bert"}
+
+
 def test_another_lineage_does_not_wait_for_a_verdict_of_the_former_nor_believe_it(
     state: WorkerState,
 ) -> None:
