@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -138,6 +139,27 @@ def test_a_lease_is_renewed_in_time_by_a_store_that_takes_long_to_answer(
     scene.clock.advance(LEASE_S / 3 - LEASE_S / 4)
     leader.hold()
     assert [later - sooner for sooner, later in pairwise(asked)] == [pytest.approx(LEASE_S / 3)]
+
+
+def test_who_asks_beside_its_owner_does_not_ask_twice(scene: Federation) -> None:
+    leader = claim(scene, "a")
+    held = leader.hold()
+    began, asked = threading.Event(), list[bool]()
+
+    def slow(lease: Lease, ttl_s: float) -> bool:
+        del lease, ttl_s
+        began.set()
+        asked.append(threading.Event().wait(0.05))
+        return True
+
+    leader._store.renew = slow  # type: ignore[method-assign]
+    scene.clock.advance(leader.pause_s)
+    beside = threading.Thread(target=leader.keep)
+    beside.start()
+    assert began.wait(30.0)
+    assert leader.hold() == held
+    beside.join()
+    assert len(asked) == 1
 
 
 def test_a_standby_asks_now_and_then_and_takes_over_when_the_lease_is_over(
