@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -60,6 +61,26 @@ def test_a_thread_goes_on_beside_its_owner_until_it_ends() -> None:
     assert background.ended(PATIENCE_S)
     assert done == [True]
     background.close()
+
+
+def test_who_does_not_wait_hears_of_an_end_too() -> None:
+    background = BackgroundThread("test")
+    background.begin(lambda: None)
+    latest_s = time.monotonic() + PATIENCE_S
+    while not background.ended(0.0):
+        assert time.monotonic() < latest_s
+    assert not background.busy
+    background.close()
+
+
+def test_who_closes_does_not_wait_for_a_task_that_goes_on_to_its_end() -> None:
+    gate, done = threading.Event(), list[bool]()
+    background = BackgroundThread("test")
+    background.begin(lambda: done.append(gate.wait(PATIENCE_S)))
+    background.close()
+    gate.set()
+    assert background.ended(PATIENCE_S)
+    assert done == [True]
 
 
 def test_beside_an_owner_who_takes_long_a_task_is_repeated_until_he_is_done() -> None:
