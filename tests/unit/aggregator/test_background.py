@@ -111,6 +111,8 @@ def test_what_is_repeated_stops_with_its_owner_and_the_next_one_gets_the_same_th
         again.clear()
         with background.repeated(partial(task, number), 0.001):
             assert again.wait(PATIENCE_S)
+    (standing_by,) = [each for each in threading.enumerate() if each.name == "test"]
+    assert standing_by.daemon  # an owner who dies does not stay for its sake
     background.close()
     numbers = [number for number, _ in seen]
     assert (numbers, set(numbers)) == (sorted(numbers), {0, 1})
