@@ -59,6 +59,13 @@ def test_a_row_is_divided_by_who_touched_it() -> None:
     assert change.values.tolist() == [[3.0, 1.0], [6.0, 0.0]]
 
 
+def test_a_row_that_a_whole_fleet_touched_is_divided_by_all_of_it() -> None:
+    buffer = Buffer(LAYOUT)
+    for number in range(350):
+        put(buffer, rows({1: (2.0, 4.0)}), worker=f"w{number}")
+    assert buffer.mean(1, row_floor=1)["items"].values.tolist() == [[2.0, 4.0]]
+
+
 def test_a_row_that_few_touched_is_divided_by_the_floor() -> None:
     buffer = Buffer(LAYOUT)
     put(buffer, rows({1: (6.0, 6.0), 2: (3.0, 3.0)}), worker="w1")
@@ -87,9 +94,17 @@ def test_half_precision_updates_are_added_in_full_precision() -> None:
         put(buffer, delta, worker=f"w{number}")
     assert values_of(buffer.mean(1, row_floor=1), "net") == [120_000.0, 3.0]
 
-    discounted = Buffer(LAYOUT)
-    put(discounted, {"net": TensorDelta(np.ones(2, np.float16))}, weight=0.1)
-    assert values_of(discounted.mean(1, row_floor=1), "net") == [float(np.float32(0.1))] * 2
+    discounted, touched = Buffer(LAYOUT), np.array([1], np.uint32)
+    for number in range(2):
+        delta = {
+            "net": TensorDelta(np.ones(2, np.float16)),
+            "items": TensorDelta(np.ones((1, 2), np.float16), touched),
+        }
+        put(discounted, delta, worker=f"w{number}", weight=0.1)
+    mean = discounted.mean(1, row_floor=1)
+    assert values_of(mean, "net") == [2 * float(np.float32(0.1))] * 2
+    assert values_of(mean, "items") == [[float(np.float32(0.1))] * 2]
+    assert {change.values.dtype for change in mean.values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, 2 * BLOCK + 1])
@@ -121,6 +136,14 @@ def few_rows(**values: tuple[float, ...]) -> dict[str, TensorDelta]:
     """Of a sum of three rows."""
     numbers = np.array([int(name[1:]) for name in values], np.uint32)
     return {"counts": TensorDelta(np.array(list(values.values()), np.float32), numbers)}
+
+
+def test_rows_of_statistics_are_added_up_however_many_send_only_some_of_them() -> None:
+    buffer = Buffer(COUNTS)
+    put(buffer, few_rows(r1=(5.0,)), worker="w1", weight=0.1)
+    put(buffer, few_rows(r0=(1.0,), r1=(2.0,)), worker="w2")
+    put(buffer, WHOLE_COUNTS, worker="w3")
+    assert values_of(buffer.mean(1, row_floor=1), "counts") == [[2.0], [9.0], [3.0]]
 
 
 COUNTS = Layout((*LAYOUT, TensorSpec("counts", Kind.SUM, (3, 1))))
@@ -159,6 +182,17 @@ def test_a_redelivery_takes_the_place_of_the_lost_delivery() -> None:
     assert len(buffer) == 2
     assert values_of(buffer.mean(2, row_floor=1), "net") == [1.0, 1.0]
     assert list(buffer.release().values()) == [again.receipt, other.receipt]
+
+
+def test_of_two_copies_the_later_delivery_is_held_whichever_comes_first() -> None:
+    """Only that of a connection that still stands can be acked."""
+    buffer = Buffer(LAYOUT)
+    update = make_update("w1")
+    later = delivery_of(update, generation=2)
+    buffer.fold(Fold(update.update_id, "w1", Version(7, 0), 0, 1.0, 10), {}, later)
+    former = delivery_of(update, generation=1, tag=9)
+    assert buffer.redelivered(update.update_id, former) == former.receipt
+    assert buffer.receipt(update.update_id) == later.receipt
 
 
 def test_a_worker_has_its_place_from_its_first_update_on() -> None:
