@@ -4,13 +4,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latecomer.broker.topology import updates_queue
-from latecomer.errors import BadConfiguration
+from latecomer.errors import BadConfiguration, DiskTrouble
 from latecomer_worker.database import IN_MEMORY
 from latecomer_worker.pending import Outgoing
 from latecomer_worker.state import WorkerState
@@ -23,7 +24,7 @@ def outgoing(seq: int, body: bytes = b"body", payload: bytes | None = None) -> O
 
 @pytest.fixture
 def state(tmp_path: Path) -> WorkerState:
-    return WorkerState(tmp_path / "deep" / "state.sqlite")
+    return WorkerState(tmp_path / "deep" / "down" / "state.sqlite")
 
 
 def test_the_oldest_update_comes_first_and_stays_until_it_is_deleted(state: WorkerState) -> None:
@@ -72,6 +73,42 @@ def test_a_transaction_happens_as_a_whole_or_not_at_all(
     with state.transaction():
         state.pending.put(outgoing(1), created_s=0.0)
     assert state.pending.unconfirmed() == 1
+
+
+def test_what_sqlite_took_back_itself_is_told_as_what_it_was(state: WorkerState) -> None:
+    """On a full disk it rolls back before anybody asks it to."""
+
+    def full() -> None:
+        with state.transaction():
+            state._db.execute("ROLLBACK")
+            raise DiskTrouble("the disk is full")
+
+    with pytest.raises(DiskTrouble, match="the disk is full"):
+        full()
+
+
+def test_vectors_that_a_full_disk_does_not_take_are_trouble_that_passes(state: WorkerState) -> None:
+    pages = state._db.count("PRAGMA page_count")
+    state._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskTrouble, match="full"):
+        state.private.save(["u1"], {"user.vector": np.ones((1, 100_000), np.float32)})
+
+
+def test_it_may_be_opened_by_one_thread_and_used_by_another(state: WorkerState) -> None:
+    with ThreadPoolExecutor(1) as other:
+        other.submit(state.remember, "quality", {}).result()
+    assert state.fact("quality") == {}
+
+
+def test_of_who_is_forgotten_not_a_byte_stays_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    state = WorkerState(path)
+    for name in ("somebody-else", "anna-of-ward-7"):
+        state.private.save([name], {"user.vector": np.ones((1, 2), np.float32)})
+    state.private.forget(["anna-of-ward-7"])
+    state.close()
+    assert b"somebody-else" in path.read_bytes()
+    assert b"anna-of-ward-7" not in path.read_bytes()
 
 
 def test_private_state_comes_back_to_the_users_it_belongs_to(state: WorkerState) -> None:
@@ -272,3 +309,11 @@ def test_a_file_that_is_no_database_is_not_taken_for_one_of_somebody_else(tmp_pa
     with pytest.raises(BadConfiguration, match="not a database") as told:
         WorkerState(path)
     assert "starts again as a new device" in told.value.hint
+
+
+@pytest.mark.parametrize("name", ["folder", "x" * 300])
+def test_where_there_can_be_no_file_another_place_is_asked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadConfiguration, match="cannot keep the worker's state in") as told:
+        WorkerState(tmp_path / name)
+    assert "may write to" in told.value.hint
