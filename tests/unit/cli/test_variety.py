@@ -9,18 +9,18 @@ from latecomer_cli.variety import variety
 from latecomer_worker.site import Site
 from scenes import make_site
 
-ITEMS, TESTED = 8, 7
+ITEMS, TESTED = 10, 7
 
 
 def knows(*items: int) -> Site:
-    """Two users who know item 0 and one more each, and are tested on another."""
+    """Two users who know items 8, 9, 0 and one more each, and are tested on another."""
     return make_site(
         Interactions(
             users=("first", "second"),
             regions=("", ""),
-            user=np.repeat([0, 1], 3),
-            item=np.concatenate([[0, each, TESTED] for each in items]),
-            time_s=np.tile([1.0, 2.0, 3.0], 2),
+            user=np.repeat([0, 1], 5),
+            item=np.concatenate([[8, 9, 0, each, TESTED] for each in items]),
+            time_s=np.tile(np.arange(5.0), 2),
         )
     )
 
@@ -40,8 +40,8 @@ def test_lists_of_all_sites_are_compared_and_users_of_two_sites_are_never_the_sa
     )
     assert found == pytest.approx(
         {
-            "coverage@2": 5 / 8,
-            "gini@2": 34 / 64,
+            "coverage@2": 5 / 10,
+            "gini@2": 50 / 80,
             "diversity@2": (1 + 1 + 1 + 1 / 2) / 4,
             "novelty@2": (2 + 3 / 2 + 2 + 1) / 4,
             "personalisation@2": 1 - (3 * 2 + 2 * 1) / (2 * 4 * 3),
