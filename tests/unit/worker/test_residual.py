@@ -174,6 +174,19 @@ def test_who_sends_what_is_refused_for_its_length_keeps_what_was_left_before(
     assert same(encode.coded(snapshot, Trained(moved, {}, 1, 1, 0.0), state).residual, LEFT)
 
 
+def test_what_no_update_could_carry_is_left_behind_by_the_next_one(
+    state: WorkerState, snapshot: Snapshot
+) -> None:
+    """Else it would come back for ever, a piece at a time."""
+    recipe = make_recipe(max_update_norm=1.0)
+    recipe = recipe.model_copy(update={"compression": Compression(values="int8")})
+    snapshot = replace(snapshot, recipe=recipe.to_bytes())
+    residual.keep(state, snapshot, LEFT)
+    moved = {name: array + np.float32(0.01) for name, array in snapshot.model.items()}
+    form = encode.coded(snapshot, Trained(moved, {}, 1, 1, 0.0), state)
+    assert norm(form.delta) + norm(form.residual) < 0.1
+
+
 @pytest.mark.parametrize(("spare_bytes", "values"), [(0, np.float16), (-1, np.float32)])
 def test_a_budget_is_of_payloads_as_they_are_written_and_may_be_used_up(
     state: WorkerState, snapshot: Snapshot, spare_bytes: int, values: Any
