@@ -278,8 +278,9 @@ def test_a_version_that_is_not_what_was_announced_is_not_used(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("held", [None, ""])
 def test_what_was_downloaded_before_the_line_went_dead_is_kept(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+    monkeypatch: pytest.MonkeyPatch, folder: Path, held: str | None
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
     scene = Federation()
@@ -287,13 +288,13 @@ def test_what_was_downloaded_before_the_line_went_dead_is_kept(
     scene.found(
         model={each.name: rng.normal(size=each.shape).astype(np.float32) for each in LAYOUT}
     )
-    needed = 4 + 2 + 2
+    needed, head, cache = 4 + 2 + 2, head_of(scene), ChunkCache(folder)
     with pytest.raises(StoreUnreachable):
-        fetched(CountingStore(scene, last=needed - 1), scene, folder)
+        fetch(CountingStore(scene, last=needed - 1), head.version, head.manifest, cache, held=held)
     kept = len(list(folder.iterdir())) - 1  # the manifest
     assert kept >= needed // 2
     store = CountingStore(scene)
-    snapshot = fetched(store, scene, folder)
+    snapshot = fetch(store, head.version, head.manifest, cache, held=held)
     assert len(store.asked) == needed - kept
     np.testing.assert_array_equal(snapshot.model["items"], scene.model()["items"])
 
@@ -339,6 +340,13 @@ def test_a_full_disk_is_made_no_fuller(folder: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DiskTrouble, match="No space left"):
         cache.put("0" * 32, b"chunk")
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_went_away_is_trouble_that_passes(folder: Path) -> None:
+    cache = ChunkCache(folder)
+    folder.rmdir()
+    with pytest.raises(DiskTrouble, match="No such file"):
+        cache.put("0" * 32, b"chunk")
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "../state.sqlite", "", "0" * 33])
