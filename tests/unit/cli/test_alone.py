@@ -9,6 +9,7 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
 from latecomer_cli.alone import State, alone
+from scenes import ITEMS, checkerboard, make_recipe, make_site
 
 ROUNDS, SEED = 64, 1
 EXAMPLES, INPUTS = 300, 12
@@ -118,6 +119,26 @@ def test_what_does_no_harm_is_learned_to_the_end() -> None:
 def test_there_is_no_half_of_one_round(rounds: int) -> None:
     few = split(wrong=0.3)
     assert same(alone(RECIPE, [few], INPUTS, rounds=rounds, seed=SEED), to_the_end(few, 1))
+
+
+def test_what_ranks_items_is_learned_to_the_end() -> None:
+    """Only of outcomes is it known that examples are learned by heart."""
+    body = make_recipe().model_dump(mode="json")
+    als = {"model": {"family": "als", "dimension": 4}, "training": {"family": "als"}}
+    recipe = Recipe.model_validate(body | als)
+    split = make_site(checkerboard(6)).split
+    learned = alone(recipe, [split], ITEMS, rounds=4, seed=SEED)
+    expected = ensemble.trained_alone(
+        recipe.model,
+        split.train,
+        users=6,
+        items=ITEMS,
+        plan=recipe.training.model_dump(mode="json"),
+        rounds=4,
+        seed=recipe.seed,
+        rng=np.random.default_rng(SEED),
+    )
+    assert same(learned, expected)
 
 
 def test_with_nothing_to_validate_on_all_rounds_are_learned() -> None:
