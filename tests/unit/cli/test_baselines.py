@@ -73,6 +73,11 @@ def lists(results: list[Result]) -> list[list[list[int]]]:
     return found
 
 
+def ranks(result: Result) -> list[int]:
+    assert isinstance(result, RankingResult)
+    return [int(each) for each in result.rank]
+
+
 @pytest.mark.parametrize(("target", "best"), [("test", 3), ("validation", 1)])
 def test_what_is_popular_is_so_at_all_sites_as_far_as_it_is_known(
     target: Target, best: int
@@ -105,7 +110,7 @@ def test_of_outcomes_is_said_how_often_they_came_about_at_all_sites() -> None:
 
 def test_in_one_place_every_site_is_judged_by_its_own_users_state() -> None:
     """As if its users were all at one site, in the same order."""
-    recipe = recipe_of({"family": "als", "dimension": 4}, {"family": "als"})
+    recipe = recipe_of({"family": "neural_cf", "dimension": 4, "hidden": 4}, {})
     first, second = make_site(checkerboard(4)), make_site(checkerboard(6, first=4))
     both = Site(
         (*first.users, *second.users),
@@ -113,10 +118,9 @@ def test_in_one_place_every_site_is_judged_by_its_own_users_state() -> None:
         baselines.pooled([first, second]),
         first.catalogue,
     )
-    (whole,) = baselines.centralised(recipe, [both], ITEMS, rounds=3, seed=1)
-    parts = baselines.centralised(recipe, [first, second], ITEMS, rounds=3, seed=1)
-    apart = np.concatenate([each.per_user()["ndcg@5"] for each in parts])
-    assert apart.tolist() == whole.per_user()["ndcg@5"].tolist()
+    (whole,) = baselines.centralised(recipe, [both], ITEMS, rounds=2, seed=1)
+    parts = baselines.centralised(recipe, [first, second], ITEMS, rounds=2, seed=1)
+    assert [rank for each in parts for rank in ranks(each)] == ranks(whole)
 
 
 def test_a_test_item_is_predicted_from_everything_before_it() -> None:
@@ -124,8 +128,7 @@ def test_a_test_item_is_predicted_from_everything_before_it() -> None:
     taught = [[0, 1, 2, 5, 6]] * 6 + [[0, 3, 4, 5, 6]] * 6
     site = bought([0, 1, 2], [0, 3, 4], *taught)
     found = baselines.local_only(GRAM, site, 10, rounds=1, seed=1)
-    assert isinstance(found, RankingResult)
-    assert found.rank[:2].tolist() == [1, 1]
+    assert ranks(found)[:2] == [1, 1]
 
 
 def test_who_knows_better_alone_is_served_by_what_he_knows() -> None:
