@@ -66,6 +66,31 @@ def test_patience_doubles_each_time_up_to_a_day(scene: Federation, device: Devic
     assert device.rounds.patience_s(10_000) == DAY_S
 
 
+def test_with_another_version_patience_is_short_again(scene: Federation, device: Device) -> None:
+    assert device.step()
+    scene.clock.advance(DAY_S)
+    assert device.step()
+    assert device.state.fact("last_round")["times"] == 2
+    coordinator = scene.coordinator()
+    nudge(scene, coordinator, 1)
+    assert device.step()
+    assert device.state.fact("last_round")["times"] == 1
+
+
+def test_of_what_was_announced_meanwhile_the_newest_is_next(
+    scene: Federation, device: Device
+) -> None:
+    assert device.step()
+    head = head_of(scene)
+    for number in (1, 2):
+        version = Version(head.version.epoch, number)
+        later = announcement(scene.recipe, replace(head, version=version))
+        scene.login("aggregator").publisher().publish(later)
+    found = device.rounds.next(0)
+    assert found is not None
+    assert found.version.number == 2
+
+
 def test_of_what_still_waits_for_its_broker_nothing_can_have_become_yet(
     scene: Federation, device: Device
 ) -> None:
