@@ -77,22 +77,19 @@ class Trainer:
 
     def people(self, trained: Trained) -> int:
         """How many people an update is of; of additions, whoever is added or taken back anew."""
-        if not trained.additions:
-            return self.site.people
-        changed = [
-            (own != self._private[name]).reshape(len(own), -1).any(axis=1)  # (U,)
-            for name, own in trained.private.items()
-        ]
-        return int(np.any(changed, axis=0).sum())
+        return len(self._changed(trained)) if trained.additions else self.site.people
 
     def keep(self, trained: Trained, state: WorkerState, update_id: str) -> None:
         """The update is in the outbox: keep the private state that belongs to it.
 
-        What says what was added to sums is true only if the update counts.
+        What says what was added to sums is true only if the update counts, and is kept of those of
+        whom it says anything new.
         """
         users = (*self.site.users, *self._departed)
         if trained.additions:
-            state.private.save_tentative(update_id, users, trained.private)
+            rows = self._changed(trained)
+            changed = {name: own[rows] for name, own in trained.private.items()}
+            state.private.save_tentative(update_id, [users[row] for row in rows], changed)
         else:
             state.private.save(users, trained.private)
             state.private.forget(self._departed)
@@ -118,6 +115,15 @@ class Trainer:
         """
         scores = self._scorer(model, self.site.split.everything())(np.array([user]))
         return np.asarray(scores[0])
+
+    def _changed(self, trained: Trained) -> list[int]:
+        """Rows of those whose private state an update would change."""
+        changed = [
+            (own != self._private[name]).reshape(len(own), -1).any(axis=1)  # (U,)
+            for name, own in trained.private.items()
+        ]
+        rows: list[int] = np.flatnonzero(np.any(changed, axis=0)).tolist()
+        return rows
 
     def _scorer(self, model: State, known: Any) -> Scorer:
         score = self._family.scorer(model, self._private, known)

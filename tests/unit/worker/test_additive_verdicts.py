@@ -6,8 +6,8 @@ import pytest
 
 from latecomer.store.port import LEDGER_WINDOW_S
 from latecomer_worker.agent import VERDICTS_EVERY_S
-from scenes import Device, Federation, checkerboard, make_site
-from unit.worker.test_additive import additive
+from scenes import Device, Federation, checkerboard, make_site, step
+from unit.worker.test_additive import additive, assert_exact, look_for_verdicts
 
 
 @pytest.fixture
@@ -44,3 +44,23 @@ def test_what_was_confirmed_before_the_date_was_known_is_not_taken_for_counted(
     scene.clock.advance(VERDICTS_EVERY_S)
     device.step()
     assert device.state.private.is_tentative()
+
+
+def test_what_one_of_many_buys_rewrites_what_is_counted_of_nobody_else(
+    scene: Federation, device: Device
+) -> None:
+    coordinator = scene.coordinator()
+    step(coordinator, 5)
+    look_for_verdicts(scene, device)
+    more = checkerboard(6)
+    more.item[2] = next(item for item in range(0, 40, 2) if item not in more.item[:8])
+    site = make_site(more)
+    device.restart(site=site)
+    assert device.step()
+    waiting = device.state._db.execute("SELECT user FROM tentative").fetchall()
+    assert waiting == [("customer-0",)]
+    step(coordinator, 3)
+    look_for_verdicts(scene, device)
+    assert_exact(scene, [site])
+    assert not device.step(), "of nobody is anything left to add"
+    assert device.state.private.users() == {*site.users}
