@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from latecomer.errors import BadConfiguration, DiskTrouble
 
@@ -44,6 +45,9 @@ def _border() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if not hasattr(error, "sqlite_errorcode"):
+            # Not SQLite's, but Python's: what was written as text is none any more.
+            raise BadConfiguration(f"the worker's state file: {error}", hint=DAMAGED) from error
         raise DiskTrouble(
             f"the worker's state file: {error}", hint="is the disk of LATECOMER_STATE_DIR full?"
         ) from error
@@ -92,24 +96,37 @@ class Database:
                 self._db.execute("ROLLBACK")
             raise
 
-    def execute(self, statement: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
-        """One statement.
+    def execute(self, statement: str, arguments: Sequence[object] = ()) -> int:
+        """One statement that changes something; returns how many rows.
 
         Raises:
             DiskTrouble: The disk is full, slow or fails: later it may not.
             BadConfiguration: The file is damaged.
         """
         with _border():
-            return self._db.execute(statement, arguments)
+            return self._db.execute(statement, arguments).rowcount
 
     def execute_for_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """One statement, once per row."""
         with _border():
             self._db.executemany(statement, rows)
 
-    def count(self, statement: str) -> int:
+    def rows(self, statement: str, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """What a statement asks for, read as it is needed; raises what ``execute`` does.
+
+        Of a damaged file, what is lost may be found to be so at any row.
+        """
+        with _border():
+            yield from self._db.execute(statement, arguments)
+
+    def row(self, statement: str, arguments: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """The first row that a statement asks for, None if there is none."""
+        return next(self.rows(statement, arguments), None)
+
+    def number(self, statement: str, arguments: Sequence[object] = ()) -> float:
         """The one number that a statement asks for."""
-        return int(self.execute(statement).fetchone()[0])
+        (found,) = next(self.rows(statement, arguments))
+        return float(found)
 
     def close(self) -> None:
         """Close the file."""

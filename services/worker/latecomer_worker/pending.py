@@ -69,14 +69,12 @@ class PendingUpdates:
 
     def next(self) -> Outgoing | None:
         """The oldest update that is not confirmed."""
-        row = self._db.execute(
-            "SELECT update_id, body, payload FROM outbox ORDER BY seq LIMIT 1"
-        ).fetchone()
+        row = self._db.row("SELECT update_id, body, payload FROM outbox ORDER BY seq LIMIT 1")
         return None if row is None else Outgoing(*row)
 
     def unconfirmed(self) -> int:
         """How many updates wait for their confirm."""
-        return self._db.count("SELECT count(*) FROM outbox")
+        return int(self._db.number("SELECT count(*) FROM outbox"))
 
     def confirm(self, update_id: str, *, now_s: float) -> None:
         """The broker has it now; what becomes of it will be asked later."""
@@ -102,10 +100,10 @@ class PendingUpdates:
         What adds to sums stays, however old: it may have arrived although nobody confirmed it, and
         giving it up would add the same again. Returns the ids, oldest first.
         """
-        rows = self._db.execute(
+        rows = self._db.rows(
             "SELECT update_id, created_s, length(body) + coalesce(length(payload), 0) FROM outbox "  # noqa: S608 - ours
             f"WHERE update_id NOT IN {ADDING} ORDER BY seq DESC"
-        ).fetchall()
+        )
         dropped, kept_bytes = [], 0
         for place, (update_id, created_s, size_bytes) in enumerate(rows):
             kept_bytes += size_bytes
@@ -117,7 +115,7 @@ class PendingUpdates:
 
     def awaited(self, *, limit: int) -> list[str]:
         """Ids of confirmed updates whose verdict is not known here yet, oldest first."""
-        rows = self._db.execute(
+        rows = self._db.rows(
             "SELECT update_id FROM awaited ORDER BY sent_s, update_id LIMIT ?", (limit,)
         )
         return [update_id for (update_id,) in rows]
@@ -127,14 +125,13 @@ class PendingUpdates:
 
         What was confirmed in the future was so before a calendar was put right, whenever that was.
         """
-        found = self._db.execute(
+        return self._db.number(
             "SELECT coalesce(max(sent_s), 0) FROM awaited WHERE sent_s <= ?", (now_s,)
         )
-        return float(found.fetchone()[0])
 
     def unanswered(self) -> list[Unanswered]:
         """What is kept until its verdict and not about to be sent, oldest first."""
-        rows = self._db.execute(
+        rows = self._db.rows(
             "SELECT update_id, sent_s, times FROM kept JOIN awaited USING (update_id) "
             "WHERE update_id NOT IN (SELECT update_id FROM outbox) ORDER BY sent_s"
         )
@@ -155,8 +152,8 @@ class PendingUpdates:
         would have made true is forgotten. A verdict that is forgotten was in favour: a confirmed
         update is folded in the end, and to add the same again could count twice.
         """
-        old = self._db.execute("SELECT update_id FROM awaited WHERE sent_s < ?", (sent_before_s,))
-        known = {**dict.fromkeys((each for (each,) in old.fetchall()), True), **folded}
+        old = self._db.rows("SELECT update_id FROM awaited WHERE sent_s < ?", (sent_before_s,))
+        known = {**dict.fromkeys((each for (each,) in old), True), **folded}
         with self._db.transaction():
             for update_id, counts in known.items():
                 if counts:

@@ -47,7 +47,7 @@ class PrivateState:
         A slice of another size (the model's dimension changed) is left as it is.
         """
         rows = {user: row for row, user in enumerate(users)}
-        for user, name, value in self._db.execute("SELECT user, name, value FROM private"):
+        for user, name, value in self._db.rows("SELECT user, name, value FROM private"):
             if user not in rows or name not in private:
                 continue
             target = private[name][rows[user]]
@@ -56,7 +56,7 @@ class PrivateState:
 
     def users(self) -> set[str]:
         """Whose private state is kept here."""
-        return {user for (user,) in self._db.execute("SELECT DISTINCT user FROM private")}
+        return {user for (user,) in self._db.rows("SELECT DISTINCT user FROM private")}
 
     def forget(self, users: Sequence[str]) -> None:
         """Nothing of these is kept any more."""
@@ -79,7 +79,7 @@ class PrivateState:
 
     def is_tentative(self) -> bool:
         """Whether it depends on a verdict that is not known yet."""
-        return bool(self._db.count("SELECT EXISTS (SELECT 1 FROM tentative)"))
+        return bool(self._db.number("SELECT EXISTS (SELECT 1 FROM tentative)"))
 
     def accept(self, update_id: str) -> None:
         """This update counts: what it would make true is."""

@@ -87,7 +87,7 @@ class WorkerState:
 
     def residual(self) -> dict[str, TensorDelta]:
         """What the last update left out."""
-        found = self._db.execute("SELECT name, shape, rows, value FROM residual").fetchall()
+        found = self._db.rows("SELECT name, shape, rows, value FROM residual")
         return {
             name: TensorDelta(
                 np.frombuffer(value, "<f4").reshape(json.loads(shape)),
@@ -98,7 +98,7 @@ class WorkerState:
 
     def fact(self, name: str) -> Any:
         """A remembered fact, None if there is none."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
         return None if row is None else json.loads(row[0])
 
     def remember(self, name: str, value: object) -> None:

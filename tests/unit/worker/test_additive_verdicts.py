@@ -57,7 +57,7 @@ def test_what_one_of_many_buys_rewrites_what_is_counted_of_nobody_else(
     site = make_site(more)
     device.restart(site=site)
     assert device.step()
-    waiting = device.state._db.execute("SELECT user FROM tentative").fetchall()
+    waiting = [*device.state._db.rows("SELECT user FROM tentative")]
     assert waiting == [("customer-0",)]
     step(coordinator, 3)
     look_for_verdicts(scene, device)

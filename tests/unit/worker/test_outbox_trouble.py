@@ -65,7 +65,7 @@ def test_nobody_waits_for_a_verdict_on_what_no_broker_takes(
 
 def test_a_full_disk_is_waited_for_and_what_was_there_stays(state: WorkerState) -> None:
     put(state, 1)
-    (pages,) = state._db.execute("PRAGMA page_count").fetchone()
+    pages = int(state._db.number("PRAGMA page_count"))
     state._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskTrouble, match="full"):
         put(state, 2, bytes(2**20))
@@ -79,5 +79,5 @@ def test_a_full_disk_is_waited_for_and_what_was_there_stays(state: WorkerState) 
 
 def test_what_is_written_is_on_the_disk_before_it_is_relied_on(state: WorkerState) -> None:
     """Full: a power cut must not undo what the broker confirmed."""
-    assert state._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert state._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert state._db.row("PRAGMA journal_mode") == ("wal",)
+    assert state._db.row("PRAGMA synchronous") == (2,)

@@ -27,7 +27,7 @@ def state(tmp_path: Path) -> WorkerState:
 
 def contents(state: WorkerState) -> dict[str, list[tuple[object, ...]]]:
     tables = ("outbox", "awaited", "kept", "private", "tentative")
-    return {each: state._db.execute(f"SELECT * FROM {each}").fetchall() for each in tables}
+    return {each: [*state._db.rows(f"SELECT * FROM {each}")] for each in tables}
 
 
 def confirm(state: WorkerState) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -301,6 +302,70 @@ def test_a_file_of_which_the_disk_lost_parts_is_named_with_a_way_out(tmp_path: P
         damaged.fact("quality")
     assert "starts again as a new device" in told.value.hint
     damaged.close()
+
+
+MANY = [f"customer-{n}" for n in range(200)]
+VECTORS = {"user.vector": np.ones((200, 100), np.float32)}
+
+
+def vectors(state: WorkerState) -> None:
+    state.private.save(MANY, VECTORS)
+
+
+def load(state: WorkerState) -> None:
+    state.private.load(MANY, {"user.vector": np.zeros((200, 100), np.float32)})
+
+
+def confirmed(state: WorkerState) -> None:
+    rows = ((f"w1:boot:{seq:0200}", 1.0) for seq in range(200))
+    state._db.execute_for_each("INSERT INTO awaited VALUES (?, ?)", rows)
+
+
+def waiting(state: WorkerState) -> None:
+    with state.transaction():
+        for seq in range(200):
+            state.pending.put(outgoing(seq, bytes(200)), created_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [
+        (vectors, load),
+        (vectors, lambda state: state.private.users()),
+        (confirmed, lambda state: state.pending.settle({}, sent_before_s=2.0)),
+        (waiting, lambda state: state.pending.trim(created_before_s=-1.0, keep_bytes=10**9)),
+    ],
+)
+def test_damage_that_is_found_halfway_is_named_as_well(
+    tmp_path: Path,
+    write: Callable[[WorkerState], None],
+    read: Callable[[WorkerState], object],
+) -> None:
+    path = tmp_path / "state.sqlite"
+    state = WorkerState(path)
+    write(state)
+    state.close()
+    whole = path.read_bytes()
+    told = []
+    for start in range(4096, len(whole), 4096):
+        path.write_bytes(whole[:start] + b"\x77" * 4096 + whole[start + 4096 :])
+        damaged = WorkerState(path)
+        try:
+            read(damaged)
+        except BadConfiguration as error:
+            told.append(error.hint)
+        damaged.close()
+    assert len(told) > 2, "not only of the first page of a table"
+    assert all("starts again as a new device" in hint for hint in told)
+
+
+def test_what_was_text_and_is_none_any_more_is_damage_and_not_a_full_disk(
+    state: WorkerState,
+) -> None:
+    state.private.save(["u1"], {"user.vector": np.ones((1, 2), np.float32)})
+    state._db.execute("UPDATE private SET user = CAST(x'ff61' AS TEXT)")
+    with pytest.raises(BadConfiguration, match="decode"):
+        state.private.users()
 
 
 def test_a_file_that_is_no_database_is_not_taken_for_one_of_somebody_else(tmp_path: Path) -> None:
