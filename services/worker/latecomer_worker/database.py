@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -17,6 +17,9 @@ DAMAGED = "move it out of LATECOMER_STATE_DIR: the worker starts again as a new 
 #: The file names users and what they have: it is nobody's but the worker's own user's. SQLite gives
 #: its log the same rights.
 OWNER_ALONE = 0o600
+
+#: Who else writes to the file is waited for this long.
+LOCKED_FOR_MS = 5000
 
 #: What SQLite takes for no file at all.
 IN_MEMORY = Path(":memory:")
@@ -65,12 +68,14 @@ class Database:
     """
 
     def __init__(self, path: Path, schema: str) -> None:
+        self._log_tells = True  # if a process was killed after it forgot something
         try:
             if path != IN_MEMORY:
                 made(path.parent, "the worker's state")
                 path.touch(OWNER_ALONE)
                 path.chmod(OWNER_ALONE)  # of a file that a former release made
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute(f"PRAGMA busy_timeout = {LOCKED_FOR_MS}")
             # A power cut must not undo what the broker confirmed: counts would be sent twice.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -95,6 +100,7 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._empty_log()
 
     def execute(self, statement: str, arguments: Sequence[object] = ()) -> int:
         """One statement that changes something; returns how many rows.
@@ -110,6 +116,14 @@ class Database:
         """One statement, once per row."""
         with _border():
             self._db.executemany(statement, rows)
+
+    def forget(self, statement: str, arguments: Sequence[object] = ()) -> None:
+        """One statement of a transaction, after which what it deletes is not in the file any more.
+
+        Nor is it in the log, where nobody reads the file at that moment: see ``_empty_log``.
+        """
+        if self.execute(statement, arguments):
+            self._log_tells = True
 
     def rows(self, statement: str, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """What a statement asks for, read as it is needed; raises what ``execute`` does.
@@ -129,5 +143,19 @@ class Database:
         return float(found)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; whoever is the last to do so leaves no log."""
         self._db.close()
+
+    def _empty_log(self) -> None:
+        """Write what is in the log to its place, if what was forgotten can be read in the log.
+
+        Nobody waits for that: where another process reads the file, or the disk is full, it is
+        tried again after the next transaction.
+        """
+        if not self._log_tells:
+            return
+        with suppress(DiskTrouble):
+            self.execute("PRAGMA busy_timeout = 0")
+            blocked, *_ = next(self.rows("PRAGMA wal_checkpoint(TRUNCATE)"))
+            self._log_tells = bool(blocked)
+        self.execute(f"PRAGMA busy_timeout = {LOCKED_FOR_MS}")

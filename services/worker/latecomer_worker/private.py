@@ -60,13 +60,14 @@ class PrivateState:
 
     def forget(self, users: Sequence[str]) -> None:
         """Nothing of these is kept any more."""
-        self._db.execute_for_each("DELETE FROM private WHERE user = ?", ((each,) for each in users))
+        for each in users:
+            self._db.forget("DELETE FROM private WHERE user = ?", (each,))
 
     def forget_everybody(self) -> None:
         """A new lineage of models began: vectors of the former one mean nothing in it."""
         with self._db.transaction():
-            self._db.execute("DELETE FROM private")
-            self._db.execute("DELETE FROM tentative")
+            self._db.forget("DELETE FROM private")
+            self._db.forget("DELETE FROM tentative")
 
     def save_tentative(
         self, update_id: str, users: Sequence[str], private: Mapping[str, Array]
@@ -89,16 +90,16 @@ class PrivateState:
             (update_id,),
         )
         # Of whom nothing is counted any more, not even the id is kept.
-        self._db.execute(
+        self._db.forget(
             "DELETE FROM private WHERE value = zeroblob(length(value)) AND (user, name) IN "
             "(SELECT user, name FROM tentative WHERE update_id = ?)",
             (update_id,),
         )
-        self.forget_tentative(update_id)
+        self._db.execute("DELETE FROM tentative WHERE update_id = ?", (update_id,))
 
     def forget_tentative(self, update_id: str) -> None:
         """This update does not count: nothing becomes of what it would have made true."""
-        self._db.execute("DELETE FROM tentative WHERE update_id = ?", (update_id,))
+        self._db.forget("DELETE FROM tentative WHERE update_id = ?", (update_id,))
 
 
 def _slices(users: Sequence[str], private: Mapping[str, Array]) -> Iterator[tuple[str, str, bytes]]:
