@@ -1,21 +1,25 @@
 """The private state of a worker's users: what is true, and what will be if an update counts.
 
 Of a family that adds up statistics it says what was added, which is true only once the update is
-folded; until its verdict it is tentative.
+folded; until its verdict it is tentative. Statistics that a disk changed unnoticed would be taken
+back wrongly, for everybody and for good: each value has a checksum.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from latecomer.errors import BadConfiguration
 from latecomer.tensors import Array
-from latecomer_worker.database import Database
+from latecomer.wire.messages import checksum
+from latecomer_worker.database import DAMAGED, Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS private (
     user TEXT NOT NULL,
     name TEXT NOT NULL,
     value BLOB NOT NULL,
+    checksum TEXT,
     PRIMARY KEY (user, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tentative (
@@ -23,23 +27,34 @@ CREATE TABLE IF NOT EXISTS tentative (
     user TEXT NOT NULL,
     name TEXT NOT NULL,
     value BLOB NOT NULL,
+    checksum TEXT,
     PRIMARY KEY (update_id, user, name)
 ) WITHOUT ROWID;
 """
 
 
+#: Instead of what was kept before, if anything was.
+KEEP = "INSERT OR REPLACE INTO private (user, name, value, checksum) VALUES (?, ?, ?, ?)"
+
+#: A user, what it is of him, and its float32, in their bytes.
+Slice = tuple[str, str, bytes]
+
+
 class PrivateState:
-    """A slice of every array per user, by name; float32."""
+    """A slice of every array per user, by name; float32.
+
+    Raises, wherever it reads:
+        BadConfiguration: It is not what was written.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        for table in ("private", "tentative"):
+            self._add_checksums(table)
 
     def save(self, users: Sequence[str], private: Mapping[str, Array]) -> None:
         """Keep each user's slice of every array of shape (users, …)."""
-        self._db.execute_for_each(
-            "INSERT OR REPLACE INTO private (user, name, value) VALUES (?, ?, ?)",
-            _slices(users, private),
-        )
+        self._db.execute_for_each(KEEP, _slices(users, private))
 
     def load(self, users: Sequence[str], private: dict[str, Array]) -> None:
         """Overwrite, in ``private``, the slices of the users that are kept here.
@@ -47,7 +62,7 @@ class PrivateState:
         A slice of another size (the model's dimension changed) is left as it is.
         """
         rows = {user: row for row, user in enumerate(users)}
-        for user, name, value in self._db.rows("SELECT user, name, value FROM private"):
+        for user, name, value in self._whole("SELECT user, name, value, checksum FROM private"):
             if user not in rows or name not in private:
                 continue
             target = private[name][rows[user]]
@@ -74,7 +89,7 @@ class PrivateState:
     ) -> None:
         """Keep what will be the users' private state if this update counts."""
         self._db.execute_for_each(
-            "INSERT INTO tentative (update_id, user, name, value) VALUES (?, ?, ?, ?)",
+            "INSERT INTO tentative (update_id, user, name, value, checksum) VALUES (?, ?, ?, ?, ?)",
             ((update_id, *each) for each in _slices(users, private)),
         )
 
@@ -84,25 +99,43 @@ class PrivateState:
 
     def accept(self, update_id: str) -> None:
         """This update counts: what it would make true is."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO private "
-            "SELECT user, name, value FROM tentative WHERE update_id = ?",
-            (update_id,),
-        )
-        # Of whom nothing is counted any more, not even the id is kept.
-        self._db.forget(
-            "DELETE FROM private WHERE value = zeroblob(length(value)) AND (user, name) IN "
-            "(SELECT user, name FROM tentative WHERE update_id = ?)",
-            (update_id,),
-        )
+        for user, name, value in self._whole(
+            "SELECT user, name, value, checksum FROM tentative WHERE update_id = ?", (update_id,)
+        ):
+            if any(value):
+                self._db.execute(KEEP, (user, name, value, _checksum(user, name, value)))
+            else:  # of whom nothing is counted any more, not even the id is kept
+                self._db.forget("DELETE FROM private WHERE user = ? AND name = ?", (user, name))
         self._db.execute("DELETE FROM tentative WHERE update_id = ?", (update_id,))
 
     def forget_tentative(self, update_id: str) -> None:
         """This update does not count: nothing becomes of what it would have made true."""
         self._db.forget("DELETE FROM tentative WHERE update_id = ?", (update_id,))
 
+    def _add_checksums(self, table: str) -> None:
+        """Make room for them in a file of a former release: what has none yet is believed."""
+        columns = [*self._db.rows("SELECT name FROM pragma_table_info(?)", (table,))]
+        if ("checksum",) not in columns:
+            self._db.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
 
-def _slices(users: Sequence[str], private: Mapping[str, Array]) -> Iterator[tuple[str, str, bytes]]:
+    def _whole(self, statement: str, arguments: Sequence[object] = ()) -> Iterator[Slice]:
+        """Slices, of rows with their checksums."""
+        for user, name, value, written in self._db.rows(statement, arguments):
+            if written not in (None, _checksum(user, name, value)):
+                raise BadConfiguration(
+                    "the worker's state file: what is kept of a user is not what was written",
+                    hint=DAMAGED,
+                )
+            yield user, name, value
+
+
+def _slices(users: Sequence[str], private: Mapping[str, Array]) -> Iterator[tuple[object, ...]]:
     for name, array in private.items():
         for user, values in zip(users, np.ascontiguousarray(array, "<f4"), strict=True):
-            yield user, name, values.tobytes()
+            value = values.tobytes()
+            yield user, name, value, _checksum(user, name, value)
+
+
+def _checksum(user: object, name: object, value: object) -> str:
+    """Also of what is no text or bytes any more, and never was written so."""
+    return checksum(f"{user}\0{name}\0".encode() + (value if isinstance(value, bytes) else b""))

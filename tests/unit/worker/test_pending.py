@@ -62,7 +62,7 @@ def fails_at(state: WorkerState, place: int, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("before", "action", "writes"),
-    [([], confirm, 3), ([], given_up, 2), ([confirm], folded, 6), ([confirm], refused, 4)],
+    [([], confirm, 3), ([], given_up, 2), ([confirm], folded, 5), ([confirm], refused, 4)],
 )
 def test_a_disk_that_is_full_in_between_leaves_all_as_it_was(
     state: WorkerState,
