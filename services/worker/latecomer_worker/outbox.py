@@ -67,6 +67,7 @@ class Outbox:
         self._clock = clock
         self._backoff = backoff
         self._limits = limits
+        self._confirmed: tuple[str, float] | None = None
         self._try_from_s = float("-inf")
 
     def put(self, outgoing: Outgoing) -> None:
@@ -101,13 +102,16 @@ class Outbox:
         Raises:
             BrokerUnreachable, PublishRefused, Unroutable, StoreUnreachable: What was not
                 confirmed stays in the outbox.
+            DiskTrouble: A confirm could not be written; nothing is published until it is.
         """
+        self._write_confirm()
         if self._pending.unconfirmed():
             self._trim()
         sent = 0
         while (outgoing := self._pending.next()) is not None:
             if self._publish(outgoing):
-                self._pending.confirm(outgoing.update_id, now_s=self._clock.now_s())
+                self._confirmed = (outgoing.update_id, self._clock.now_s())
+                self._write_confirm()
                 sent += 1
             else:
                 self._pending.give_up(outgoing.update_id)
@@ -134,6 +138,13 @@ class Outbox:
             if latest_s - each.sent_s < REPEATABLE_S:
                 log.warning("update.repeated", update_id=each.update_id, times=each.times)
                 self._pending.put_again(each.update_id, now_s=now_s)
+
+    def _write_confirm(self) -> None:
+        """The broker has it: on a full disk only this is tried again, not to publish it."""
+        if self._confirmed is not None:
+            update_id, confirmed_s = self._confirmed
+            self._pending.confirm(update_id, now_s=confirmed_s)
+            self._confirmed = None
 
     def _trim(self) -> None:
         self._pending.restamp(now_s=self._clock.now_s(), believed_s=BELIEVED_S)

@@ -1,14 +1,32 @@
 """An outbox whose broker comes and goes, whose disk is full, or that holds what nobody takes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from latecomer.broker.port import MAX_MESSAGE_BYTES
+from latecomer.broker.port import MAX_MESSAGE_BYTES, Message
 from latecomer.errors import DiskTrouble
 from latecomer_worker.pending import Outgoing
 from latecomer_worker.state import WorkerState
 from scenes import Federation, make_outbox
+
+
+class Publishes:
+    """A publisher; ``then`` happens whenever the broker has confirmed."""
+
+    def __init__(self, scene: Federation, then: Callable[[], object]) -> None:
+        self._inner = scene.login("w1").publisher()
+        self._then = then
+        self.ids: list[str | None] = []
+
+    def publish(self, message: Message, *, mandatory: bool = True) -> None:
+        self._inner.publish(message, mandatory=mandatory)
+        self.ids.append(message.message_id)
+        self._then()
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 @pytest.fixture
@@ -29,6 +47,11 @@ def confirmed_beside_too_much(state: WorkerState) -> None:
     with state.transaction():
         state.pending.confirm("w1:boot:1", now_s=1.0)
         put(state, 2, bytes(2**20))
+
+
+def fill_up(state: WorkerState) -> None:
+    pages = int(state._db.number("PRAGMA page_count"))
+    state._db.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def test_pauses_start_small_again_once_the_broker_took_something(
@@ -65,8 +88,8 @@ def test_nobody_waits_for_a_verdict_on_what_no_broker_takes(
 
 def test_a_full_disk_is_waited_for_and_what_was_there_stays(state: WorkerState) -> None:
     put(state, 1)
+    fill_up(state)
     pages = int(state._db.number("PRAGMA page_count"))
-    state._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskTrouble, match="full"):
         put(state, 2, bytes(2**20))
     with pytest.raises(DiskTrouble):
@@ -81,3 +104,26 @@ def test_what_is_written_is_on_the_disk_before_it_is_relied_on(state: WorkerStat
     """Full: a power cut must not undo what the broker confirmed."""
     assert state._db.row("PRAGMA journal_mode") == ("wal",)
     assert state._db.row("PRAGMA synchronous") == (2,)
+
+
+def test_what_is_confirmed_while_the_disk_is_full_is_not_published_again(
+    scene: Federation, state: WorkerState
+) -> None:
+    publisher = Publishes(scene, lambda: state._db.execute("PRAGMA query_only = ON"))
+    outbox = make_outbox(scene, state, publisher)
+    put(state, 1)
+    put(state, 2)
+    for _ in range(5):
+        with pytest.raises(DiskTrouble):
+            outbox.send()
+        scene.clock.advance(60.0)
+    assert publisher.ids == ["w1:boot:1"]
+    state._db.execute("PRAGMA query_only = OFF")
+    with pytest.raises(DiskTrouble):
+        outbox.send()
+    assert publisher.ids == ["w1:boot:1", "w1:boot:2"]
+    assert state.pending.unconfirmed() == 1
+    state._db.execute("PRAGMA query_only = OFF")
+    assert outbox.send() == 0
+    assert state.pending.awaited(limit=9) == ["w1:boot:1", "w1:boot:2"]
+    assert state.pending.last_confirm_s(now_s=scene.clock.now_s()) == scene.clock.now_s()
