@@ -17,7 +17,14 @@ import numpy as np
 import structlog
 
 from latecomer.clock import Clock
-from latecomer.errors import BadData, MessageTooLarge, NotFinite, StoreUnreachable, Transient
+from latecomer.errors import (
+    BadData,
+    DiskTrouble,
+    MessageTooLarge,
+    NotFinite,
+    StoreUnreachable,
+    Transient,
+)
 from latecomer.events import RoundStarted, UpdateSubmitted, Version
 from latecomer.lifecycle import Backoff
 from latecomer.recommenders.port import Plan, Trained
@@ -35,6 +42,9 @@ log = structlog.get_logger()
 #: Verdicts are looked for this often, and so many at a time.
 VERDICTS_EVERY_S = 10.0
 VERDICTS_AT_A_TIME = 1000
+
+#: Times as long as for a server, up to minutes: what a round learned is lost to a full disk.
+DISKS_TAKE = 60.0
 
 SMALLER_STEPS = "nothing of it is kept or sent; a smaller training.learning_rate helps"
 
@@ -146,6 +156,8 @@ class Agent:
         except Transient as error:
             self._rounds.missed()
             pause_s = self._backoff.next_s()
+            if isinstance(error, DiskTrouble):
+                pause_s *= DISKS_TAKE
             log.warning("worker.waits", cause=str(error), pause_s=round(pause_s, 2))
             self._idle(pause_s)
             return Step.WAITED

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from latecomer.broker.port import MAX_MESSAGE_BYTES, Message
 from latecomer.errors import DiskTrouble
 from latecomer_worker.pending import Outgoing
 from latecomer_worker.state import WorkerState
-from scenes import Federation, make_outbox
+from scenes import Device, Federation, checkerboard, make_outbox, make_site
 
 
 class Publishes:
@@ -127,3 +128,22 @@ def test_what_is_confirmed_while_the_disk_is_full_is_not_published_again(
     assert outbox.send() == 0
     assert state.pending.awaited(limit=9) == ["w1:boot:1", "w1:boot:2"]
     assert state.pending.last_confirm_s(now_s=scene.clock.now_s()) == scene.clock.now_s()
+
+
+def test_a_round_that_a_full_disk_cannot_keep_is_tried_again_after_minutes(
+    scene: Federation, tmp_path: Path
+) -> None:
+    """Each time, all that was learned is lost."""
+    scene.found_items()
+    device = Device(scene, "w1", tmp_path, site=make_site(checkerboard(100)))
+    device.on_open = lambda: fill_up(device.state)
+    end_s = scene.clock.monotonic_s() + 1200.0
+    with capture_logs() as logs:
+        while scene.clock.monotonic_s() < end_s:
+            assert not device.step()
+            scene.clock.advance(device.slept[-1])
+    waits = [each["pause_s"] for each in logs if each["event"] == "worker.waits"]
+    assert 4 <= len(waits) <= 12
+    assert max(waits) <= 600.0
+    device.state._db.execute("PRAGMA max_page_count = 1000")
+    assert device.step()
