@@ -325,6 +325,7 @@ def make_outbox(
     worker: str = "w1",
     limits: Limits = ROOMY,
     clock: ManualClock | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Outbox:
     return Outbox(
         state.pending,
@@ -335,6 +336,7 @@ def make_outbox(
         clock=clock or scene.clock,
         backoff=Backoff(first_s=0.5, ceiling_s=10.0, rng=random.Random(1)),
         limits=limits,
+        should_stop=should_stop,
     )
 
 

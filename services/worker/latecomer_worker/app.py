@@ -59,8 +59,7 @@ def build(
 ) -> Agent:
     """An agent over these adapters; nothing else differs between real and simulated runs.
 
-    ``boot`` names this start of the process in update ids and must never be used twice; ``look``
-    is ``Home``'s.
+    ``boot`` names this start in update ids and must never be used twice; ``look`` is ``Home``'s.
     """
     topology = worker_topology(federation, worker) if declare else None
     rounds = Rounds(
@@ -81,6 +80,7 @@ def build(
         clock=clock,
         backoff=_backoff(seed),
         limits=limits,
+        should_stop=stop.is_set,
     )
     return Agent(
         federation=federation,

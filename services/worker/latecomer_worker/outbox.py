@@ -45,6 +45,7 @@ class Outbox:
 
     Args:
         backoff: Between two attempts at a broker that is away.
+        should_stop: Looked at between updates.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Outbox:
         clock: Clock,
         backoff: Backoff,
         limits: Limits,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._pending = pending
         self._publisher = publisher
@@ -67,6 +69,7 @@ class Outbox:
         self._clock = clock
         self._backoff = backoff
         self._limits = limits
+        self._should_stop = should_stop
         self._confirmed: tuple[str, float] | None = None
         self._try_from_s = float("-inf")
 
@@ -108,7 +111,7 @@ class Outbox:
         if self._pending.unconfirmed():
             self._trim()
         sent = 0
-        while (outgoing := self._pending.next()) is not None:
+        while not self._should_stop() and (outgoing := self._pending.next()) is not None:
             if self._publish(outgoing):
                 self._confirmed = (outgoing.update_id, self._clock.now_s())
                 self._write_confirm()

@@ -147,3 +147,16 @@ def test_a_round_that_a_full_disk_cannot_keep_is_tried_again_after_minutes(
     assert max(waits) <= 600.0
     device.state._db.execute("PRAGMA max_page_count = 1000")
     assert device.step()
+
+
+def test_a_worker_that_is_to_stop_leaves_what_waits_to_its_next_start(
+    scene: Federation, state: WorkerState
+) -> None:
+    for seq in (1, 2, 3):
+        put(state, seq)
+    told: list[str] = []
+    publisher = Publishes(scene, lambda: told.append("stop"))
+    assert make_outbox(scene, state, publisher, should_stop=lambda: bool(told)).send() == 1
+    assert state.pending.unconfirmed() == 2
+    assert make_outbox(scene, state, publisher).send() == 2
+    assert publisher.ids == [f"w1:boot:{seq}" for seq in (1, 2, 3)]
