@@ -89,7 +89,7 @@ def test_what_sqlite_took_back_itself_is_told_as_what_it_was(state: WorkerState)
 
 
 def test_vectors_that_a_full_disk_does_not_take_are_trouble_that_passes(state: WorkerState) -> None:
-    pages = state._db.count("PRAGMA page_count")
+    pages = int(state._db.number("PRAGMA page_count"))
     state._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskTrouble, match="full"):
         state.private.save(["u1"], {"user.vector": np.ones((1, 100_000), np.float32)})
