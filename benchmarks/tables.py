@@ -77,7 +77,20 @@ def facts(body: dict[str, Any]) -> str:
         f"staleness p95 {body['staleness']['p95']}; "
         f"{body['bytes_sent'] / 1e6:.1f} MB sent by all workers together; "
         f"above each site alone by {low:.4f} to {high:.4f} (95 %, bootstrap over {tested}); "
-        f"worst region {body['worst_region']}; {stands}."
+        f"worst region {body['worst_region']}; {bars(body)}{stands}."
+    )
+
+
+def bars(body: dict[str, Any]) -> str:
+    """To what others' closed forms were tuned; nothing where there are none."""
+    if "ease" not in body["metrics"]:
+        return ""
+    if "tuned" not in body:  # measured by a former release
+        return "item-kNN and EASE not tuned; "
+    knn, ease = body["tuned"]["item_knn"], body["tuned"]["ease"]
+    return (
+        f"item-kNN of {knn['neighbours']} neighbours, shrinkage {knn['shrinkage']:g}, "
+        f"EASE of penalty {ease['regularisation']:g}; "
     )
 
 
