@@ -60,6 +60,9 @@ def count(
     metric: Annotated[list[str], typer.Option(help="A column of numbers; may be repeated.")],
     per: Annotated[Per, typer.Option(help="What metrics are divided by.")] = Per.USER,
     share: Share = 0.5,
+    arm_column: Annotated[
+        str | None, typer.Option("--arm", help="The column that tells which arm was served.")
+    ] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV files.")] = ",",
     format_: FormatOption = Format.TABLE,
 ) -> None:
@@ -74,6 +77,7 @@ def count(
         metrics=list(dict.fromkeys(metric)),
         share=share,
         per=per,
+        served=arm_column,
         delimiter=delimiter,
     )
     output.read(report)

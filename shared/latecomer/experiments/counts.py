@@ -7,7 +7,7 @@ R rows of what was served, U users of an arm.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 #: Sums of fewer people would tell of each of them.
 MIN_USERS = 10
 
-#: What no metric may be called: the column that tells who was served.
-USER = "user"
+#: What columns mean, beside the metrics.
+USER, ARM = "user", "arm"
 
 #: What others write is shown on a terminal: without control characters.
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
@@ -118,6 +118,7 @@ def counted(
     metrics: Sequence[str],
     share: float = 0.5,
     per: Per = Per.USER,
+    served: str | None = None,
     delimiter: str = ",",
 ) -> tuple[Counts, Report]:
     """The sums of a file with a row for everything that somebody was served, and what came of it.
@@ -134,15 +135,19 @@ def counted(
         metrics: Columns of numbers: 1 for a click and 0 for none, what was paid, …
         share: Of users in the treatment.
         per: What metrics are divided by.
+        served: The column that tells which arm's recommendations were served, if there is one.
         delimiter: Of CSV files.
 
     Raises:
-        BadData: The file cannot be read, lacks a column, or has fewer than ``MIN_USERS`` users in
-            an arm.
+        BadData: The file cannot be read, lacks a column, has fewer than ``MIN_USERS`` users in an
+            arm, or tells of somebody who was served the other one.
     """
     columns = {f"metric {name}": name for name in metrics}
-    table = tables.read(path, {USER: user, **columns}, delimiter=delimiter)
+    told = {USER: user} if served is None else {USER: user, ARM: served}
+    table = tables.read(path, {**told, **columns}, delimiter=delimiter)
     tables.check_ids(path, user, table.values[USER])
+    if served is not None:
+        _check_served(table, path, lambda name: arm(experiment, name, share=share))
     users, values, report = _rows(table, list(columns), Report.of(table, path.name))
     names, of = np.unique(np.array(users, np.str_), return_inverse=True)
     treated = np.array([arm(experiment, str(each), share=share) == "treatment" for each in names])
@@ -191,6 +196,18 @@ def _unusable(table: Table, row: int, user: str, said: Sequence[str]) -> tuple[s
         if not _is_number(each):
             return "not_a_number", each
     return "", ""
+
+
+def _check_served(table: Table, path: Path, arm_of: Callable[[str], Arm]) -> None:
+    """Pass if everybody was served the arm that he is in: who was not would count in the other."""
+    for line, user, told in zip(table.lines, table.values[USER], table.values[ARM], strict=True):
+        his, served = arm_of(_text(user)), _text(told)
+        if _text(user) not in MISSING_IDS and served != his:
+            raise BadData(
+                f"{path} tells on line {line} of the arm {tables.excerpt(served)!r}, and the user "
+                f"is in the {his}",
+                hint="is it the experiment's name, and its share, under which arms were assigned?",
+            )
 
 
 def _check_enough(where: Mapping[Arm, npt.NDArray[np.bool_]], path: Path, report: Report) -> None:

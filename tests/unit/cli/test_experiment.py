@@ -134,6 +134,19 @@ def test_no_site_is_called_as_all_of_them(
     assert "'all'" in capsys.readouterr().err
 
 
+def test_a_log_that_tells_of_another_arm_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = served(tmp_path, "beijing").read_text().splitlines()
+    said = [f"{line},{'arm' if number == 0 else 'control'}" for number, line in enumerate(lines)]
+    data = tmp_path / "served.csv"
+    data.write_text("\n".join(said))
+    arguments = ["spring", "--data", str(data), "--site", "beijing", "--user", "customer"]
+    arguments += ["--metric", "bought", "--arm", "arm"]
+    assert app.run(["experiment", "count", *arguments]) == ExitCode.BAD_USAGE
+    assert "the user is in the treatment; is it the experiment's name" in capsys.readouterr().err
+
+
 def test_what_was_not_counted_is_told_beside_the_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,32 @@ def test_sums_of_too_few_people_are_not_made(tmp_path: Path) -> None:
     assert "fewer than 10 people tell of each" in caught.value.hint
 
 
+def test_who_was_served_the_other_arm_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "served.csv"
+    arms = [f"{user},control,0" for user in CONTROL] + [f"{user},treatment,1" for user in TREATMENT]
+
+    def count_arms(*, share: float) -> Counts:
+        path.write_text("\n".join(["customer,arm,bought", *arms]), encoding="utf-8")
+        return counted(
+            path,
+            experiment="spring",
+            site="beijing",
+            user="customer",
+            metrics=["bought"],
+            share=share,
+            served="arm",
+        )[0]
+
+    assert count_arms(share=0.5).sums["bought"]["treatment"].y == 10
+    with pytest.raises(BadData, match="of the arm 'treatment', and the user is in the control"):
+        count_arms(share=0.1)
+    arms.insert(0, f"{TREATMENT[0]},,0")
+    with pytest.raises(BadData, match="on line 2 of the arm ''"):
+        count_arms(share=0.5)
+    arms[0] = ",control,0"  # nobody's
+    assert count_arms(share=0.5).users == {"control": 10, "treatment": 10}
+
+
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = count(log(tmp_path / "served.csv", everybody()))
     path = tmp_path / "beijing.json"
