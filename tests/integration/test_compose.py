@@ -336,7 +336,7 @@ def test_a_backup_is_restored_as_documented_and_versions_go_on_from_it(
 def test_the_operator_unlinks_what_a_worker_staged_as_documented(
     stack: Stack, beijing: Settings, tmp_path: Path
 ) -> None:
-    (unlink,) = documented("A bad night")
+    (unlink,) = documented("What a worker staged")
     worker = open_store(beijing)
     operator = open_store(stack.settings("operator", "operator"))
     try:
