@@ -88,10 +88,7 @@ def columns(path: Path, names: Sequence[str], *, delimiter: str = ",") -> list[l
         BadData: The file cannot be read, or lacks a column; the message names it.
     """
     read = tables.read(path, {name: name for name in names}, delimiter=delimiter)
-    return [
-        ["" if value is None else str(value).strip() for value in read.values[name]]
-        for name in names
-    ]
+    return [[tables.text(value) for value in read.values[name]] for name in names]
 
 
 def table(lines: Sequence[int], rows: Iterable[Sequence[object]], meanings: Sequence[str]) -> Table:

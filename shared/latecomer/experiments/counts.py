@@ -221,7 +221,7 @@ def _check_enough(where: Mapping[Arm, npt.NDArray[np.bool_]], path: Path, report
 
 def _text(value: object) -> str:
     # What is true and false in Parquet is 1 and 0 here.
-    return "" if value is None else str(int(value) if isinstance(value, bool) else value).strip()
+    return tables.text(int(value) if isinstance(value, bool) else value)
 
 
 def _is_number(text: str) -> bool:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from latecomer.errors import BadData, NobodyLeft
 from latecomer.interactions import lots, tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
-from latecomer.interactions.tables import MISSING_IDS, Table, one_line
+from latecomer.interactions.tables import MISSING_IDS, Table, one_line, text
 
 Value = TypeVar("Value")
 Texts = npt.NDArray[np.object_]
@@ -121,11 +121,11 @@ def _parsed(table: Table, catalogue: Catalogue, time_format: str | None) -> _Row
     values = table.values
     return _Rows(
         np.array(table.lines, np.int64),
-        _column(_text, values["user"], object),
-        _column(lambda item: catalogue.rows.get(_text(item), -1), values["item"], np.int64),
+        _column(text, values["user"], object),
+        _column(lambda item: catalogue.rows.get(text(item), -1), values["item"], np.int64),
         _column(times.parser(time_format), values["time"], np.float64),
         # A region's name leaves this machine with its users' results.
-        _column(lambda region: one_line(_text(region)), values.get("region", blank), object),
+        _column(lambda region: one_line(text(region)), values.get("region", blank), object),
     )
 
 
@@ -157,19 +157,19 @@ def _usable(rows: _Rows, table: Table, columns: Columns, now_s: float, report: R
 def _shown(table: Table, reason: str, at: int) -> str:
     if reason == "too_many_values":
         return table.surplus[at]
-    return _text(table.values[_SHOWN[reason]][at])
+    return text(table.values[_SHOWN[reason]][at])
 
 
 def _missing(rows: _Rows, table: Table) -> dict[str, npt.NDArray[np.bool_]]:
     """(R,) per column that has to say something, where it does not."""
     nameless = {
-        name: _column(lambda v: _text(v) in MISSING_IDS, table.values[name], bool)
+        name: _column(lambda v: text(v) in MISSING_IDS, table.values[name], bool)
         for name in ("user", "item")
     }
     return {
         "user": nameless["user"],
         "item": nameless["item"] & (rows.item < 0),
-        "time": _column(lambda v: not _text(v), table.values["time"], bool),
+        "time": _column(lambda v: not text(v), table.values["time"], bool),
     }
 
 
@@ -214,7 +214,3 @@ def _first_of_each_pair(rows: _Rows, pair: Ids, catalogue: Catalogue, report: Re
     for at in repeats[np.argsort(rows.line[repeats])]:
         report.drop("duplicate", int(rows.line[at]), catalogue.items[rows.item[at]])
     return first
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()

@@ -91,6 +91,11 @@ def check_ids(path: Path, name: str, values: Sequence[object]) -> None:
         )
 
 
+def text(value: object) -> str:
+    """A value as people compare it: without what stands around it, "" where a row has none."""
+    return "" if value is None else str(value).strip()
+
+
 def excerpt(value: str, delimiter: str = "\n") -> str:
     """The start of ``value`` for messages and logs, with "…" where more follows.
 

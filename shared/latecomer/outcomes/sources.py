@@ -1,6 +1,5 @@
 """Reading examples: fields mapped to inputs, outcomes to 0 and 1, and what was unusable counted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from latecomer.errors import BadData, NobodyLeft
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
-from latecomer.interactions.tables import MISSING, MISSING_IDS, Table, one_line
+from latecomer.interactions.tables import MISSING, MISSING_IDS, Table, one_line, text
 from latecomer.outcomes.examples import Cohort, Examples
 from latecomer.outcomes.fields import Field, Fields
 
@@ -120,7 +119,7 @@ class ExampleSource:
 
     def _labels(self, table: Table, report: Report) -> list[int]:
         labels = []
-        values = _texts(table.values[self.outcome.column])
+        values = map(text, table.values[self.outcome.column])
         for row, (line, value) in enumerate(zip(table.lines, values, strict=True)):
             label = None if value in NO_VALUE else self.outcome.label(value)
             if row in table.surplus:
@@ -162,7 +161,7 @@ def _ids(
 
 
 def _column(name: str, table: Table, usable: npt.NDArray[np.bool_]) -> list[str]:
-    return [each for each, kept in zip(_texts(table.values[name]), usable, strict=True) if kept]
+    return [each for each, kept in zip(map(text, table.values[name]), usable, strict=True) if kept]
 
 
 def _encoded(
@@ -175,7 +174,3 @@ def _encoded(
         if values[row] not in NO_VALUE:
             report.blank(field.name, int(lines[row]), values[row])
     return inputs
-
-
-def _texts(values: Sequence[object]) -> list[str]:
-    return ["" if value is None else str(value).strip() for value in values]
