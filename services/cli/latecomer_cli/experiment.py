@@ -84,7 +84,8 @@ def count(
     if not report.complete and not output.for_people:
         sys.stderr.write(f"latecomer: {report.source}: {report.summary()}\n")
     output.result(counts.model_dump(mode="json"))
-    _show(output, name, {metric: {site: each[site]} for metric, each in _effects([counts]).items()})
+    found = {metric: {site: effect(counts.users, each)} for metric, each in counts.sums.items()}
+    _show(output, name, found)
     output.next(f"add --format json > {site}.json, then: latecomer experiment compare *.json")
 
 

@@ -142,8 +142,7 @@ def fetch(
         for name, data in store.read(missing[start : start + CHUNKS_AT_A_TIME]).items():
             cache.put(name, data)
             blobs[name] = data
-    own = frozenset() if kept is None else _belongs_to(kept, cache)
-    newer_s = 0.0 if kept is None else LOOKED_AT_S
+    own, newer_s = _belongs_to(kept or "", cache), 0.0 if kept is None else LOOKED_AT_S
     cache.keep_only(needed | {expected_digest} | own, and_newer_than_s=newer_s)
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(

@@ -9,6 +9,7 @@ R rows of what was served, U users of an arm.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -146,11 +147,12 @@ def counted(
     told = {USER: user} if served is None else {USER: user, ARM: served}
     table = tables.read(path, {**told, **columns}, delimiter=delimiter)
     tables.check_ids(path, user, table.values[USER])
+    arm_of = cache(partial(arm, experiment, share=share))
     if served is not None:
-        _check_served(table, path, lambda name: arm(experiment, name, share=share))
+        _check_served(table, path, arm_of)
     users, values, report = _rows(table, list(columns), Report.of(table, path.name))
     names, of = np.unique(np.array(users, np.str_), return_inverse=True)
-    treated = np.array([arm(experiment, str(each), share=share) == "treatment" for each in names])
+    treated = np.array([arm_of(str(each)) == "treatment" for each in names])
     where: dict[Arm, npt.NDArray[np.bool_]] = {"control": ~treated, "treatment": treated}
     _check_enough(where, path, report)
     rows = np.bincount(of, minlength=len(names)).astype(np.float64)
@@ -201,11 +203,11 @@ def _unusable(table: Table, row: int, user: str, said: Sequence[str]) -> tuple[s
 def _check_served(table: Table, path: Path, arm_of: Callable[[str], Arm]) -> None:
     """Pass if everybody was served the arm that he is in: who was not would count in the other."""
     for line, user, told in zip(table.lines, table.values[USER], table.values[ARM], strict=True):
-        his, served = arm_of(_text(user)), _text(told)
-        if _text(user) not in MISSING_IDS and served != his:
+        name, served = _text(user), _text(told)
+        if name not in MISSING_IDS and served != arm_of(name):
             raise BadData(
                 f"{path} tells on line {line} of the arm {tables.excerpt(served)!r}, and the user "
-                f"is in the {his}",
+                f"is in the {arm_of(name)}",
                 hint="is it the experiment's name, and its share, under which arms were assigned?",
             )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from latecomer.errors import BadData, NobodyLeft
+from latecomer.errors import BadData
 from latecomer.interactions import lots, tables, times
 from latecomer.interactions.schema import Catalogue, Columns, Interactions, Report
 from latecomer.interactions.tables import MISSING_IDS, Table, one_line, text
@@ -89,8 +89,7 @@ def from_table(
         tables.check_ids(path, getattr(columns, name), table.values[name])
     report = Report.of(table, path.name)
     rows = _usable(_parsed(table, catalogue, time_format), table, columns, now_s, report)
-    if not table.lines:
-        raise NobodyLeft(f"{path} has no rows", hint="is it the right file?", no_rows=True)
+    tables.check_rows(path, table)
     if not len(rows.line):
         raise BadData(
             f"{path} has no usable interaction: {report.summary()}",

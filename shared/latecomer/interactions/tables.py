@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-from latecomer.errors import BadConfiguration, BadData
+from latecomer.errors import BadConfiguration, BadData, NobodyLeft
 
 #: What files say where they know nothing, of whatever kind.
 MISSING = frozenset({"", "?", "NULL", "null", "NaN", "nan", "<NA>", "#N/A", r"\N"})
@@ -89,6 +89,16 @@ def check_ids(path: Path, name: str, values: Sequence[object]) -> None:
             "digits: several ids are one",
             hint="write ids as text, or as whole numbers of 64 bits",
         )
+
+
+def check_rows(path: Path, table: Table) -> None:
+    """Refuse a file in which nobody is: its columns are named, and it has no row.
+
+    Raises:
+        NobodyLeft: It is such a file.
+    """
+    if not table.lines:
+        raise NobodyLeft(f"{path} has no rows", hint="is it the right file?", no_rows=True)
 
 
 def text(value: object) -> str:

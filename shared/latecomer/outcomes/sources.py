@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from latecomer.errors import BadData, NobodyLeft
+from latecomer.errors import BadData
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
 from latecomer.interactions.tables import MISSING, MISSING_IDS, Table, one_line, text
@@ -108,8 +108,7 @@ class ExampleSource:
         report = Report.of(table, path.name)
         labels = np.array(list(self._labels(table, report)), np.int64)
         usable = labels >= 0
-        if not table.lines:
-            raise NobodyLeft(f"{path} has no rows", hint="is it the right file?", no_rows=True)
+        tables.check_rows(path, table)
         if not usable.any():
             raise BadData(f"{path} has no usable example: {report.summary()}")
         inputs = [_encoded(each, table, usable, report) for each in agreed.fields]
