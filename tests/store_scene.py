@@ -101,6 +101,24 @@ def reconfigured(stores: Stores, name: str, value: str, *, usually: str) -> Iter
         stores.raw.config_set(name, usually)
 
 
+@contextmanager
+def as_replica(stores: Stores) -> Iterator[None]:
+    """A server of our own, which follows another one for a while, and takes no writes."""
+    need_ours(stores)
+    stores.raw.replicaof("127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        stores.raw.replicaof("NO", "ONE")
+
+
+def need_disk_answers(stores: Stores) -> None:
+    """Skip where the server is somebody else's, or has no WAITAOF."""
+    need_ours(stores)
+    if stores.server.name.startswith("Redis 7.0"):
+        pytest.skip("this server cannot say what is on its disk")
+
+
 def named(*contents: bytes) -> dict[str, bytes]:
     """Contents by their digests."""
     return {content_address(content): content for content in contents}

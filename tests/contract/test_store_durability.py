@@ -13,7 +13,15 @@ from latecomer.config import Settings
 from latecomer.errors import BadConfiguration, StoreUnreachable
 from latecomer.store import server as store_server
 from latecomer_aggregator import app as aggregator
-from store_scene import Stores, lead, need_ours, publish, reconfigured
+from store_scene import (
+    Stores,
+    as_replica,
+    lead,
+    need_disk_answers,
+    need_ours,
+    publish,
+    reconfigured,
+)
 
 pytest_plugins = ["store_plugin"]
 
@@ -56,11 +64,8 @@ def test_a_server_that_forgets_when_it_is_full_or_takes_no_writes_is_said_to(
     with reconfigured(real_stores, "maxmemory-policy", "allkeys-lru", usually="noeviction"):
         words = real_stores.open().durability()
     assert words == "maxmemory-policy allkeys-lru: when it is full it forgets what was counted"
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
+    with as_replica(real_stores):
         assert real_stores.open().durability() == "a replica: it takes no writes"
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
 
 
 def test_a_server_as_it_should_be_keeps_writes_and_not_the_probe(real_stores: Stores) -> None:
@@ -76,9 +81,7 @@ def test_a_server_as_it_should_be_keeps_writes_and_not_the_probe(real_stores: St
 def test_a_server_that_never_forces_its_disk_keeps_no_writes(
     real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_ours(real_stores)
-    if real_stores.server.name.startswith("Redis 7.0"):
-        pytest.skip("this server cannot say what is on its disk")
+    need_disk_answers(real_stores)
     monkeypatch.setattr(store_server, "FSYNC_TIMEOUT_MS", 50)
     with (
         reconfigured(real_stores, "appendfsync", "no", usually="always"),
@@ -113,13 +116,11 @@ def test_an_aggregator_has_nothing_to_say_of_a_server_as_it_should_be(stores: St
 
 
 def test_a_replica_keeps_no_writes(real_stores: Stores) -> None:
-    need_ours(real_stores)
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
-        with pytest.raises(BadConfiguration, match="a replica: it takes no writes"):
-            real_stores.open().keeps_writes()
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
+    with (
+        as_replica(real_stores),
+        pytest.raises(BadConfiguration, match="a replica: it takes no writes"),
+    ):
+        real_stores.open().keeps_writes()
 
 
 def test_a_full_server_is_told_of_once_and_what_was_not_tried_is_not_claimed(
@@ -153,12 +154,11 @@ def test_a_server_that_forgets_or_takes_no_writes_keeps_no_federation(real_store
         pytest.raises(BadConfiguration, match="maxmemory-policy volatile-ttl"),
     ):
         real_stores.open().takes_writes()
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
-        with pytest.raises(BadConfiguration, match="a replica: it takes no writes"):
-            real_stores.open().takes_writes()
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
+    with (
+        as_replica(real_stores),
+        pytest.raises(BadConfiguration, match="a replica: it takes no writes"),
+    ):
+        real_stores.open().takes_writes()
 
 
 def _logs(stores: Stores) -> list[MutableMapping[str, Any]]:

@@ -14,7 +14,17 @@ from latecomer.store.port import Commit, Lease
 from latecomer.store.redis import RedisStore, connect
 from proxy import FaultProxy
 from server import eventually
-from store_scene import LEASE_S, PATIENCE_S, Stores, commit_of, fold, lead, named, publish
+from store_scene import (
+    LEASE_S,
+    PATIENCE_S,
+    Stores,
+    as_replica,
+    commit_of,
+    fold,
+    lead,
+    named,
+    publish,
+)
 
 pytest_plugins = ["store_plugin"]
 
@@ -183,12 +193,9 @@ def test_who_finds_that_the_server_is_a_replica_now_looks_where_its_address_lead
     before = line.proxy.accepted
     line.store.head()
     assert line.proxy.accepted == before
-    real_stores.raw.replicaof("127.0.0.1", "1")
-    try:
+    with as_replica(real_stores):
         with pytest.raises(StoreUnreachable, match="is a replica now"):
             line.store.renew(line.lease, LEASE_S)
         line.store.head()
         assert line.proxy.accepted == before + 1
-    finally:
-        real_stores.raw.replicaof("NO", "ONE")
     assert line.store.renew(line.lease, LEASE_S)

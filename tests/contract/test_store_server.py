@@ -30,6 +30,7 @@ from store_scene import (
     fold,
     lead,
     named,
+    need_disk_answers,
     need_ours,
     publish,
     reconfigured,
@@ -241,9 +242,7 @@ def test_a_frozen_server_is_unreachable_and_used_again_once_it_thaws(
 def test_a_commit_that_is_not_on_the_disk_yet_is_not_confirmed(
     real_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_ours(real_stores)
-    if real_stores.server.name.startswith("Redis 7.0"):
-        pytest.skip("this server cannot say what is on its disk")
+    need_disk_answers(real_stores)
     monkeypatch.setattr(store_server, "FSYNC_TIMEOUT_MS", 50)
     store = real_stores.open()
     store.stage(named(b"v0.."))
