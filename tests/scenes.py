@@ -60,6 +60,23 @@ LAYOUT = Layout(
 )
 
 
+def make_outcome_recipe(*, hidden: int, **training: Any) -> Recipe:
+    """A network of one layer that predicts who falls ill; the data is the test's own."""
+    return Recipe.model_validate(
+        {
+            "federation": "wards",
+            "data": {
+                "format": "examples",
+                "source": "patients.csv",
+                "outcome": {"column": "ill", "positive": ["yes"]},
+                "fields": [{"name": "age", "low": 0, "high": 100}],
+            },
+            "model": {"family": "mlp", "hidden": [hidden]},
+            "training": {"learning_rate": 0.02, "examples_per_batch": 16} | training,
+        }
+    )
+
+
 def make_recipe(**aggregation: Any) -> Recipe:
     """Every update counts as it is (K = 2, plain SGD of rate 1) unless ``aggregation`` differs."""
     terms = {"updates_per_version": 2, "max_wait_s": 30.0, "live_s": 300.0}

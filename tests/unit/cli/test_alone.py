@@ -9,23 +9,11 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders import ensemble
 from latecomer.recommenders.families import family
 from latecomer_cli.alone import State, alone
-from scenes import ITEMS, checkerboard, make_recipe, make_site
+from scenes import ITEMS, checkerboard, make_outcome_recipe, make_recipe, make_site
 
 ROUNDS, SEED = 64, 1
 EXAMPLES, INPUTS = 300, 12
-RECIPE = Recipe.model_validate(
-    {
-        "federation": "wards",
-        "data": {
-            "format": "examples",
-            "source": "patients.csv",
-            "outcome": {"column": "ill", "positive": ["yes"]},
-            "fields": [{"name": "age", "low": 0, "high": 100}],
-        },
-        "model": {"family": "mlp", "hidden": [32]},
-        "training": {"learning_rate": 0.02, "examples_per_batch": 16},
-    }
-)
+RECIPE = make_outcome_recipe(hidden=32)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from latecomer_cli import baselines
 from latecomer_cli.alone import alone
 from latecomer_cli.baselines import rounds_alone
 from latecomer_worker.site import Site
-from scenes import ITEMS, checkerboard, make_recipe, make_site
+from scenes import ITEMS, checkerboard, make_outcome_recipe, make_recipe, make_site
 
 TESTED = 7
 
@@ -102,7 +102,7 @@ def test_who_is_tested_at_another_site_makes_nothing_popular_here_and_is_not_tes
 
 
 def test_of_outcomes_is_said_how_often_they_came_about_at_all_sites() -> None:
-    recipe = Recipe.model_validate(OUTCOMES)
+    recipe = OUTCOMES
     sites = [wards([1, 1, 1, 0], tested=1), wards([0, 1], tested=1)]
     for each in baselines.most_popular(recipe, sites, 1, "test"):
         assert probabilities(each) == [3 / 4]
@@ -143,17 +143,7 @@ def test_who_knows_better_alone_is_served_by_what_he_knows() -> None:
     assert mixed.per_user()["ndcg@5"].tolist() != plain.per_user()["ndcg@5"].tolist()
 
 
-OUTCOMES = {
-    "federation": "wards",
-    "data": {
-        "format": "examples",
-        "source": "patients.csv",
-        "outcome": {"column": "ill", "positive": ["yes"]},
-        "fields": [{"name": "age", "low": 0, "high": 100}],
-    },
-    "model": {"family": "mlp", "hidden": [8]},
-    "training": {"learning_rate": 0.02, "examples_per_batch": 16, "examples_per_pass": 50},
-}
+OUTCOMES = make_outcome_recipe(hidden=8, examples_per_pass=50)
 
 
 ROUNDS = 32
@@ -200,7 +190,7 @@ def _one_thread() -> None:
 def test_stays_of_one_person_do_not_end_what_is_learned_early(
     learned: Callable[[Recipe, Site], Result],
 ) -> None:
-    recipe, site = Recipe.model_validate(OUTCOMES), one_person()
+    recipe, site = OUTCOMES, one_person()
 
     def after(groups: Any) -> list[float]:
         state = alone(recipe, [site.split], 12, rounds=ROUNDS, seed=1, groups=groups)
@@ -213,7 +203,7 @@ def test_stays_of_one_person_do_not_end_what_is_learned_early(
 
 def test_one_place_draws_as_many_examples_as_all_sites_together() -> None:
     """Of two sites' 50 each it draws all 100: as many as without a limit."""
-    limited = Recipe.model_validate(OUTCOMES)
+    limited = OUTCOMES
     training = limited.training.model_copy(update={"examples_per_pass": 100})
     site = one_person()
     sites = [site, replace(site, users=tuple(f"other-{each}" for each in site.users))]
