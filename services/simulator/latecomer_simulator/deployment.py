@@ -21,6 +21,7 @@ from latecomer_aggregator import app as aggregator_app
 from latecomer_aggregator.admission import Reason
 from latecomer_simulator import founding, profiles
 from latecomer_simulator.devices import Device, Surroundings
+from latecomer_simulator.links import Shelf
 from latecomer_simulator.machines import VirtualStop
 from latecomer_simulator.network import Line
 from latecomer_simulator.outcome import DAY_S, Limits, Outcome
@@ -133,7 +134,7 @@ class Deployment:
             record=self._record,
             server=self._server,
             open_store=self._open_store,
-            shelf={},
+            shelf=Shelf(),
             changed=self._dispatch,
         )
         for number, (name, site) in enumerate(sites.items()):

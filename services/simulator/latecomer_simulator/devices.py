@@ -16,7 +16,7 @@ from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Trained
 from latecomer.store.port import ModelStore
 from latecomer.tensors import State
-from latecomer_simulator.links import Link, LinkedBroker, SharedChunks
+from latecomer_simulator.links import Link, LinkedBroker, SharedChunks, Shelf
 from latecomer_simulator.machines import VirtualStop
 from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Record
@@ -42,7 +42,7 @@ class Surroundings:
     record: Record
     server: MemoryServer
     open_store: Callable[[], ModelStore]
-    shelf: dict[str, tuple[bytes, int]]
+    shelf: Shelf
     changed: Callable[..., None]
 
 

@@ -1,7 +1,7 @@
 """A device's network: latency, bandwidth, bytes counted, and sometimes nothing at all."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,9 @@ from latecomer.broker.memory.broker import MemoryPublisher
 from latecomer.broker.port import Message
 from latecomer.broker.topology import UPDATES
 from latecomer.errors import BrokerUnreachable, StoreUnreachable
+from latecomer.events import Version
 from latecomer.store.port import Manifest, ModelStore
+from latecomer.tensors import Array
 from latecomer_simulator.profiles import Profile
 from latecomer_simulator.record import Record
 from latecomer_simulator.timeline import Timeline
@@ -134,34 +136,52 @@ class _LinkedPublisher(MemoryPublisher):
             )
 
 
-class SharedChunks(ChunkCache):
-    """A device's chunks; what many devices hold is in memory once.
+@dataclass
+class Shelf:
+    """What the devices of a fleet hold, in memory once.
 
-    Args:
-        shelf: All chunks of the fleet by name, with how many devices hold each.
+    Attributes:
+        chunks: By name, with how many devices hold each.
+        newest: The version that was put together last, and its model.
     """
 
-    def __init__(self, shelf: dict[str, tuple[bytes, int]]) -> None:
+    chunks: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    newest: tuple[Version, dict[str, Array]] | None = None
+
+
+class SharedChunks(ChunkCache):
+    """A device's chunks, on the shelf of its fleet."""
+
+    def __init__(self, shelf: Shelf) -> None:
         super().__init__(Path())
         self._shelf = shelf
         self._mine: set[str] = set()
 
     def get(self, name: str) -> bytes | None:
         """The chunk, if this device has it."""
-        return self._shelf[name][0] if name in self._mine else None
+        return self._shelf.chunks[name][0] if name in self._mine else None
 
     def put(self, name: str, data: bytes) -> None:
         """Keep a chunk."""
         if name not in self._mine:
             self._mine.add(name)
-            held, holders = self._shelf.get(name, (data, 0))
-            self._shelf[name] = (held, holders + 1)
+            held, holders = self._shelf.chunks.get(name, (data, 0))
+            self._shelf.chunks[name] = (held, holders + 1)
+
+    def model(self, manifest: Manifest, blobs: Mapping[str, bytes]) -> dict[str, Array]:
+        """See ``ChunkCache``; another device's, which nobody may write to."""
+        if self._shelf.newest is None or self._shelf.newest[0] != manifest.version:
+            model = super().model(manifest, blobs)
+            for array in model.values():
+                array.flags.writeable = False
+            self._shelf.newest = (manifest.version, model)
+        return dict(self._shelf.newest[1])
 
     def keep_only(self, names: frozenset[str], *, and_newer_than_s: float = 0.0) -> None:
         """Forget what does not belong to the newest version; nobody else is here."""
         del and_newer_than_s
         for name in self._mine - names:
-            held, holders = self._shelf.pop(name)
+            held, holders = self._shelf.chunks.pop(name)
             if holders > 1:
-                self._shelf[name] = (held, holders - 1)
+                self._shelf.chunks[name] = (held, holders - 1)
         self._mine &= names

@@ -85,6 +85,14 @@ class ChunkCache:
             partial.unlink(missing_ok=True)  # a full disk needs its place
             raise DiskTrouble(f"the chunk cache {self._folder}: {error.strerror}") from error
 
+    def model(self, manifest: Manifest, blobs: Mapping[str, bytes]) -> dict[str, Array]:
+        """The base that this device trains from: a delta is against what it read, rounded or not.
+
+        Raises:
+            ChunkMissing: The chunks do not add up.
+        """
+        return _joined(manifest, blobs)
+
     def keep_only(self, names: frozenset[str], *, and_newer_than_s: float = 0.0) -> None:
         """Delete what no longer belongs to the newest version.
 
@@ -147,7 +155,7 @@ def fetch(
     log.debug("version.fetched", version=str(version), downloaded=len(missing), of=len(needed))
     return Snapshot(
         manifest,
-        _joined(manifest, blobs),
+        cache.model(manifest, blobs),
         blobs[manifest.recipe],
         blobs[manifest.catalogue],
     )
@@ -181,7 +189,6 @@ def _belongs_to(digest: str, cache: ChunkCache) -> frozenset[str]:
 
 
 def _joined(manifest: Manifest, blobs: Mapping[str, bytes]) -> dict[str, Array]:
-    """The base that this device trains from: a delta is against what it read, rounded or not."""
     held = manifest.layout.held
     if manifest.halves:
         return chunks.joined(held, manifest.halves, blobs, chunks.FLOAT16)

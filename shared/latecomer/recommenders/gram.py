@@ -30,10 +30,10 @@ import numpy.typing as npt
 from latecomer.errors import BadConfiguration, Unsolvable
 from latecomer.interactions.baskets import Baskets
 from latecomer.interactions.splits import History
-from latecomer.recommenders import spectral
+from latecomer.recommenders import pairs, spectral
 from latecomer.recommenders.port import Plan, Scorer, Trained
 from latecomer.recommenders.settings import GramModel, GramTraining, checked
-from latecomer.tensors import Array, Kind, Layout, State, TensorDelta, TensorSpec
+from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ class Gram:
         projection = (ENTRANCES, EXITS) if factors else ()
         return Layout(
             (
-                TensorSpec(PAIRS, Kind.SUM, (_cells(items), 1)),
+                TensorSpec(PAIRS, Kind.SUM, (pairs.size(items), 1)),
                 TensorSpec(SOURCES, Kind.DERIVED, (items, sources)),
                 TensorSpec(WEIGHTS, Kind.DERIVED, (items, sources)),
                 *(TensorSpec(name, Kind.DERIVED, (items, factors)) for name in projection),
@@ -116,17 +116,16 @@ class Gram:
         items = len(model[SOURCES])
         before = private[COUNTED].astype(np.uint16)  # (U, W)
         now = _words(history)
-        pairs = np.zeros(_cells(items), np.float32)  # (C,)
+        change = pairs.Change(items)
         counted, examples = before.copy(), 0
         for user in np.flatnonzero((now != before).any(axis=1)):
             if should_stop():
                 break
-            pairs[_pairs(_items(now[user]), items)] += 1
-            pairs[_pairs(_items(before[user]), items)] -= 1
+            change.add(_items(now[user]), 1)
+            change.add(_items(before[user]), -1)
             counted[user] = now[user]
             examples += len(_items(now[user] ^ before[user]))
-        # Looking for the cells takes far longer than to know that there are none.
-        additions = {PAIRS: _sparse(pairs)} if examples else {}
+        additions = {PAIRS: change.delta()} if examples else {}
         own = {COUNTED: counted.astype(np.float32)}
         return Trained({}, own, examples, int(bool(examples)), math.nan, additions)
 
@@ -171,7 +170,7 @@ def solved(
         Unsolvable: The pairs are not those of anybody's items.
     """
     items, sources = model[SOURCES].shape
-    weights = _counts(model[PAIRS][:, 0], items)  # (I, I), and in its place what it becomes
+    weights = pairs.square(model[PAIRS][:, 0], items)  # (I, I), and in its place what it becomes
     projection = _projection(settings, model, weights, between)
     _ridge(weights, settings)
     _invert(weights, between)
@@ -183,16 +182,6 @@ def solved(
         WEIGHTS: np.take_along_axis(weights, kept, axis=1).astype(np.float32),
         **projection,
     }
-
-
-def _counts(pairs: Array, items: int) -> Floats:
-    """(I, I) G from the (C,) cells of its upper triangle."""
-    gram = np.zeros((items, items))
-    start = 0
-    for i in range(items):
-        gram[i, i:] = gram[i:, i] = pairs[start : start + items - i]
-        start += items - i
-    return gram
 
 
 def _projection(
@@ -267,17 +256,6 @@ def _blocks(items: int) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK, items))
 
 
-def _cells(items: int) -> int:
-    """How many pairs i <= j there are."""
-    return items * (items + 1) // 2
-
-
-def _sparse(pairs: Array) -> TensorDelta:
-    """Of (C,) cells, those that change."""
-    rows = np.flatnonzero(pairs).astype(np.uint32)
-    return TensorDelta(pairs[rows, None], rows)
-
-
 def _words(history: History) -> Words:
     """(U, W) each user's set of items."""
     words = np.zeros((len(history.lengths), WORDS), np.uint16)
@@ -290,13 +268,3 @@ def _words(history: History) -> Words:
 def _items(words: Words) -> Ids:
     """The items of one set (W,), increasing."""
     return np.flatnonzero(np.unpackbits(words.astype("<u2").view(np.uint8), bitorder="little"))
-
-
-def _pairs(his: Ids, items: int) -> Ids:
-    """Cells of all pairs i <= j of one user's n items, which increase: (n (n + 1) / 2,), each once.
-
-    Row by row of the upper triangle: pair (i, j) is cell i I - i (i - 1) / 2 + j - i.
-    """
-    first, second = np.triu_indices(len(his))
-    i, j = his[first], his[second]
-    return np.asarray(i * items - i * (i - 1) // 2 + j - i)

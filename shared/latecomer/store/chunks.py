@@ -77,10 +77,11 @@ def joined(
     """
     state = {}
     for spec in layout:
-        data = b"".join(blobs[name] for name in tensors[spec.name])
+        data = bytearray().join(blobs[name] for name in tensors[spec.name])
         if len(data) != spec.size * np.dtype(dtype).itemsize:
             raise ChunkMissing(f"the chunks of {spec.name!r} do not add up to {spec.shape}")
-        state[spec.name] = np.frombuffer(data, dtype).reshape(spec.shape).astype(np.float32)
+        array = np.frombuffer(data, dtype).reshape(spec.shape)
+        state[spec.name] = array.astype(np.float32, copy=False)
     return state
 
 
