@@ -27,12 +27,13 @@ import torch
 
 from latecomer import codecs, wire
 from latecomer.broker.port import Delivery
+from latecomer.compression import Compression
 from latecomer.data import ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.evaluation.intervals import student_t
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.events import UpdateSubmitted, Version
-from latecomer.recipe import Compression, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Trained
 from latecomer.store.port import Fold

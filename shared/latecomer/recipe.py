@@ -24,7 +24,7 @@ from pydantic import (
 
 from latecomer.aggregation import OPTIMIZERS, Aggregation
 from latecomer.broker.topology import EVERYONE
-from latecomer.codecs import LEVELS, Loss, Values
+from latecomer.compression import LOSSY, Compression
 from latecomer.data import EXAMPLES, Data, ExampleData, field_widths, kind_of_data
 from latecomer.datasets.registry import has_negatives, related
 from latecomer.errors import BadConfiguration
@@ -44,7 +44,6 @@ from latecomer.recommenders.settings import (
 from latecomer.sections import PUBLISHED, Section
 from latecomer.store.port import Head
 from latecomer.validation import problems
-from latecomer.wire import Codec
 
 #: The models that a table chooses from by a key of its own, by the table's name.
 BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
@@ -57,45 +56,11 @@ BRANCHES: dict[str, dict[str, type[BaseModel]]] = {
 #: Columns that recipes of former releases map, which nothing was learned from.
 IGNORED = ("behaviour", "rating")
 
+#: What to do about a published recipe that cannot be read.
+NEWER = "a newer release founded the federation, where a key is unknown here: upgrade this one"
+
 #: What recipes mean that name no family: those of releases which had one.
 FIRST_FAMILY = "two_tower"
-
-
-class Compression(Section):
-    """What updates and versions may lose on their way, and how updates are written.
-
-    See ``latecomer.codecs``.
-
-    By default nothing is lost and nothing is compressed: decoding is then a look at the message.
-
-    Attributes:
-        values: The format of values. ``int8``, ``int4``, ``quinary`` and ``ternary`` are codes of
-            255, 15, 5 and 3 levels with a float16 scale per row of a table, or per 128 values; they
-            are always in zstd frames, and what they leave out is added to the worker's next update.
-        top_rows: Of the touched rows of a table, this part travels, those that changed the most;
-            the others wait until they are touched again.
-        zstd: Whether floats and rows are in zstd frames as well.
-        download: ``float16`` halves what workers fetch: versions are published as float16 as well,
-            and the aggregator goes on in float32. Decided with version 0.
-        budget_bytes: Instead of one format, the least lossy one with which a payload is no larger,
-            starting from ``values`` and ``top_rows``; the most lossy one where none is.
-    """
-
-    values: Values = "float32"
-    top_rows: float = Field(1.0, gt=0, le=1)
-    zstd: bool = False
-    download: Literal["float32", "float16"] = "float32"
-    budget_bytes: int | None = Field(None, ge=1)
-
-    @property
-    def loss(self) -> Loss:
-        """What may be lost without a budget."""
-        return Loss(self.values, self.top_rows)
-
-    @property
-    def codec(self) -> Codec:
-        """How the wire is to write it."""
-        return "zstd" if self.zstd or self.values in LEVELS or self.budget_bytes else "raw"
 
 
 class Social(Section):
@@ -134,9 +99,6 @@ class ProtocolName(StrEnum):
     CLEAN = "clean"
     PFEDREC_COMPAT = "pfedrec-compat"
 
-
-#: What ``Compression`` says of updates that may lose something.
-LOSSY = {"values", "top_rows", "budget_bytes"}
 
 #: What ``Aggregation`` says of means, and of steps along them.
 AVERAGING = {"optimizer", "staleness", "example_weight", "row_floor", "max_staleness"}
@@ -221,9 +183,8 @@ class Recipe(Section):
     @field_validator("evaluation")
     @classmethod
     def _only_rankings_are_ranked(cls, own: Evaluation, info: ValidationInfo) -> Evaluation:
-        """Said of outcomes, they would be without effect: nothing competes with an outcome."""
-        if (said := own.said(RANKING)) and isinstance(info.data.get("data"), ExampleData):
-            raise ValueError(f"{', '.join(said)} is about ranking, and outcomes are predicted here")
+        if isinstance(info.data.get("data"), ExampleData):
+            own.without_effect(RANKING, "on outcomes, which nothing competes with", info)
         return own
 
     @field_validator("evaluation")
@@ -262,14 +223,14 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _statistics_travel_as_they_are(self, info: ValidationInfo) -> "Recipe":
-        if self.model.family != "gram":
+        if self.model.family != "gram" or info.context == PUBLISHED:
             return self
         if lossy := self.compression.said(LOSSY):
             raise ValueError(
                 f"compression.{lossy[0]}: family 'gram' sends counts, of which nothing is "
                 "left out; only zstd makes them smaller"
             )
-        if self.compression.download != "float32" and info.context != PUBLISHED:
+        if self.compression.download != "float32":
             raise ValueError(
                 "compression.download: family 'gram' publishes numbers of items, of which float16 "
                 "tells no more than 2,048 apart"
@@ -277,10 +238,10 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _what_is_asked_for_is_measured(self) -> "Recipe":
+    def _what_is_asked_for_is_measured(self, info: ValidationInfo) -> "Recipe":
         measured = self.protocol.measured
         for name in (*self.evaluation.reach, *self.evaluation.full_reach):
-            if name not in measured:
+            if name not in measured and info.context != PUBLISHED:
                 raise ValueError(
                     f"evaluation.reach: {name!r} is not measured, only {', '.join(measured)}"
                 )
@@ -334,14 +295,18 @@ class Recipe(Section):
         )
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, as published with version 0."""
-        body = self.model_dump(mode="json")
+        """Canonical JSON, as published with version 0.
+
+        What is at its default is said as well, since another release may have another default. But
+        where that is None nothing is said: releases that do not know of it have nothing to miss.
+        """
+        body = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Recipe":
         """Inverse of ``to_bytes``; a recipe of a newer release names what is unknown here."""
-        return _checked(json.loads(data), "the store's recipe", PUBLISHED)
+        return _checked(json.loads(data), "the store's recipe", PUBLISHED, hint=NEWER)
 
 
 def round_of(recipe: Recipe, head: Head) -> RoundStarted:
@@ -381,7 +346,9 @@ def load_recipe(path: Path, *, agreed: bool = False) -> Recipe:
     return _checked(body, str(path), PUBLISHED if agreed else None)
 
 
-def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Recipe:
+def _checked(
+    body: dict[str, Any], where: str, context: str | None = None, hint: str = ""
+) -> Recipe:
     data = body.get("data")
     if context == PUBLISHED and isinstance(data, dict) and isinstance(data.get("columns"), dict):
         for name in IGNORED:
@@ -390,5 +357,5 @@ def _checked(body: dict[str, Any], where: str, context: str | None = None) -> Re
         return Recipe.model_validate(body, context=context)
     except ValidationError as error:
         raise BadConfiguration(
-            f"{where}: {problems(error, Recipe, BRANCHES, follows='training')}"
+            f"{where}: {problems(error, Recipe, BRANCHES, follows='training')}", hint=hint
         ) from error

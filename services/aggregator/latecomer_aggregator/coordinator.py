@@ -99,6 +99,8 @@ class Coordinator:
         self._topology: Topology | None = federation_topology(federation) if declare else None
         self._publisher: Publisher = broker.publisher()
         self._term: Term | None = None
+        self._takes_over: Lease | None = None
+        self._takes_over_from_s = float("-inf")
         # Asked for when somebody looks: an update costs less than to say so each time.
         telemetry.buffered.set_function(self._waiting)
 
@@ -148,12 +150,12 @@ class Coordinator:
             log.warning("leadership.lapsed", fence=lease.fence)
             self._stand_down()
             return
-        term = self._term or self._take_over(lease)
-        if unable := term.unable(self._clock.monotonic_s(), self._backoff.failures):
+        if unable := self._unable(lease):
             log.warning("leadership.passed_on", cause=unable)
             self._stand_down()
             self._leadership.pass_on()
             return
+        term = self._term or self._take_over(lease)
         self._settle(term, 0.0)
         self._announce(term)
         self._go_on(term, wait_s if term.announced else min(wait_s, ANNOUNCE_EVERY_S))
@@ -172,6 +174,19 @@ class Coordinator:
             log.warning("aggregator.waits", cause=str(missing), hint=missing.hint)
             self._complain_from_s = self._clock.monotonic_s() + COMPLAIN_EVERY_S
         return False
+
+    def _unable(self, lease: Lease) -> str:
+        """Why somebody else should try to lead; empty while all is well, or was a while ago.
+
+        Who holds a lease keeps others from leading, be it that he cannot read what they can.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._term is not None:
+            return self._term.unable(now_s, self._backoff.failures)
+        if self._takes_over is not lease:
+            self._takes_over, self._takes_over_from_s = lease, now_s
+        in_vain = now_s - self._takes_over_from_s > GIVE_BACK_S
+        return "the newest version cannot be taken over" if in_vain else ""
 
     def _go_on(self, term: Term, wait_s: float) -> None:
         """Fold the next delivery; beside a version that is being written, only what is here.
@@ -228,7 +243,7 @@ class Coordinator:
         self._term = Term(
             published, recipe, updates, lease=lease, now_s=now_s, careful=self._careful
         )
-        self._careful = 0
+        self._careful, self._takes_over = 0, None
         additive = published.manifest.layout.additive
         self._telemetry.took_over(published.version.number, counts_only=additive)
         self._telemetry.updates_in_force.set(self._term.updates_in_force(now_s))

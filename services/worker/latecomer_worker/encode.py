@@ -5,8 +5,9 @@ from functools import partial
 from math import fsum
 
 from latecomer import codecs, wire
+from latecomer.compression import Compression
 from latecomer.events import ALL_REGIONS, MAX_REGIONS, UpdateSubmitted
-from latecomer.recipe import Compression, Recipe
+from latecomer.recipe import Recipe
 from latecomer.recommenders.port import Trained
 from latecomer.tensors import Delta, norm
 from latecomer_worker.fetch import Snapshot

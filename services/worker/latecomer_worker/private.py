@@ -114,9 +114,15 @@ class PrivateState:
 
     def _add_checksums(self, table: str) -> None:
         """Make room for them in a file of a former release: what has none yet is believed."""
+        if self._has_checksums(table):
+            return
+        with self._db.transaction():
+            if not self._has_checksums(table):  # somebody may have opened it just now
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
+
+    def _has_checksums(self, table: str) -> bool:
         columns = [*self._db.rows("SELECT name FROM pragma_table_info(?)", (table,))]
-        if ("checksum",) not in columns:
-            self._db.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
+        return ("checksum",) in columns
 
     def _whole(self, statement: str, arguments: Sequence[object] = ()) -> Iterator[Slice]:
         """Slices, of rows with their checksums."""

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from latecomer.broker import topology
 from latecomer.broker.port import Message
 from latecomer.broker.topology import Topology
-from latecomer.errors import BrokerUnreachable, StoreUnreachable, Unroutable
+from latecomer.errors import BrokerUnreachable, ChunkMissing, StoreUnreachable, Unroutable
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.store.keys import Keys
 from latecomer.store.port import Verdict
@@ -57,6 +57,10 @@ def killed() -> None:
 
 def full() -> None:
     raise StoreUnreachable("the store is full")
+
+
+def unreadable(digests: Iterable[str]) -> dict[str, bytes]:
+    raise ChunkMissing(f"chunk {next(iter(digests))} is damaged")
 
 
 def no_reply() -> None:
@@ -977,6 +981,39 @@ def test_a_leader_without_a_broker_leaves_the_lead_to_who_may_have_one(scene: Fe
     scene.send(make_update("w1"), make_update("w2"))
     step(standby, 3)
     assert scene.number() == 1
+
+
+def test_who_cannot_read_the_newest_version_leaves_the_lead_to_who_may(scene: Federation) -> None:
+    """A former release, say, to which a chunk's name is not that of its content."""
+    store = scene.open_store()
+    store.read = unreadable  # type: ignore[method-assign]
+    leader, standby = scene.coordinator("a", store=store), scene.coordinator("b")
+    scene.send(make_update("w1"), make_update("w2"))
+    began_s = scene.clock.monotonic_s()
+    with capture_logs() as logs:
+        while not folded(scene) and scene.clock.monotonic_s() - began_s < 2 * GIVE_BACK_S:
+            step(leader)
+            step(standby)
+            scene.clock.advance(LEASE_S / 4)
+    assert GIVE_BACK_S < scene.clock.monotonic_s() - began_s < GIVE_BACK_S + LEASE_S
+    assert [each["event"] for each in logs].count("leadership.passed_on") == 1
+    assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
+
+
+def test_where_nobody_else_is_there_to_lead_it_is_tried_again_and_again(scene: Federation) -> None:
+    store = scene.open_store()
+    store.read = unreadable  # type: ignore[method-assign]
+    coordinator = scene.coordinator("a", store=store)
+    began_s = scene.clock.monotonic_s()
+    while scene.clock.monotonic_s() - began_s < 4 * GIVE_BACK_S:
+        step(coordinator)
+        scene.clock.advance(LEASE_S / 4)
+    del store.read
+    scene.send(make_update("w1"), make_update("w2"))
+    while not folded(scene) and scene.clock.monotonic_s() - began_s < 6 * GIVE_BACK_S:
+        step(coordinator)
+        scene.clock.advance(LEASE_S / 4)
+    assert folded(scene) == ["w1:boot:1", "w2:boot:1"]
 
 
 def test_a_binding_that_somebody_deleted_is_there_again_once_nothing_came_for_a_minute(

@@ -1,12 +1,16 @@
 """What is kept of users is what was written, or it is said that it is not."""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from latecomer.errors import BadConfiguration
+from latecomer_worker.database import Database
+from latecomer_worker.private import PrivateState
 from latecomer_worker.state import WorkerState
 
 ONES = {"user.vector": np.ones((1, 4), np.float32)}
@@ -20,6 +24,20 @@ CREATE TABLE private (user TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NUL
 CREATE TABLE tentative (update_id TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL,
     value BLOB NOT NULL, PRIMARY KEY (update_id, user, name)) WITHOUT ROWID;
 """
+
+
+class Overtaken(Database):
+    """Whenever it was looked what its tables have, another process opens the file as well."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "")
+        self._path = path
+
+    def rows(self, statement: str, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        found = [*super().rows(statement, arguments)]
+        if "table_info" in statement and not self._db.in_transaction:
+            PrivateState(Database(self._path, ""))
+        return iter(found)
 
 
 @pytest.fixture
@@ -90,3 +108,12 @@ def test_what_a_former_release_wrote_is_read_and_has_a_checksum_once_it_is_writt
     assert kept(state) == [1.0, 1.0, 1.0, 1.0]
     assert state._db.number("SELECT count(checksum) FROM private") == 2
     state.close()
+
+
+def test_two_may_open_a_file_of_a_former_release_at_once(tmp_path: Path) -> None:
+    """A worker starts, and somebody asks it for a recommendation."""
+    path = tmp_path / "state.sqlite"
+    with sqlite3.connect(path) as former:
+        former.executescript(FORMER)
+    PrivateState(Overtaken(path)).save(["u1"], ONES)
+    assert kept(WorkerState(path)) == [1.0] * 4

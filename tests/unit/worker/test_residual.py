@@ -11,8 +11,8 @@ import pytest
 from latecomer import wire
 from latecomer.broker import topology
 from latecomer.codecs import CodedDelta
+from latecomer.compression import Compression
 from latecomer.events import UpdateSubmitted, Version
-from latecomer.recipe import Compression
 from latecomer.recommenders.port import Trained
 from latecomer.tensors import Array, Delta, Kind, Layout, TensorDelta, TensorSpec, difference, norm
 from latecomer_worker import encode, residual
