@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from latecomer.interactions.splits import History
-from latecomer.recommenders.settings import TwoTowerModel
+from latecomer.recommenders.descent_settings import TwoTowerModel
 from latecomer.recommenders.two_tower import TwoTower
 from latecomer.recommenders.two_tower_devices import train_devices
 from latecomer.tensors import Array

@@ -23,7 +23,7 @@ from latecomer.data import Data
 from latecomer.events import UpdateSubmitted, Version
 from latecomer.interactions.schema import Columns
 from latecomer.recipe import Recipe
-from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining
+from latecomer.recommenders.descent_settings import TwoTowerModel, TwoTowerTraining
 from latecomer.store import redis
 from latecomer.store.port import Head, ModelStore
 from latecomer.tensors import Delta, Layout

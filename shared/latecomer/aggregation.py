@@ -46,7 +46,13 @@ class Staleness(Section):
 
 
 class ExampleWeight(Section):
-    """See ``latecomer_aggregator.weighting``; ``reference`` is a typical number of examples."""
+    """See ``latecomer_aggregator.weighting``.
+
+    Attributes:
+        reference: Examples of a typical update, as workers log them (``round.trained``). Families
+            count them differently, and some in every pass: with more passes it is to be larger.
+        cap: What an update weighs at most, as a multiple of a typical one.
+    """
 
     rule: Literal["equal", "sqrt", "linear"] = "equal"
     reference: int = Field(1000, gt=0)

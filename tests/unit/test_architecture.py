@@ -24,7 +24,12 @@ MAX_FUNCTION_LINES = 60
 
 #: What a new family or rule adds to the file that CONTRIBUTING names for its settings.
 ROOM = 50
-GROWING = ("shared/latecomer/recommenders/settings.py", "shared/latecomer/aggregation.py")
+GROWING = (
+    "shared/latecomer/recommenders/settings.py",
+    "shared/latecomer/recommenders/descent_settings.py",
+    "shared/latecomer/recommenders/network_settings.py",
+    "shared/latecomer/aggregation.py",
+)
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -50,7 +55,7 @@ def test_a_file_and_its_functions_stay_readable(path: Path) -> None:
 @pytest.mark.parametrize("path", GROWING)
 def test_there_is_room_for_the_settings_of_what_is_added(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
-    assert text.count("\n") + ROOM <= MAX_FILE_LINES
+    assert text.count("\n") + ROOM <= MAX_FILE_LINES, "split it by what families have in common"
     assert Path(path).name in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 

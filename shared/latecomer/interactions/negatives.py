@@ -23,16 +23,19 @@ def candidates(targets: Items, items: int, negatives: int, rng: np.random.Genera
     return np.unique(np.concatenate([targets, drawn]))
 
 
-def known(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
-    """(B,) users -> (B, I): what each has in train, and must not be told apart from a target."""
-    mask = np.zeros((len(users), items), dtype=bool)
+def mask(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
+    """(B,) users -> (B, I): what is no negative of theirs, and nothing to learn from.
+
+    It is what each has in train, and under a leaky protocol what is held out of it as well.
+    """
+    found = np.zeros((len(users), items), dtype=bool)
     lengths = train.lengths[users]
     rows = np.repeat(np.arange(len(users)), lengths)
-    mask[rows, train.items[ranges(train.indptr[users], lengths)]] = True
+    found[rows, train.items[ranges(train.indptr[users], lengths)]] = True
     if train.spared is not None:
         row, place = np.nonzero(train.spared[users] >= 0)
-        mask[row, train.spared[users][row, place]] = True
-    return mask
+        found[row, train.spared[users][row, place]] = True
+    return found
 
 
 def shares(train: History, items: int) -> npt.NDArray[np.float64]:

@@ -7,16 +7,10 @@ that is most of what a worker's process is made of.
 from pkgutil import resolve_name
 from typing import Any
 
+from latecomer.recommenders.descent_settings import NeuralCfModel, SequentialModel, TwoTowerModel
 from latecomer.recommenders.network_settings import DeepFmModel, MlpModel
 from latecomer.recommenders.port import Family
-from latecomer.recommenders.settings import (
-    AlsModel,
-    GramModel,
-    Model,
-    NeuralCfModel,
-    SequentialModel,
-    TwoTowerModel,
-)
+from latecomer.recommenders.settings import AlsModel, GramModel, Model
 
 #: Module and class, by the model section of a recipe.
 FAMILIES: dict[type[Model], str] = {

@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
-from latecomer.interactions.negatives import candidates, known, ranges
+from latecomer.interactions.negatives import candidates, mask, ranges
 from latecomer.interactions.splits import History
 from latecomer.recommenders import passes
 from latecomer.recommenders.descent import adagrad_step, optimizer, tensor
+from latecomer.recommenders.descent_settings import NeuralCfModel, NeuralCfTraining
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import NeuralCfModel, NeuralCfTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
 
 Ids = npt.NDArray[np.int64]
@@ -178,7 +179,7 @@ class _Run:
         offered = candidates(item, items, self._training.negatives, rng)  # (C,)
         wanted = np.zeros((len(users), len(offered)), np.float32)  # (B, C)
         wanted[context, np.searchsorted(offered, item)] = 1
-        competes = ~known(self._history, users, items)[:, offered]  # (B, C)
+        competes = ~mask(self._history, users, items)[:, offered]  # (B, C)
         weights = wanted / wanted.sum() + competes / max(1, competes.sum())  # (B, C)
         scores = logits(self._tensors, vectors, tensor(offered))
         weighted = tensor(weights.astype(np.float32))

@@ -43,7 +43,8 @@ class Trained:
     Attributes:
         model: The shared tensors that were trained, as they are now.
         private: The private state after training, (users, …) per name.
-        examples: Training examples that it learned from.
+        examples: What it learned from, in a unit of the family's own: that of ``reference`` where
+            a recipe weighs updates by their examples. Of none, nothing is sent.
         steps: Optimiser steps taken; fewer than planned if it was told to stop.
         loss: Mean training loss over the steps, NaN if there were none.
         additions: What is to be added to ``sum`` tensors.
@@ -107,6 +108,9 @@ class Family(Protocol[Known_contra]):
         should_stop: Callable[[], bool],
     ) -> Trained:
         """Learn from ``history``, looking at ``should_stop`` between batches.
+
+        What one round leaves for the next is in ``private``; the family itself remembers nothing.
+        Items that are ``spared`` as negatives are not learned from, either.
 
         ``model`` holds what a worker holds: ``layout.held``.
 

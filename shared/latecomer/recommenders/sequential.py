@@ -25,13 +25,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag
 
 from latecomer.interactions import sequences
-from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
+from latecomer.interactions.negatives import candidates, log_inclusion, mask, shares
 from latecomer.interactions.sequences import Sequences
 from latecomer.interactions.splits import History
 from latecomer.recommenders import passes, transformer
 from latecomer.recommenders.descent import MASKED, optimizer, tensor
+from latecomer.recommenders.descent_settings import SequentialModel, SequentialTraining
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import SequentialModel, SequentialTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.recommenders.transformer import Dropout
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
 
@@ -182,7 +183,7 @@ class _Run:
         logits = states[tensor(context), tensor(place)] @ self._tensors[FACTORS][chosen].T  # (T, C)
         logits = logits + self._tensors[BIAS][chosen, 0]
         answer = np.searchsorted(offered, item)  # (T,)
-        masked = known(self._history, batch.users, items)[:, offered][context]  # (T, C)
+        masked = mask(self._history, batch.users, items)[:, offered][context]  # (T, C)
         masked[np.arange(len(answer)), answer] = False
         inclusion = log_inclusion(
             self._shares, negatives=negatives, targets=len(item), contexts=len(batch.users)

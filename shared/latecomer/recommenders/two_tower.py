@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag, normalize, softplus
 
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
-from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
+from latecomer.interactions.negatives import candidates, log_inclusion, mask, shares
 from latecomer.interactions.splits import History
 from latecomer.recommenders.descent import MASKED, TINY, adagrad_step, optimizer, tensor
+from latecomer.recommenders.descent_settings import TwoTowerModel, TwoTowerTraining
 from latecomer.recommenders.port import Plan, Scorer, Trained
-from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.tensors import Array, Kind, Layout, State, TensorSpec
 
 Ids = npt.NDArray[np.int64]
@@ -163,7 +164,7 @@ class _Run:
         offered = candidates(targets.item, items, self._training.negatives, rng)  # (C,)
         logits = self._logits(contexts, targets, vectors, offered)  # (T, C)
         place = np.searchsorted(offered, targets.item)  # (T,)
-        masked = known(self._history, contexts.users, items)[:, offered][targets.context]  # (T, C)
+        masked = mask(self._history, contexts.users, items)[:, offered][targets.context]  # (T, C)
         masked[np.arange(len(place)), place] = False
         logits = logits.masked_fill(tensor(masked), MASKED)
         if self._training.loss == "bpr":

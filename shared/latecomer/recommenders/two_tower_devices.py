@@ -22,11 +22,12 @@ from torch.nn.functional import cross_entropy, normalize, softplus
 
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.baskets import Baskets, Contexts, Targets
-from latecomer.interactions.negatives import candidates, known, log_inclusion, shares
+from latecomer.interactions.negatives import candidates, log_inclusion, mask, shares
 from latecomer.interactions.splits import History
 from latecomer.recommenders.descent import MASKED, TINY, adagrad_step, optimizer, tensor
+from latecomer.recommenders.descent_settings import TwoTowerModel, TwoTowerTraining
 from latecomer.recommenders.port import Plan
-from latecomer.recommenders.settings import TwoTowerModel, TwoTowerTraining, checked
+from latecomer.recommenders.settings import checked
 from latecomer.recommenders.two_tower import BIAS, FACTORS, SQUARES, VECTOR
 from latecomer.tensors import Array, State, TensorDelta
 
@@ -122,7 +123,7 @@ def _drawn(
             steps.append((contexts, targets, offered, inclusion[offered]))
     read = [part for step in steps for part in (step[0].items, step[1].item, step[2])]
     rows = np.unique(np.concatenate(read)) if read else np.zeros(0, np.int64)
-    return _Drawn(device, rows, known(history, OWNER, items)[0, rows], tuple(steps))
+    return _Drawn(device, rows, mask(history, OWNER, items)[0, rows], tuple(steps))
 
 
 def _groups(drawn: Sequence[_Drawn]) -> Iterator[list[_Drawn]]:

@@ -12,7 +12,8 @@ from latecomer.data import COLUMNS, Data, ExampleData
 from latecomer.errors import BadConfiguration
 from latecomer.events import Version
 from latecomer.recipe import Recipe, load_recipe, round_of
-from latecomer.recommenders.settings import GramModel, TwoTowerTraining, checked
+from latecomer.recommenders.descent_settings import TwoTowerTraining
+from latecomer.recommenders.settings import GramModel, checked
 from latecomer.sections import PUBLISHED
 from latecomer.store.port import Head
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from latecomer.interactions.negatives import (
     candidates,
-    known,
     log_inclusion,
+    mask,
     ranges,
     shares,
 )
@@ -36,7 +36,7 @@ def test_held_out_items_can_be_drawn_and_are_not_masked() -> None:
     held_out = {*split.validation.tolist(), *split.test.tolist()}
     offered = candidates(np.array([0]), 5, 5, np.random.default_rng(0))
     assert held_out == {3, 4} <= set(offered.tolist())
-    assert known(split.train, np.array([0]), 5)[0].tolist() == [True, True, True, False, False]
+    assert mask(split.train, np.array([0]), 5)[0].tolist() == [True, True, True, False, False]
 
 
 def test_a_leaking_split_spares_what_is_held_out_for_each_user_alone_and_pooled() -> None:
@@ -53,10 +53,10 @@ def test_a_leaking_split_spares_what_is_held_out_for_each_user_alone_and_pooled(
     pooled = Split.pooled([leaking, leaking]).train
     nobody, owner = [False] * 6, [True] * 6
     few = [False, False, False, True, True, True]  # too few to be tested: nothing is held out
-    assert known(leaking.train, np.array([1, 0]), 6).tolist() == [few, owner]
-    assert known(alone, np.array([0]), 6).tolist() == [owner]
-    assert known(pooled, np.array([2, 3]), 6).tolist() == [owner, few]
-    assert known(clean.train, np.array([0]), 6)[0].tolist() == [*owner[:4], *nobody[4:]]
+    assert mask(leaking.train, np.array([1, 0]), 6).tolist() == [few, owner]
+    assert mask(alone, np.array([0]), 6).tolist() == [owner]
+    assert mask(pooled, np.array([2, 3]), 6).tolist() == [owner, few]
+    assert mask(clean.train, np.array([0]), 6)[0].tolist() == [*owner[:4], *nobody[4:]]
 
 
 def test_candidates_are_the_targets_and_some_more_each_once_in_order() -> None:
@@ -68,9 +68,9 @@ def test_candidates_are_the_targets_and_some_more_each_once_in_order() -> None:
 
 
 @given(histories)
-def test_known_is_the_membership_matrix(train: History) -> None:
+def test_the_mask_is_the_membership_matrix(train: History) -> None:
     users = np.arange(len(train.indptr) - 1)[::-1]
-    for row, user in zip(known(train, users, I), users, strict=True):
+    for row, user in zip(mask(train, users, I), users, strict=True):
         have = set(train.items[train.indptr[user] : train.indptr[user + 1]].tolist())
         assert set(np.flatnonzero(row).tolist()) == have
 

@@ -8,16 +8,10 @@ import numpy as np
 
 from latecomer.interactions.splits import History
 from latecomer.recommenders import derived
+from latecomer.recommenders.descent_settings import NeuralCfModel, SequentialModel, TwoTowerModel
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Plan, Recommender, Trained
-from latecomer.recommenders.settings import (
-    AlsModel,
-    GramModel,
-    Model,
-    NeuralCfModel,
-    SequentialModel,
-    TwoTowerModel,
-)
+from latecomer.recommenders.settings import AlsModel, GramModel, Model
 from latecomer.tensors import Array, State, applied
 
 #: Items of the checkerboard; users buy only even or only odd ones.

@@ -160,6 +160,35 @@ def test_private_state_is_not_in_the_shared_state(under_test: Family) -> None:
         assert not any(np.shares_memory(array, shared) for shared in trained.model.values())
 
 
+def test_no_users_private_numbers_are_in_an_update(under_test: Family) -> None:
+    """Of copies it tells; what else an update is made of, a reviewer has to look at."""
+    recommender = under_test.make()
+    base, layout = recommender.initial(ITEMS, seed=1), recommender.layout(ITEMS)
+    trained = train(recommender, checkerboard(), under_test.brief_plan(), model=base)
+    sent = [change.values for change in trained.delta(layout, base).values()]
+    numbers = np.concatenate([np.ravel(each) for each in (*sent, *trained.model.values())])
+    for own in trained.private.values():
+        real = own[own != np.round(own)]  # counts and sets of items are like others
+        assert not real.size or np.isin(real, numbers).mean() < 0.01
+
+
+def test_a_device_of_one_user_learns(under_test: Family) -> None:
+    trained = train(under_test.make(), checkerboard().of_user(0), under_test.brief_plan())
+    assert trained.examples
+    assert not trained.diverged()
+
+
+def test_what_is_held_out_is_no_example_where_it_is_spared_as_a_negative(
+    under_test: Family,
+) -> None:
+    """As under ``pfedrec-compat``, which leaks enough without."""
+    known, plan = checkerboard(), under_test.brief_plan()
+    held_out = np.array([[(answer + 1) % ITEMS] for answer in answers()])
+    spared = History(known.indptr, known.items, known.time_s, held_out)
+    clean, leaky = (train(under_test.make(), each, plan) for each in (known, spared))
+    assert clean.examples == leaky.examples
+
+
 NOTHING = {"nobody": history(), "nothing bought": history([], [], [])}
 NOTHING_TO_PREDICT = {"one item each": history([[0]], [], [[3]])}
 
@@ -188,13 +217,16 @@ def assert_nothing_is_learned(under_test: Family, nothing: History) -> None:
 
 
 def test_the_same_arguments_give_the_same_result(under_test: Family) -> None:
-    plan = under_test.brief_plan()
-    first, second = (train(under_test.make(), checkerboard(), plan, seed=5) for _ in range(2))
-    assert_same(first.model, second.model)
-    assert_same(values_of(first), values_of(second))
-    assert_same(first.private, second.private)
-    assert (first.examples, first.steps) == (second.examples, second.steps)
-    assert first.loss == second.loss or math.isnan(first.loss)
+    """Of one instance as well: whatever it remembered of a round, another worker would not."""
+    recommender, plan = under_test.make(), under_test.brief_plan()
+    first = train(recommender, checkerboard(), plan, seed=5)
+    for other in (recommender, under_test.make()):
+        second = train(other, checkerboard(), plan, seed=5)
+        assert_same(first.model, second.model)
+        assert_same(values_of(first), values_of(second))
+        assert_same(first.private, second.private)
+        assert (first.examples, first.steps) == (second.examples, second.steps)
+        assert first.loss == second.loss or math.isnan(first.loss)
 
 
 def test_another_draw_gives_another_result(stepwise: Family) -> None:
@@ -227,6 +259,7 @@ def test_what_was_learned_is_a_finite_delta_that_fits_the_layout(under_test: Fam
     trained = train(recommender, checkerboard(), under_test.brief_plan(), model=base)
     delta = trained.delta(layout, base)
     assert delta
+    assert trained.examples, "what no example was learned from is not sent"
     check_delta(layout, delta)
     assert math.isfinite(norm(delta))
     result = applied(layout, base, delta)
@@ -318,6 +351,8 @@ def test_scoring_reads_what_a_store_gave_and_changes_nothing(recommender: Recomm
     known = checkerboard()
     model, private = recommender.initial(ITEMS, seed=1), recommender.initial_private(USERS)
     before = recommender.scorer(model, private, known)(np.arange(USERS))
+    for array in (known.indptr, known.items, known.time_s):
+        array.setflags(write=False)
     score = recommender.scorer(sealed(model), sealed(private), known)
     assert score(np.arange(USERS)).tobytes() == before.tobytes()
 

@@ -12,7 +12,7 @@ import pytest
 
 from latecomer.data import Data
 from latecomer.evaluation.protocol import RankingProtocol
-from latecomer.interactions.negatives import known as membership
+from latecomer.interactions.negatives import mask as membership
 from latecomer.interactions.schema import Catalogue
 from latecomer.interactions.selection import Selection, select
 from latecomer.interactions.sources import load

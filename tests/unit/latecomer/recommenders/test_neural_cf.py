@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from latecomer.recommenders import neural_cf
+from latecomer.recommenders.descent_settings import NeuralCfModel
 from latecomer.recommenders.neural_cf import (
     BIAS,
     FACTORS,
@@ -18,7 +19,6 @@ from latecomer.recommenders.neural_cf import (
     NeuralCf,
 )
 from latecomer.recommenders.port import Trained
-from latecomer.recommenders.settings import NeuralCfModel
 from latecomer.tensors import Array
 from unit.latecomer.recommenders.families_under_test import ITEMS, USERS, checkerboard, history
 

@@ -8,8 +8,9 @@ from latecomer.errors import BadConfiguration
 from latecomer.interactions import sequences
 from latecomer.recommenders import sequential, transformer
 from latecomer.recommenders.descent import tensor
+from latecomer.recommenders.descent_settings import SequentialModel
 from latecomer.recommenders.sequential import Sequential
-from latecomer.recommenders.settings import SequentialModel, checked
+from latecomer.recommenders.settings import checked
 from latecomer.recommenders.transformer import Dropout
 from latecomer.tensors import Array
 from unit.latecomer.recommenders.families_under_test import history

@@ -6,8 +6,8 @@ import pytest
 from latecomer.errors import BadConfiguration
 from latecomer.interactions.splits import History
 from latecomer.recommenders import two_tower_devices
+from latecomer.recommenders.descent_settings import TwoTowerModel
 from latecomer.recommenders.port import Plan
-from latecomer.recommenders.settings import TwoTowerModel
 from latecomer.recommenders.two_tower import FACTORS, VECTOR, TwoTower
 from latecomer.recommenders.two_tower_devices import train_devices
 
