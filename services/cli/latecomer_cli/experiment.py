@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from latecomer.errors import BadData, FallsShort
-from latecomer.evaluation.protocol import ALL, refuse_all
+from latecomer.errors import BadConfiguration, BadData, FallsShort
 from latecomer.experiments.assignment import ARMS, Arm, arm
 from latecomer.experiments.counts import Counts, Per, Sums, counted
 from latecomer.experiments.effects import MISMATCH, Effect, effect, mismatch
+from latecomer.experiments.names import ALL
 from latecomer_cli.output import Format, Output
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="The experiment: puts everybody into his arm.")]
 Share = Annotated[
     float, typer.Option(min=0.001, max=0.999, help="Of users in the treatment; at all sites one.")
+]
+SharedIds = Annotated[
+    bool,
+    typer.Option("--shared-ids", help="An id means the same person at all sites, with one arm."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 
@@ -38,16 +42,25 @@ def assign(
         list[str] | None, typer.Argument(help="Whom; without, one per line of stdin.")
     ] = None,
     *,
+    site: Annotated[
+        str | None, typer.Option(help="Whose customers; needed unless ids are shared.")
+    ] = None,
     share: Share = 0.5,
+    shared_ids: SharedIds = False,
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Tell the arm of each user: the same at every site and at every time, and nothing is kept."""
+    """Tell the arm of each user: the same whenever it is asked, and nothing is kept."""
+    if site is None and not shared_ids:
+        raise BadConfiguration(
+            "every site draws its own lots, and none is named",
+            hint="--site NAME; or --shared-ids where an id means the same person at every site",
+        )
     output = Output(format_)
     asked = users or [line.strip() for line in sys.stdin if line.strip()]
-    arms = {user: arm(name, user, share=share) for user in asked}
-    output.result({"experiment": name, "share": share, "arms": arms})
-    for user, his in arms.items():
-        output.say(f"{his:9}  {user}")
+    whose = None if shared_ids else site
+    arms = {user: arm(name, user, site=whose, share=share) for user in asked}
+    output.result({"experiment": name, "site": whose, "share": share, "arms": arms})
+    output.lines(f"{arms[user]:9}  {user}" for user in asked)
 
 
 @app.command()
@@ -55,11 +68,12 @@ def count(
     name: Name,
     *,
     data: Annotated[Path, typer.Option(help="A row for everything that somebody was served.")],
-    site: Annotated[str, typer.Option(help="What this data owner is called.")],
+    site: Annotated[str, typer.Option(help="What this data owner is called, as in the lots.")],
     user: Annotated[str, typer.Option(help="The column that tells who was served.")],
     metric: Annotated[list[str], typer.Option(help="A column of numbers; may be repeated.")],
     per: Annotated[Per, typer.Option(help="What metrics are divided by.")] = Per.USER,
     share: Share = 0.5,
+    shared_ids: SharedIds = False,
     arm_column: Annotated[
         str | None, typer.Option("--arm", help="The column that tells which arm was served.")
     ] = None,
@@ -68,7 +82,6 @@ def count(
 ) -> None:
     """Add up what came of an experiment here; the sums name nobody, and add up across sites."""
     output = Output(format_)
-    refuse_all([site])
     counts, report = counted(
         data,
         experiment=name,
@@ -76,6 +89,7 @@ def count(
         user=user,
         metrics=list(dict.fromkeys(metric)),
         share=share,
+        shared_ids=shared_ids,
         per=per,
         served=arm_column,
         delimiter=delimiter,
@@ -106,6 +120,7 @@ def compare(
             "experiment": first.experiment,
             "per": first.per,
             "share": first.share,
+            "shared_ids": first.shared_ids,
             "sites": [each.site for each in sites],
             "mismatch": doubtful,
             "metrics": {
@@ -116,7 +131,9 @@ def compare(
     )
     _show(output, first.experiment, effects)
     output.say(f"95 % intervals, per {first.per}; detectable: what 4 of 5 such experiments find")
-    unlikely = [f"{site} ({p:.1e})" for site, p in doubtful.items() if p < MISMATCH]
+    # With shared ids one lot counts at every site, and lots of all sites together are not drawn.
+    judged = [each.site for each in sites] + ([] if first.shared_ids else [ALL])
+    unlikely = [f"{site} ({doubtful[site]:.1e})" for site in judged if doubtful[site] < MISMATCH]
     if unlikely:
         raise FallsShort(
             f"no lot makes arms of such sizes: {', '.join(unlikely)}; nothing here can be trusted",
@@ -132,11 +149,12 @@ def _check_alike(sites: Sequence[Counts]) -> None:
     """
     first, names = sites[0], set[str]()
     for each in sites:
-        for what in ("experiment", "share", "per"):
+        for what in ("experiment", "share", "shared_ids", "per"):
             ours, other = getattr(first, what), getattr(each, what)
             if ours != other:
                 raise BadData(
-                    f"{first.site} and {each.site} differ in {what}: {ours} and {other}",
+                    f"{first.site} and {each.site} differ in {what.replace('_', ' ')}: "
+                    f"{ours} and {other}",
                     hint="count them alike",
                 )
         if each.sums.keys() != first.sums.keys():

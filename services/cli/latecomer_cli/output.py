@@ -63,6 +63,11 @@ class Output:
         if self.for_people:
             self.console.print(text, markup=False)
 
+    def lines(self, lines: Iterable[str]) -> None:
+        """Many lines, as they are: for people, and for the next command of a pipe."""
+        if self.for_people:
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+
     def read(self, report: Report) -> None:
         """What of the data was not used, for people; nothing where all of it was."""
         if not report.complete:

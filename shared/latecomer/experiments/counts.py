@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from latecomer.errors import BadData
 from latecomer.experiments.assignment import ARMS, Arm, arm
+from latecomer.experiments.names import Name, Site, named, site_named
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
 from latecomer.interactions.tables import MISSING, MISSING_IDS, Table
@@ -32,8 +33,6 @@ MIN_USERS = 10
 #: What columns mean, beside the metrics.
 USER, ARM = "user", "arm"
 
-#: What others write is shown on a terminal: without control characters.
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
 Users = Annotated[int, Field(ge=MIN_USERS)]
 
 
@@ -71,6 +70,7 @@ class Counts(BaseModel):
         experiment: Its name.
         site: Who says so.
         share: Of users in the treatment.
+        shared_ids: Whether an id means the same person at every site, in one arm at all of them.
         per: What its metrics are divided by.
         users: How many were served anything, by arm.
         sums: By metric and arm.
@@ -79,8 +79,9 @@ class Counts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     experiment: Name
-    site: Name
+    site: Site
     share: Annotated[float, Field(gt=0, lt=1)]
+    shared_ids: bool
     per: Per
     users: dict[Arm, Users]
     sums: Annotated[dict[Name, dict[Arm, Sums]], Field(min_length=1)]
@@ -118,6 +119,7 @@ def counted(
     user: str,
     metrics: Sequence[str],
     share: float = 0.5,
+    shared_ids: bool = False,
     per: Per = Per.USER,
     served: str | None = None,
     delimiter: str = ",",
@@ -131,10 +133,11 @@ def counted(
     Args:
         path: CSV or Parquet, as ``tables.read`` reads it.
         experiment: Its name, which puts everybody into his arm.
-        site: Who counts.
+        site: Who counts, as in the assignment.
         user: The column that tells who was served.
         metrics: Columns of numbers: 1 for a click and 0 for none, what was paid, …
         share: Of users in the treatment.
+        shared_ids: Whether arms were assigned without the site: see ``arm``.
         per: What metrics are divided by.
         served: The column that tells which arm's recommendations were served, if there is one.
         delimiter: Of CSV files.
@@ -147,7 +150,8 @@ def counted(
     told = {USER: user} if served is None else {USER: user, ARM: served}
     table = tables.read(path, {**told, **columns}, delimiter=delimiter)
     tables.check_ids(path, user, table.values[USER])
-    arm_of = cache(partial(arm, experiment, share=share))
+    whose = None if shared_ids else site
+    arm_of = cache(partial(arm, experiment, site=whose, share=share))
     if served is not None:
         _check_served(table, path, arm_of)
     users, values, report = _rows(table, list(columns), Report.of(table, path.name))
@@ -166,7 +170,15 @@ def counted(
         for name, y in added.items()
     }
     people = {each: int(members.sum()) for each, members in where.items()}
-    counts = Counts(experiment=experiment, site=site, share=share, per=per, users=people, sums=sums)
+    counts = Counts(
+        experiment=named("an experiment", experiment),
+        site=site_named(site),
+        share=share,
+        shared_ids=shared_ids,
+        per=per,
+        users=people,
+        sums=sums,
+    )
     return counts, report
 
 

@@ -16,10 +16,10 @@ def served(folder: Path, site: str, *, users: int = 200, lost: bool = False) -> 
     path = folder / f"{site}.csv"
     lines = ["customer,bought"]
     for number in range(users):
-        treated = arm("spring", f"{site}-{number}") == "treatment"
+        treated = arm("spring", str(number), site=site) == "treatment"
         if treated and lost and number % 2:
             continue
-        lines.append(f"{site}-{number},{int(number % 4 < (3 if treated else 2))}")
+        lines.append(f"{number},{int(number % 4 < (3 if treated else 2))}")
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
@@ -40,12 +40,78 @@ def counted(
 def test_everybody_is_told_his_arm(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert app.run(["experiment", "assign", "spring", "17850", "13047"]) == ExitCode.OK
-    assert capsys.readouterr().out == "control    17850\ntreatment  13047\n"
+    asked = ["experiment", "assign", "spring", "--site", "beijing"]
+    assert app.run([*asked, "17850", "13047"]) == ExitCode.OK
+    assert capsys.readouterr().out == "treatment  17850\ncontrol    13047\n"
     monkeypatch.setattr("sys.stdin", StringIO("13047\n\n17850\n"))
-    assert app.run(["experiment", "assign", "spring", "--format", "json"]) == ExitCode.OK
+    assert app.run([*asked, "--format", "json"]) == ExitCode.OK
     arms = json.loads(capsys.readouterr().out)["arms"]
-    assert arms == {"13047": "treatment", "17850": "control"}
+    assert arms == {"13047": "control", "17850": "treatment"}
+
+
+def test_an_id_is_shown_as_it_was_asked_and_as_often(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["[bold]:smile:", "x" * 300, "x" * 300]
+    assert app.run(["experiment", "assign", "spring", "--site", "beijing", *asked]) == ExitCode.OK
+    assert [line[11:] for line in capsys.readouterr().out.splitlines()] == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["spring", "1"], "every site draws its own lots, and none is named; --site NAME"),
+        (["", "1", "--site", "beijing"], "no name of an experiment: ''"),
+        (["spring", "1", "--site", ""], "no name of a site: ''"),
+        (["spring", " ", "--site", "beijing"], "no id of a user: ' '"),
+    ],
+)
+def test_who_asks_without_names_is_told_what_is_missing(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
+) -> None:
+    assert app.run(["experiment", "assign", *arguments]) == ExitCode.BAD_USAGE
+    assert why in capsys.readouterr().err
+
+
+def test_where_ids_are_shared_an_arm_is_the_same_at_every_site(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    users = [str(number) for number in range(20)]
+    said = set()
+    for more in ([], ["--site", "beijing"], ["--site", "shanghai"]):
+        arguments = ["experiment", "assign", "spring", *users, "--shared-ids", *more]
+        assert app.run(arguments) == ExitCode.OK
+        said.add(capsys.readouterr().out)
+    assert len(said) == 1
+
+
+def shared(folder: Path, capsys: pytest.CaptureFixture[str], site: str, users: range) -> str:
+    """The file of a site whose customers shop elsewhere, too: every other one buys."""
+    data = folder / f"{site}.csv"
+    rows = [f"{number},{number % 2}" for number in users]
+    data.write_text("\n".join(["customer,bought", *rows]), encoding="utf-8")
+    arguments = ["spring", "--data", str(data), "--site", site, "--user", "customer"]
+    arguments += ["--metric", "bought", "--shared-ids", "--format", "json"]
+    assert app.run(["experiment", "count", *arguments]) == ExitCode.OK
+    path = folder / f"{site}.json"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    return str(path)
+
+
+def test_where_people_are_at_several_sites_their_lots_are_judged_site_by_site(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of these a lot may well treat as many at one site; thirty times the same lot is no 30 lots.
+    files = [shared(tmp_path, capsys, f"site-{number}", range(1200, 1500)) for number in range(30)]
+    assert app.run(["experiment", "compare", *files, "--format", "json"]) == ExitCode.OK
+    mismatch = json.loads(capsys.readouterr().out)["mismatch"]
+    assert mismatch["site-0"] > 0.001 > mismatch["all"]
+
+
+def test_shared_ids_and_own_ones_are_not_added_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [counted(tmp_path, capsys, "beijing"), shared(tmp_path, capsys, "paris", range(200))]
+    assert app.run(["experiment", "compare", *files]) == ExitCode.BAD_USAGE
+    assert "beijing and paris differ in shared ids: False and True" in capsys.readouterr().err
 
 
 def test_two_sites_together_tell_what_the_treatment_did(
@@ -78,10 +144,10 @@ def test_people_see_a_line_per_site(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_arms_that_no_lot_makes_end_with_1_and_say_where(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = [counted(tmp_path, capsys, "beijing"), counted(tmp_path, capsys, "paris", lost=True)]
+    files = [counted(tmp_path, capsys, "beijing"), counted(tmp_path, capsys, "lyon", lost=True)]
     assert app.run(["experiment", "compare", *files]) == ExitCode.JOB_FAILED
     captured = capsys.readouterr()
-    assert "no lot makes arms of such sizes: paris" in captured.err
+    assert "no lot makes arms of such sizes: lyon" in captured.err
     assert "spring: bought" in captured.out  # what there is, is shown all the same
 
 
@@ -128,7 +194,7 @@ def test_nobodys_users_count_twice(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_no_site_is_called_as_all_of_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = served(tmp_path, "all")
+    data = served(tmp_path, "beijing")
     arguments = ["spring", "--data", str(data), "--site", "all", "--user", "customer"]
     assert app.run(["experiment", "count", *arguments, "--metric", "bought"]) == ExitCode.BAD_USAGE
     assert "'all'" in capsys.readouterr().err

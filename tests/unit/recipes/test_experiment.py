@@ -41,7 +41,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> list[Counts]:
     logs = {shop: ["customer,bought"] for shop in SHOPS}
     for row in found["control"].users:
         shop = "britain" if regions[row] == "United Kingdom" else "abroad"
-        his = arm("last-purchase", customers[row])
+        his = arm("last-purchase", customers[row], site=shop)
         logs[shop].append(f"{customers[row]},{bought[his][row]}")
     return [log_counted(tmp_path_factory.mktemp(shop), shop, logs[shop]) for shop in SHOPS]
 

@@ -12,8 +12,8 @@ from latecomer.experiments.counts import MIN_USERS, Counts, Per, Sums, counted
 
 def members(which: Arm, count: int = MIN_USERS) -> list[str]:
     """The first so many customers of an arm."""
-    found = [f"c{number}" for number in range(200) if arm("spring", f"c{number}") == which]
-    return found[:count]
+    users = [f"c{number}" for number in range(200)]
+    return [each for each in users if arm("spring", each, site="beijing") == which][:count]
 
 
 CONTROL, TREATMENT = members("control"), members("treatment")
@@ -144,6 +144,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ({"users": {"control": 10}}, "has to be there for control and treatment"),
         ({"users": {"control": 9, "treatment": 10}}, "greater than or equal to 10"),
         ({"site": "bei\x1b[2Jjing"}, "site: String should match"),
+        ({"site": "all"}, "'all' stands for all sites together"),
         ({"share": 1.0}, "share: Input should be less than 1"),
         ({"sums": {}}, "sums: Dictionary should have at least 1"),
         ({"secret": "17850"}, "secret: Extra inputs"),
@@ -155,6 +156,7 @@ def test_what_is_no_count_says_so(tmp_path: Path, change: dict[str, object], why
         experiment="spring",
         site="beijing",
         share=0.5,
+        shared_ids=False,
         per=Per.USER,
         users=dict.fromkeys(ARMS, 10),
         sums={"bought": dict.fromkeys(ARMS, sums)},
