@@ -12,9 +12,10 @@ import typer
 
 from latecomer.errors import BadConfiguration, BadData, FallsShort
 from latecomer.experiments.assignment import ARMS, Arm, arm
-from latecomer.experiments.counts import Counts, Per, Sums, counted
+from latecomer.experiments.counts import Counts, Per, counted
 from latecomer.experiments.effects import MISMATCH, Effect, effect, mismatch
 from latecomer.experiments.names import ALL
+from latecomer.experiments.sums import Sums
 from latecomer_cli.output import Format, Output
 
 app = typer.Typer(

@@ -1,37 +1,36 @@
-"""What came of an experiment at one site: sums over the users of each arm, which name nobody.
+"""What a site says of an experiment: sums over the users of each arm, in a file.
 
-Of every user u, y_u is a metric summed over what he was served, and x_u what it is divided by: 1,
-or how often he was served. The sums of several sites add up to those of all their users.
-
-R rows of what was served, U users of an arm.
+U users.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from latecomer.errors import BadData
 from latecomer.experiments.assignment import ARMS, Arm, arm
 from latecomer.experiments.names import Name, Site, named, site_named
+from latecomer.experiments.served import Log
+from latecomer.experiments.sums import Sums
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
-from latecomer.interactions.tables import MISSING, MISSING_IDS, Table
 from latecomer.validation import first_problem
 
-Floats = npt.NDArray[np.float64]
+Members = Mapping[Arm, npt.NDArray[np.bool_]]
 
 #: Sums of fewer people would tell of each of them.
 MIN_USERS = 10
 
-#: What columns mean, beside the metrics.
-USER, ARM = "user", "arm"
+#: How it comes that somebody was served another arm than he is in.
+ANOTHER_ARM = (
+    "were arms assigned under another name or site? was the share raised (count from that day, or "
+    "raise it under a new name)? are ids written otherwise here (13047.0)?"
+)
 
 Users = Annotated[int, Field(ge=MIN_USERS)]
 
@@ -43,26 +42,6 @@ class Per(StrEnum):
     ROW = "row"
 
 
-class Sums(BaseModel):
-    """Sums over the users of one arm, as the module calls them: of x, y, and their products."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    x: Annotated[FiniteFloat, Field(gt=0)]
-    y: FiniteFloat
-    xx: FiniteFloat
-    xy: FiniteFloat
-    yy: FiniteFloat
-
-    @classmethod
-    def of(cls, x: Floats, y: Floats) -> Self:
-        """Of (U,) users."""
-        return cls(x=x.sum(), y=y.sum(), xx=x @ x, xy=x @ y, yy=y @ y)
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(**{name: value + getattr(other, name) for name, value in self})
-
-
 class Counts(BaseModel):
     """What a site says of an experiment.
 
@@ -72,6 +51,8 @@ class Counts(BaseModel):
         share: Of users in the treatment.
         shared_ids: Whether an id means the same person at every site, in one arm at all of them.
         per: What its metrics are divided by.
+        rows: How many its log has.
+        dropped: How many of them could not be used, by reason.
         users: How many were served anything, by arm.
         sums: By metric and arm.
     """
@@ -83,14 +64,29 @@ class Counts(BaseModel):
     share: Annotated[float, Field(gt=0, lt=1)]
     shared_ids: bool
     per: Per
+    rows: NonNegativeInt
+    dropped: dict[Name, NonNegativeInt]
     users: dict[Arm, Users]
     sums: Annotated[dict[Name, dict[Arm, Sums]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _has_both_arms(self) -> Self:
-        named = [self.users.keys(), *(each.keys() for each in self.sums.values())]
-        if any(each != {*ARMS} for each in named):
+        told = [self.users.keys(), *(each.keys() for each in self.sums.values())]
+        if any(each != {*ARMS} for each in told):
             raise ValueError(f"everything has to be there for {' and '.join(ARMS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        if sum(self.users.values()) + sum(self.dropped.values()) > self.rows:
+            raise ValueError("more users than rows")
+        for metric, by_arm in self.sums.items():
+            for each, sums in by_arm.items():
+                users = self.users[each]
+                if not (
+                    sums.can_be_of(users) and (self.per is Per.ROW or sums.are_per_user(users))
+                ):
+                    raise ValueError(f"no {users} users have such sums of {metric} ({each})")
         return self
 
     @classmethod
@@ -124,122 +120,74 @@ def counted(
     served: str | None = None,
     delimiter: str = ",",
 ) -> tuple[Counts, Report]:
-    """The sums of a file with a row for everything that somebody was served, and what came of it.
-
-    A row without a user is dropped and counted as ``missing_user``; without a number for each
-    metric as ``missing_value`` or ``not_a_number``; with more values than there are columns as
-    ``too_many_values``.
+    """The sums of a log.
 
     Args:
-        path: CSV or Parquet, as ``tables.read`` reads it.
+        path: What was served, and what came of it; see ``Log.read`` for this and all columns.
         experiment: Its name, which puts everybody into his arm.
         site: Who counts, as in the assignment.
         user: The column that tells who was served.
         metrics: Columns of numbers: 1 for a click and 0 for none, what was paid, …
         share: Of users in the treatment.
-        shared_ids: Whether arms were assigned without the site: see ``arm``.
+        shared_ids: Whether arms were assigned without the site; see ``arm``.
         per: What metrics are divided by.
         served: The column that tells which arm's recommendations were served, if there is one.
         delimiter: Of CSV files.
 
     Raises:
-        BadData: The file cannot be read, lacks a column, has fewer than ``MIN_USERS`` users in an
-            arm, or tells of somebody who was served the other one.
+        BadConfiguration: A name is none, or a column is to mean two things.
+        BadData: The log cannot be used, has fewer than ``MIN_USERS`` users in an arm, or tells of
+            somebody who was served the other one.
     """
-    columns = {f"metric {name}": name for name in metrics}
-    told = {USER: user} if served is None else {USER: user, ARM: served}
-    table = tables.read(path, {**told, **columns}, delimiter=delimiter)
-    tables.check_ids(path, user, table.values[USER])
+    experiment, site = named("an experiment", experiment), site_named(site)
+    names = [named("a metric", each) for each in metrics]
+    log, report = Log.read(path, user=user, metrics=metrics, arm=served, delimiter=delimiter)
     whose = None if shared_ids else site
-    arm_of = cache(partial(arm, experiment, site=whose, share=share))
-    if served is not None:
-        _check_served(table, path, arm_of)
-    users, values, report = _rows(table, list(columns), Report.of(table, path.name))
-    names, of = np.unique(np.array(users, np.str_), return_inverse=True)
-    treated = np.array([arm_of(str(each)) == "treatment" for each in names])
-    where: dict[Arm, npt.NDArray[np.bool_]] = {"control": ~treated, "treatment": treated}
-    _check_enough(where, path, report)
-    rows = np.bincount(of, minlength=len(names)).astype(np.float64)
-    x = np.ones(len(names)) if per is Per.USER else rows
-    added = {  # (U,) by metric
-        name: np.bincount(of, column).astype(np.float64)
-        for name, column in zip(metrics, values.T, strict=True)
-    }
-    sums = {
-        name: {each: Sums.of(x[members], y[members]) for each, members in where.items()}
-        for name, y in added.items()
-    }
-    people = {each: int(members.sum()) for each, members in where.items()}
+    arms = [arm(experiment, each, site=whose, share=share) for each in log.users]
+    members = {each: np.array([his == each for his in arms]) for each in ARMS}
+    _check_served(log, arms)
+    _check_enough(log, members, report)
+    x = np.ones(len(log.users)) if per is Per.USER else log.times_served()
     counts = Counts(
-        experiment=named("an experiment", experiment),
-        site=site_named(site),
+        experiment=experiment,
+        site=site,
         share=share,
         shared_ids=shared_ids,
         per=per,
-        users=people,
-        sums=sums,
+        rows=report.read,
+        dropped=report.reasons,
+        users={each: int(his.sum()) for each, his in members.items()},
+        sums={
+            name: {each: Sums.of(x[his], y[his]) for each, his in members.items()}
+            for name, y in zip(names, log.added_up(), strict=True)
+        },
     )
     return counts, report
 
 
-def _rows(table: Table, metrics: Sequence[str], report: Report) -> tuple[list[str], Floats, Report]:
-    """Of every usable row its user, and the values (R, metrics)."""
-    users, values = [], []
-    for row, line in enumerate(table.lines):
-        user = _text(table.values[USER][row])
-        said = [_text(table.values[name][row]) for name in metrics]
-        why, what = _unusable(table, row, user, said)
-        if why:
-            report.drop(why, line, what)
-        else:
-            users.append(user)
-            values.append([float(each) for each in said])
-    report.kept = len(users)
-    return users, np.array(values, np.float64).reshape(-1, len(metrics)), report
+def _check_served(log: Log, arms: Sequence[Arm]) -> None:
+    """Pass if everybody was served the arm that he is in: who was not would count in the other.
+
+    Args:
+        log: What was served.
+        arms: (U,) of its users.
+    """
+    told = zip(log.arms, log.user, strict=False)  # a log may say nothing
+    wrong = [row for row, (said, user) in enumerate(told) if said != arms[user]]
+    if wrong:
+        first = wrong[0]
+        line, said = log.lines[first], tables.excerpt(log.arms[first])
+        raise BadData(
+            f"{len(wrong)} of {len(log.lines)} rows of {log.path} tell of another arm than their "
+            f"user's, the first on line {line}: {said!r}, who is in the {arms[log.user[first]]}",
+            hint=ANOTHER_ARM,
+        )
 
 
-def _unusable(table: Table, row: int, user: str, said: Sequence[str]) -> tuple[str, str]:
-    """Why a row cannot be used, and what of it shows that; nothing where it can."""
-    if row in table.surplus:
-        return "too_many_values", table.surplus[row]
-    if user in MISSING_IDS:
-        return "missing_user", user
-    for each in said:
-        if each in MISSING:
-            return "missing_value", each
-        if not _is_number(each):
-            return "not_a_number", each
-    return "", ""
-
-
-def _check_served(table: Table, path: Path, arm_of: Callable[[str], Arm]) -> None:
-    """Pass if everybody was served the arm that he is in: who was not would count in the other."""
-    for line, user, told in zip(table.lines, table.values[USER], table.values[ARM], strict=True):
-        name, served = _text(user), _text(told)
-        if name not in MISSING_IDS and served != arm_of(name):
+def _check_enough(log: Log, members: Members, report: Report) -> None:
+    for each, his in members.items():
+        if his.sum() < MIN_USERS:
             raise BadData(
-                f"{path} tells on line {line} of the arm {tables.excerpt(served)!r}, and the user "
-                f"is in the {arm_of(name)}",
-                hint="is it the experiment's name, and its share, under which arms were assigned?",
-            )
-
-
-def _check_enough(where: Mapping[Arm, npt.NDArray[np.bool_]], path: Path, report: Report) -> None:
-    for each, members in where.items():
-        if members.sum() < MIN_USERS:
-            raise BadData(
-                f"{path} has {members.sum()} users in the {each}: {report.summary()}",
+                f"{log.path} has {his.sum()} users in the {each}: {report.summary()}",
                 hint=f"sums of fewer than {MIN_USERS} people tell of each of them: wait for more",
             )
-
-
-def _text(value: object) -> str:
-    # What is true and false in Parquet is 1 and 0 here.
-    return tables.text(int(value) if isinstance(value, bool) else value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

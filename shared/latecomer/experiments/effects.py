@@ -16,7 +16,7 @@ from math import erfc, sqrt
 
 from latecomer.evaluation.intervals import t_975
 from latecomer.experiments.assignment import Arm
-from latecomer.experiments.counts import Sums
+from latecomer.experiments.sums import Sums
 
 #: The normal distribution's upper 20 % point: what four experiments of five see.
 Z_80 = 0.8416212335729143

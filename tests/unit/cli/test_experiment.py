@@ -210,7 +210,9 @@ def test_a_log_that_tells_of_another_arm_is_refused(
     arguments = ["spring", "--data", str(data), "--site", "beijing", "--user", "customer"]
     arguments += ["--metric", "bought", "--arm", "arm"]
     assert app.run(["experiment", "count", *arguments]) == ExitCode.BAD_USAGE
-    assert "the user is in the treatment; is it the experiment's name" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "rows of" in said
+    assert "'control', who is in the treatment; were arms assigned under another name" in said
 
 
 def test_what_was_not_counted_is_told_beside_the_json(

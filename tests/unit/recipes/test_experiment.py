@@ -7,8 +7,9 @@ import pytest
 from latecomer.evaluation.baselines import item_knn, popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol
 from latecomer.experiments.assignment import ARMS, Arm, arm
-from latecomer.experiments.counts import Counts, Sums, counted
+from latecomer.experiments.counts import Counts, counted
 from latecomer.experiments.effects import effect, mismatch
+from latecomer.experiments.sums import Sums
 from latecomer.interactions.splits import Split
 from latecomer.recipe import load_recipe
 from latecomer_cli import demo

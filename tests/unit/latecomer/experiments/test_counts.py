@@ -7,7 +7,8 @@ import pytest
 
 from latecomer.errors import BadData
 from latecomer.experiments.assignment import ARMS, Arm, arm
-from latecomer.experiments.counts import MIN_USERS, Counts, Per, Sums, counted
+from latecomer.experiments.counts import MIN_USERS, Counts, Per, counted
+from latecomer.experiments.sums import Sums
 
 
 def members(which: Arm, count: int = MIN_USERS) -> list[str]:
@@ -41,20 +42,26 @@ def count(path: Path, per: Per = Per.USER) -> Counts:
     )[0]
 
 
+def sums(*added: float, negative: bool = False, beyond: bool = False) -> Sums:
+    """Of x, y and their products."""
+    named = dict(zip(("x", "y", "xx", "xy", "yy"), added, strict=True))
+    return Sums(**named, negative=negative, beyond=beyond)
+
+
 def test_a_users_rows_are_added_up_before_anything_else(tmp_path: Path) -> None:
     path = log(tmp_path / "served.csv", [*everybody(), f"{TREATMENT[0]},1,5"])
     found = count(path)
     assert found.users == {"control": 10, "treatment": 10}
-    assert found.sums["bought"]["control"] == Sums(x=10, y=0, xx=10, xy=0, yy=0)
+    assert found.sums["bought"]["control"] == sums(10, 0, 10, 0, 0)
     # Nine have bought once and one twice.
-    assert found.sums["bought"]["treatment"] == Sums(x=10, y=11, xx=10, xy=11, yy=9 + 4)
-    assert found.sums["paid"]["treatment"] == Sums(x=10, y=25, xx=10, xy=25, yy=9 * 4 + 49)
+    assert found.sums["bought"]["treatment"] == sums(10, 11, 10, 11, 9 + 4, beyond=True)
+    assert found.sums["paid"]["treatment"] == sums(10, 25, 10, 25, 9 * 4 + 49, beyond=True)
 
 
 def test_per_row_it_counts_how_often_somebody_was_served(tmp_path: Path) -> None:
     path = log(tmp_path / "served.csv", [*everybody(), f"{TREATMENT[0]},0,0"])
     found = count(path, Per.ROW)
-    assert found.sums["bought"]["treatment"] == Sums(x=11, y=10, xx=9 + 4, xy=9 + 2, yy=10)
+    assert found.sums["bought"]["treatment"] == sums(11, 10, 9 + 4, 9 + 2, 10)
 
 
 def test_a_user_is_one_whatever_stands_around_his_id(tmp_path: Path) -> None:
@@ -62,39 +69,10 @@ def test_a_user_is_one_whatever_stands_around_his_id(tmp_path: Path) -> None:
     assert count(path).users == {"control": 10, "treatment": 10}
 
 
-def test_of_parquet_true_is_1_and_ids_without_their_last_digits_are_refused(
-    tmp_path: Path,
-) -> None:
-    polars = pytest.importorskip("polars")
-    columns = {"customer": [*CONTROL, *TREATMENT], "bought": [False] * 10 + [True] * 10}
-    path = tmp_path / "served.parquet"
-    polars.DataFrame(columns | {"paid": [0.5] * 20}).write_parquet(path)
-    found = count(path)
-    assert found.sums["bought"]["treatment"].y == 10
-    assert found.sums["paid"]["control"].y == 5
-    lost = {"customer": [2.0**60 + 2**10 * number for number in range(20)]}
-    polars.DataFrame(columns | lost | {"paid": [0.5] * 20}).write_parquet(path)
-    with pytest.raises(BadData, match="have lost their last digits"):
-        count(path)
-
-
-def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path) -> None:
-    bad = [",1,1", "c1,,1", "c1,yes,1", "c1,1,inf", "c1,1,2,50"]
-    found, report = counted(
-        log(tmp_path / "served.csv", [*everybody(), *bad]),
-        experiment="spring",
-        site="beijing",
-        user="customer",
-        metrics=["bought", "paid"],
-    )
-    assert report.reasons == {
-        "missing_user": 1,
-        "missing_value": 1,
-        "not_a_number": 2,
-        "too_many_values": 1,
-    }
-    assert (report.read, report.kept) == (25, 20)
-    assert found == count(log(tmp_path / "clean.csv", everybody()))
+def test_what_was_not_counted_is_told_with_what_was(tmp_path: Path) -> None:
+    found = count(log(tmp_path / "served.csv", [*everybody(), ",1,1", "c1,yes,1", "c2,yes,1"]))
+    assert (found.rows, found.dropped) == (23, {"missing_user": 1, "not_a_number": 2})
+    assert found.sums == count(log(tmp_path / "clean.csv", everybody())).sums
 
 
 def test_sums_of_too_few_people_are_not_made(tmp_path: Path) -> None:
@@ -121,11 +99,17 @@ def test_who_was_served_the_other_arm_is_noticed(tmp_path: Path) -> None:
         )[0]
 
     assert count_arms(share=0.5).sums["bought"]["treatment"].y == 10
-    with pytest.raises(BadData, match="of the arm 'treatment', and the user is in the control"):
+    with pytest.raises(
+        BadData, match=r"9 of 20 rows .* line \d+: 'treatment', who is in the contr"
+    ):
         count_arms(share=0.1)
     arms.insert(0, f"{TREATMENT[0]},,0")
-    with pytest.raises(BadData, match="on line 2 of the arm ''"):
+    with pytest.raises(
+        BadData, match=r"1 of 21 rows .* line 2: '', who is in the treatment"
+    ) as caught:
         count_arms(share=0.5)
+    for cause in ("another name or site", "share raised", "ids written otherwise here (13047.0)"):
+        assert cause in caught.value.hint
     arms[0] = ",control,0"  # nobody's
     assert count_arms(share=0.5).users == {"control": 10, "treatment": 10}
 
@@ -146,12 +130,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ({"site": "bei\x1b[2Jjing"}, "site: String should match"),
         ({"site": "all"}, "'all' stands for all sites together"),
         ({"share": 1.0}, "share: Input should be less than 1"),
+        ({"rows": 19}, "more users than rows"),
+        ({"rows": 25, "dropped": {"missing_user": 6}}, "more users than rows"),
         ({"sums": {}}, "sums: Dictionary should have at least 1"),
         ({"secret": "17850"}, "secret: Extra inputs"),
     ],
 )
 def test_what_is_no_count_says_so(tmp_path: Path, change: dict[str, object], why: str) -> None:
-    sums = Sums(x=10, y=1, xx=10, xy=1, yy=1)
     right = Counts(
         experiment="spring",
         site="beijing",
@@ -159,13 +144,40 @@ def test_what_is_no_count_says_so(tmp_path: Path, change: dict[str, object], why
         shared_ids=False,
         per=Per.USER,
         users=dict.fromkeys(ARMS, 10),
-        sums={"bought": dict.fromkeys(ARMS, sums)},
+        rows=20,
+        dropped={},
+        sums={"bought": dict.fromkeys(ARMS, sums(10, 1, 10, 1, 1))},
     )
     path = tmp_path / "beijing.json"
     path.write_text(right.model_copy(update=change).model_dump_json(warnings=False))
     if "secret" in change:
         path.write_text(right.model_dump_json()[:-1] + ',"secret":"17850"}')
     with pytest.raises(BadData, match=why):
+        Counts.read(path)
+
+
+@pytest.mark.parametrize(
+    ("per", "impossible"),
+    [
+        (Per.USER, sums(9, 1, 9, 1, 1)),  # who was not served is none of them
+        (Per.USER, sums(11, 1, 13, 1, 1)),  # per user, every x is 1
+        (Per.USER, sums(10, 1, 10, 3, 9)),
+        (Per.USER, sums(10, 3, 10, 3, 0)),  # as if nobody differed from anybody
+        (Per.USER, sums(10, -3, 10, -3, 9)),  # and yet nothing was negative
+        (Per.USER, sums(10, 20, 10, 20, 50)),  # nor more than 1
+        (Per.USER, sums(10, 1e200, 10, 1e200, 1e300, beyond=True)),
+        (Per.ROW, sums(20, 5, 20, 5, 5)),  # ten users of twenty rows have more squares
+        (Per.ROW, sums(20, 5, -60, 5, 5)),
+        (Per.ROW, sums(20, 5, 60, 20, 5)),  # no two columns have more in common than each alone
+    ],
+)
+def test_sums_of_nobody_are_refused(tmp_path: Path, per: Per, impossible: Sums) -> None:
+    rows = [*everybody(), *(everybody() if per is Per.ROW else ())]
+    right = count(log(tmp_path / "served.csv", rows), per)
+    by_arm = {"control": right.sums["bought"]["control"], "treatment": impossible}
+    path = tmp_path / "beijing.json"
+    path.write_text(right.model_copy(update={"sums": {"bought": by_arm}}).model_dump_json())
+    with pytest.raises(BadData, match=r"beijing\.json .* no 10 users have such sums of bought"):
         Counts.read(path)
 
 

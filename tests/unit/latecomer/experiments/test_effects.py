@@ -6,8 +6,8 @@ import pytest
 from latecomer.evaluation.intervals import standard_error
 from latecomer.evaluation.ranking import Floats
 from latecomer.experiments.assignment import Arm, arm
-from latecomer.experiments.counts import Sums
 from latecomer.experiments.effects import Effect, effect, estimate, mismatch
+from latecomer.experiments.sums import Sums
 
 
 def of_users(control: Floats, treatment: Floats) -> Effect:
@@ -64,7 +64,7 @@ def test_where_nothing_was_to_be_seen_one_experiment_of_twenty_sees_something() 
     spent = np.random.default_rng(7).gamma(0.5, 20.0, 400)
     seen = 0
     for number in range(1000):
-        arms = np.array([arm(f"nothing-{number}", str(user)) for user in range(400)])
+        arms = np.array([arm(f"nothing-{number}", str(user), site="here") for user in range(400)])
         found = of_users(spent[arms == "control"], spent[arms == "treatment"])
         seen += not found.low <= 0 <= found.high
     assert seen == pytest.approx(50, abs=21)  # three standard deviations
