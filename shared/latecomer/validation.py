@@ -32,7 +32,9 @@ A_NAME = "1 to 40 lower-case letters, digits and inner hyphens"
 def first_problem(error: ValidationError) -> str:
     """The first finding, briefly: for a log line about bytes that a machine wrote."""
     problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+    place = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what
 
 
 def problems(error: ValidationError, root: Model, branches: Branches, follows: str = "") -> str:

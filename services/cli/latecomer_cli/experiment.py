@@ -1,21 +1,21 @@
 """``latecomer experiment …``: an A/B test whose data stays where it is; sums leave, in files."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import reduce
-from operator import add
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latecomer.errors import BadConfiguration, BadData, FallsShort
-from latecomer.experiments.assignment import ARMS, Arm, arm
+from latecomer.errors import BadConfiguration, FallsShort
+from latecomer.experiments.assignment import arm
+from latecomer.experiments.comparison import Comparison, compared
 from latecomer.experiments.counts import Counts, Per, counted
-from latecomer.experiments.effects import MISMATCH, Effect, effect, mismatch
-from latecomer.experiments.names import ALL
-from latecomer.experiments.sums import Sums
+from latecomer.experiments.effects import Effect, effect
+from latecomer.experiments.evidence import ENOUGH
+from latecomer.experiments.strata import Strata
 from latecomer_cli.output import Format, Output
 
 app = typer.Typer(
@@ -33,7 +33,13 @@ SharedIds = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 
-COLUMNS = ("site", "control", "treatment", "difference", "from", "to", "relative", "detectable")
+COLUMNS = ("site", "control", "treatment", "difference", "95 % interval", "relative", "detectable")
+
+#: Of a figure in a table.
+DIGITS = 4
+
+#: In place of an interval.
+TOO_FEW = "too few to tell"
 
 
 @app.command()
@@ -82,6 +88,10 @@ def count(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Add up what came of an experiment here; the sums name nobody, and add up across sites."""
+    if len(delimiter) != 1:
+        raise BadConfiguration(
+            f"--delimiter {delimiter!r} is not one character", hint="a shell writes a tab as $'\\t'"
+        )
     output = Output(format_)
     counts, report = counted(
         data,
@@ -95,12 +105,13 @@ def count(
         served=arm_column,
         delimiter=delimiter,
     )
-    output.read(report)
-    if not report.complete and not output.for_people:
-        sys.stderr.write(f"latecomer: {report.source}: {report.summary()}\n")
+    if not report.complete:
+        _say_beside(output, f"{report.source}: {report.summary()}")
+    if few := ", ".join(f"{told} ({his})" for told, his in counts.of_few()):
+        _say_beside(output, f"few people make up all there is of {few}: sums tell what they had")
     output.result(counts.model_dump(mode="json"))
-    found = {metric: {site: effect(counts.users, each)} for metric, each in counts.sums.items()}
-    _show(output, name, found)
+    own = {told: {site: effect(Strata([counts.stratum(told)]))} for told in counts.sums}
+    _show(output, name, own)
     output.next(f"add --format json > {site}.json, then: latecomer experiment compare *.json")
 
 
@@ -112,86 +123,57 @@ def compare(
 ) -> None:
     """Tell what the treatment does, at each site and over all, and how far to trust it."""
     output = Output(format_)
-    sites = [Counts.read(path) for path in files]
-    _check_alike(sites)
-    effects, doubtful = _effects(sites), _mismatches(sites)
-    first = sites[0]
-    output.result(
-        {
-            "experiment": first.experiment,
-            "per": first.per,
-            "share": first.share,
-            "shared_ids": first.shared_ids,
-            "sites": [each.site for each in sites],
-            "mismatch": doubtful,
-            "metrics": {
-                metric: {site: asdict(each) for site, each in by_site.items()}
-                for metric, by_site in effects.items()
-            },
-        }
-    )
-    _show(output, first.experiment, effects)
-    output.say(f"95 % intervals, per {first.per}; detectable: what 4 of 5 such experiments find")
-    # With shared ids one lot counts at every site, and lots of all sites together are not drawn.
-    judged = [each.site for each in sites] + ([] if first.shared_ids else [ALL])
-    unlikely = [f"{site} ({doubtful[site]:.1e})" for site in judged if doubtful[site] < MISMATCH]
-    if unlikely:
+    found = compared([Counts.read(path) for path in files])
+    first = found.sites[0]
+    output.result(_body(found))
+    _show(output, first.experiment, found.effects)
+    output.lines(_notes(found))
+    if found.unlikely:
+        where = ", ".join(f"{site} ({p:.1e})" for site, p in found.unlikely.items())
         raise FallsShort(
-            f"no lot makes arms of such sizes: {', '.join(unlikely)}; nothing here can be trusted",
+            f"no lot makes arms of such sizes: {where}; nothing here can be trusted",
             hint="was anybody's outcome lost, or served another arm than `assign` says?",
         )
 
 
-def _check_alike(sites: Sequence[Counts]) -> None:
-    """Pass if all are of one experiment, counted alike, and none is there twice.
-
-    Raises:
-        BadData: Names the first two that differ.
-    """
-    first, names = sites[0], set[str]()
-    for each in sites:
-        for what in ("experiment", "share", "shared_ids", "per"):
-            ours, other = getattr(first, what), getattr(each, what)
-            if ours != other:
-                raise BadData(
-                    f"{first.site} and {each.site} differ in {what.replace('_', ' ')}: "
-                    f"{ours} and {other}",
-                    hint="count them alike",
-                )
-        if each.sums.keys() != first.sums.keys():
-            raise BadData(
-                f"{first.site} counted {', '.join(first.sums)}, {each.site} {', '.join(each.sums)}",
-                hint="count the same metrics at every site",
-            )
-        if each.site in names:
-            raise BadData(f"{each.site} is there twice", hint="a site's users count once")
-        names.add(each.site)
-
-
-def _effects(sites: Sequence[Counts]) -> dict[str, dict[str, Effect]]:
-    """By metric, of every site and of all together."""
-    users = _users(sites)
+def _body(found: Comparison) -> dict[str, Any]:
+    """For machines."""
+    first = found.sites[0]
     return {
-        metric: {
-            **{each.site: effect(each.users, each.sums[metric]) for each in sites},
-            ALL: effect(users, _summed([each.sums[metric] for each in sites])),
-        }
-        for metric in sites[0].sums
+        "experiment": first.experiment,
+        "per": first.per,
+        "share": first.share,
+        "shared_ids": first.shared_ids,
+        "sites": [each.site for each in found.sites],
+        "rows": {each.site: {"read": each.rows, "dropped": each.dropped} for each in found.sites},
+        "mismatch": found.mismatch,
+        "metrics": {
+            metric: {site: asdict(each) for site, each in by_site.items()}
+            for metric, by_site in found.effects.items()
+        },
     }
 
 
-def _mismatches(sites: Sequence[Counts]) -> dict[str, float]:
-    share = sites[0].share
-    own = {each.site: mismatch(each.users, share) for each in sites}
-    return {**own, ALL: mismatch(_users(sites), share)}
+def _notes(found: Comparison) -> Iterator[str]:
+    """What people have to know to read the tables."""
+    yield (
+        f"95 % intervals, per {found.sites[0].per}; detectable: what 4 of 5 such experiments find"
+    )
+    effects = chain.from_iterable(by_site.values() for by_site in found.effects.values())
+    if not all(each.evidence.enough for each in effects):
+        yield f"{TOO_FEW}: as if fewer than {ENOUGH:.0f} users of equal weight were in an arm"
+    for each in found.sites:
+        if each.dropped:
+            why = ", ".join(f"{count:,} {reason}" for reason, count in each.dropped.items())
+            yield f"{each.site}: of {each.rows:,} rows dropped: {why}"
 
 
-def _users(sites: Sequence[Counts]) -> dict[Arm, int]:
-    return {each: sum(site.users[each] for site in sites) for each in ARMS}
-
-
-def _summed(sites: Sequence[Mapping[Arm, Sums]]) -> dict[Arm, Sums]:
-    return {each: reduce(add, (sums[each] for sums in sites)) for each in ARMS}
+def _say_beside(output: Output, line: str) -> None:
+    """For people, who see a table or put JSON into a file."""
+    if output.for_people:
+        output.say(line)
+    else:
+        sys.stderr.write(f"latecomer: {line}\n")
 
 
 def _show(output: Output, name: str, effects: Mapping[str, Mapping[str, Effect]]) -> None:
@@ -199,14 +181,25 @@ def _show(output: Output, name: str, effects: Mapping[str, Mapping[str, Effect]]
         output.table(f"{name}: {metric}", COLUMNS, (_row(*each) for each in by_site.items()))
 
 
-def _row(site: str, found: Effect) -> list[Any]:
-    relative = None if found.relative is None else f"{found.relative:+.1%}"
+def _row(site: str, found: Effect) -> list[str | None]:
+    arms = (found.control, found.treatment)
     return [
         site,
-        *(f"{each.value:.4f} ({each.users:,})" for each in (found.control, found.treatment)),
-        f"{found.difference:+.4f}",
-        f"{found.low:+.4f}",
-        f"{found.high:+.4f}",
-        relative,
-        found.detectable,
+        *(f"{_digits(each.value)} ({each.users:,})" for each in arms),
+        _digits(found.difference, "+"),
+        _interval(found),
+        None if found.relative is None else f"{found.relative:+.1%}",
+        None if found.detectable is None else _digits(found.detectable),
     ]
+
+
+def _interval(found: Effect) -> str:
+    if found.low is None or found.high is None:
+        return TOO_FEW
+    return f"{_digits(found.low, '+')} to {_digits(found.high, '+')}"
+
+
+def _digits(number: float, sign: str = "-") -> str:
+    """Significant ones, of a rate as of a turnover."""
+    whole = abs(number) >= 10 ** (DIGITS - 1)
+    return f"{number:{sign},.0f}" if whole else f"{number:{sign}#.{DIGITS}g}".rstrip(".")

@@ -3,8 +3,9 @@
 U users.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from math import sqrt
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from latecomer.errors import BadData
 from latecomer.experiments.assignment import ARMS, Arm, arm
+from latecomer.experiments.evidence import effective
 from latecomer.experiments.names import Name, Site, named, site_named
 from latecomer.experiments.served import Log
+from latecomer.experiments.strata import Stratum
 from latecomer.experiments.sums import Sums
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
@@ -88,6 +91,18 @@ class Counts(BaseModel):
                 ):
                     raise ValueError(f"no {users} users have such sums of {metric} ({each})")
         return self
+
+    def stratum(self, metric: str) -> Stratum:
+        """This site's part of what all say of a metric."""
+        return Stratum(self.users, self.sums[metric])
+
+    def of_few(self) -> Iterator[tuple[str, Arm]]:
+        """The metrics and arms whose sums tell what few people had, being most of them."""
+        for metric, by_arm in self.sums.items():
+            for each, sums in by_arm.items():
+                known = sums.yy > 0 and not sums.negative
+                if known and effective(sums.y, sqrt(sums.yy)) < MIN_USERS:
+                    yield metric, each
 
     @classmethod
     def read(cls, path: Path) -> Self:

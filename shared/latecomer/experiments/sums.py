@@ -62,6 +62,19 @@ class Sums(BaseModel):
             beyond=self.beyond or other.beyond,
         )
 
+    @property
+    def rest(self) -> "Sums":
+        """The same with x - y for y: of a share, what it is not of."""
+        return Sums(
+            x=self.x,
+            y=self.x - self.y,
+            xx=self.xx,
+            xy=self.xx - self.xy,
+            yy=max(self.xx - 2 * self.xy + self.yy, 0.0),
+            negative=self.beyond,
+            beyond=self.negative,
+        )
+
     def can_be_of(self, users: int) -> bool:
         """Whether so many users can have such sums: x is at least 1, and Cauchy and Schwarz hold.
 

@@ -25,10 +25,16 @@ def served(folder: Path, site: str, *, users: int = 200, lost: bool = False) -> 
 
 
 def counted(
-    folder: Path, capsys: pytest.CaptureFixture[str], site: str, *more: str, lost: bool = False
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    site: str,
+    *more: str,
+    lost: bool = False,
+    extra: str = "",
 ) -> str:
-    """The file that a site hands over."""
+    """The file that a site hands over, with some more rows in its log."""
     data = served(folder, site, lost=lost)
+    data.write_text(data.read_text() + extra)
     arguments = ["spring", "--data", str(data), "--site", site, "--user", "customer"]
     arguments += ["--metric", "bought", "--format", "json", *more]
     assert app.run(["experiment", "count", *arguments]) == ExitCode.OK
@@ -210,9 +216,9 @@ def test_a_log_that_tells_of_another_arm_is_refused(
     arguments = ["spring", "--data", str(data), "--site", "beijing", "--user", "customer"]
     arguments += ["--metric", "bought", "--arm", "arm"]
     assert app.run(["experiment", "count", *arguments]) == ExitCode.BAD_USAGE
-    said = capsys.readouterr().err
-    assert "rows of" in said
-    assert "'control', who is in the treatment; were arms assigned under another name" in said
+    told = capsys.readouterr().err
+    assert "rows of" in told
+    assert "'control', who is in the treatment; were arms assigned under another name" in told
 
 
 def test_what_was_not_counted_is_told_beside_the_json(
@@ -226,3 +232,94 @@ def test_what_was_not_counted_is_told_beside_the_json(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["site"] == "beijing"
     assert "200 of 201 rows kept, 1 missing_user" in captured.err
+
+
+def test_of_every_site_it_is_told_how_many_rows_were_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        counted(tmp_path, capsys, "beijing"),
+        counted(tmp_path, capsys, "lyon", extra="\n1,yes\n2,no\n,1\n"),
+    ]
+    assert app.run(["experiment", "compare", *files]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert "lyon: of 203 rows dropped: 2 not_a_number, 1 missing_user" in out
+    assert "beijing: of" not in out
+    assert app.run(["experiment", "compare", *files, "--format", "json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["rows"] == {
+        "beijing": {"read": 200, "dropped": {}},
+        "lyon": {"read": 203, "dropped": {"not_a_number": 2, "missing_user": 1}},
+    }
+
+
+def rare(folder: Path, buyers: int) -> list[str]:
+    """A log of 400 customers of whom some buy for a little each, and how to count it."""
+    path = folder / "rare.csv"
+    rows = [f"{number},{0.00012345 * (number < buyers)}" for number in range(400)]
+    path.write_text("\n".join(["customer,paid", *rows]), encoding="utf-8")
+    arguments = ["experiment", "count", "spring", "--data", str(path), "--site", "beijing"]
+    return [*arguments, "--user", "customer", "--metric", "paid"]
+
+
+def test_where_too_few_matter_there_is_no_interval_and_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run([*rare(tmp_path, 18), "--format", "json"]) == ExitCode.OK
+    file = tmp_path / "beijing.json"
+    file.write_text(capsys.readouterr().out)
+    assert app.run(["experiment", "compare", str(file), "--format", "json"]) == ExitCode.OK
+    found = json.loads(capsys.readouterr().out)["metrics"]["paid"]["all"]
+    assert found["low"] is found["high"] is found["detectable"] is None
+    assert found["evidence"]["enough"] is False
+    assert 7 < found["evidence"]["metric"] < 10
+    assert found["control"]["value"] > 0
+    assert app.run(["experiment", "compare", str(file)]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert out.count("too few to tell") == 3  # the site, all, and what that means
+    assert "fewer than 10 users of equal weight" in out
+
+
+def test_a_small_rate_has_as_many_digits_as_a_large_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(rare(tmp_path, 400)) == ExitCode.OK
+    assert "0.0001234 (" in capsys.readouterr().out
+
+
+def test_whoever_hands_over_what_few_people_had_is_warned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = "few people make up all there is of paid (control), paid (treatment): sums tell"
+    assert app.run(rare(tmp_path, 10)) == ExitCode.OK
+    assert warning in capsys.readouterr().out
+    assert app.run([*rare(tmp_path, 10), "--format", "json"]) == ExitCode.OK
+    captured = capsys.readouterr()
+    assert warning in captured.err
+    assert json.loads(captured.out)["site"] == "beijing"
+    for buyers in (0, 400):
+        assert app.run(rare(tmp_path, buyers)) == ExitCode.OK
+        assert "few people" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("--metric", "customer"), "'customer' cannot be a metric: it tells the user"),
+        (("--site", ""), "no name of a site: ''"),
+        (("--site", "bei\njing"), "no name of a site"),
+        (("--metric", "x" * 300), "no name of a metric"),
+        (("--data", "empty.csv"), "empty.csv has no rows"),
+        (("--delimiter", r"\t"), "is not one character; a shell writes a tab as $'\\t'"),
+    ],
+)
+def test_what_cannot_be_counted_says_why(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, str],
+    why: str,
+) -> None:
+    (tmp_path / "empty.csv").write_text("customer,paid\n")
+    monkeypatch.chdir(tmp_path)
+    assert app.run([*rare(tmp_path, 400), *change]) == ExitCode.BAD_USAGE
+    assert why in capsys.readouterr().err

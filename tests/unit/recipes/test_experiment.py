@@ -6,10 +6,10 @@ import pytest
 
 from latecomer.evaluation.baselines import item_knn, popularity, same_for_all
 from latecomer.evaluation.protocol import RankingProtocol
-from latecomer.experiments.assignment import ARMS, Arm, arm
+from latecomer.experiments.assignment import arm
+from latecomer.experiments.comparison import compared
 from latecomer.experiments.counts import Counts, counted
-from latecomer.experiments.effects import effect, mismatch
-from latecomer.experiments.sums import Sums
+from latecomer.experiments.sizes import mismatch
 from latecomer.interactions.splits import Split
 from latecomer.recipe import load_recipe
 from latecomer_cli import demo
@@ -61,12 +61,9 @@ def test_every_tested_customer_was_shown_something(counts: list[Counts]) -> None
 
 
 def test_what_goes_with_ones_own_is_bought_more_often(counts: list[Counts]) -> None:
-    users: dict[Arm, int] = {each: sum(one.users[each] for one in counts) for each in ARMS}
-    britain, abroad = (one.sums["bought"] for one in counts)
-    sums: dict[Arm, Sums] = {each: britain[each] + abroad[each] for each in ARMS}
-    found = effect(users, sums)
+    effects = compared(counts).effects["bought"]
+    found = effects["all"]
     # Offline, with everybody in both arms, they are 0.0289 and 0.1914.
     assert found.control.value == pytest.approx(0.029, abs=0.012)
     assert found.treatment.value == pytest.approx(0.191, abs=0.027)
-    assert found.low > 0
-    assert all(effect(one.users, one.sums["bought"]).low > 0 for one in counts)
+    assert all(each.low is not None and each.low > 0 for each in effects.values())

@@ -177,7 +177,9 @@ def test_sums_of_nobody_are_refused(tmp_path: Path, per: Per, impossible: Sums) 
     by_arm = {"control": right.sums["bought"]["control"], "treatment": impossible}
     path = tmp_path / "beijing.json"
     path.write_text(right.model_copy(update={"sums": {"bought": by_arm}}).model_dump_json())
-    with pytest.raises(BadData, match=r"beijing\.json .* no 10 users have such sums of bought"):
+    with pytest.raises(
+        BadData, match=r"beijing\.json .* experiment: no 10 users have such sums of bought"
+    ):
         Counts.read(path)
 
 
