@@ -110,9 +110,11 @@ def count(
     if few := ", ".join(f"{told} ({his})" for told, his in counts.of_few()):
         _say_beside(output, f"few people make up all there is of {few}: sums tell what they had")
     output.result(counts.model_dump(mode="json"))
-    own = {told: {site: effect(Strata([counts.stratum(told)]))} for told in counts.sums}
-    _show(output, name, own)
-    output.next(f"add --format json > {site}.json, then: latecomer experiment compare *.json")
+    own = {told: effect(Strata([counts.stratum(told)])) for told in counts.sums}
+    _show(output, counts.experiment, {told: {counts.site: each} for told, each in own.items()})
+    output.next(
+        f"add --format json > {counts.site}.json, then: latecomer experiment compare *.json"
+    )
 
 
 @app.command()

@@ -194,7 +194,7 @@ def _check_served(log: Log, arms: Sequence[Arm]) -> None:
         line, said = log.lines[first], tables.excerpt(log.arms[first])
         raise BadData(
             f"{len(wrong)} of {len(log.lines)} rows of {log.path} tell of another arm than their "
-            f"user's, the first on line {line}: {said!r}, who is in the {arms[log.user[first]]}",
+            f"user's, the first on line {line}: {said!r} of one in the {arms[log.user[first]]}",
             hint=ANOTHER_ARM,
         )
 

@@ -11,6 +11,7 @@ from math import sqrt
 
 from latecomer.experiments.assignment import ARMS, Arm
 from latecomer.experiments.strata import Strata
+from latecomer.experiments.sums import ROUNDING
 
 #: Of fewer, false effects are several times as many as the 5 % that intervals promise.
 ENOUGH = 10.0
@@ -38,7 +39,7 @@ def evidence(strata: Strata) -> Evidence:
     control, treatment = (_served(strata, each) for each in ARMS)
     metric = _metric(strata)
     numbers = [control, treatment] if metric is None else [control, treatment, metric]
-    return Evidence(control, treatment, metric, enough=min(numbers) >= ENOUGH)
+    return Evidence(control, treatment, metric, enough=min(numbers) >= ENOUGH * (1 - ROUNDING))
 
 
 def effective(total: float, norm: float) -> float:

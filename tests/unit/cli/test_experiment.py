@@ -218,7 +218,7 @@ def test_a_log_that_tells_of_another_arm_is_refused(
     assert app.run(["experiment", "count", *arguments]) == ExitCode.BAD_USAGE
     told = capsys.readouterr().err
     assert "rows of" in told
-    assert "'control', who is in the treatment; were arms assigned under another name" in told
+    assert "'control' of one in the treatment; were arms assigned under another name" in told
 
 
 def test_what_was_not_counted_is_told_beside_the_json(

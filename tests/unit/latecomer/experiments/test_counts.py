@@ -99,13 +99,11 @@ def test_who_was_served_the_other_arm_is_noticed(tmp_path: Path) -> None:
         )[0]
 
     assert count_arms(share=0.5).sums["bought"]["treatment"].y == 10
-    with pytest.raises(
-        BadData, match=r"9 of 20 rows .* line \d+: 'treatment', who is in the contr"
-    ):
+    with pytest.raises(BadData, match=r"9 of 20 rows .* line \d+: 'treatment' of one in the contr"):
         count_arms(share=0.1)
     arms.insert(0, f"{TREATMENT[0]},,0")
     with pytest.raises(
-        BadData, match=r"1 of 21 rows .* line 2: '', who is in the treatment"
+        BadData, match=r"1 of 21 rows .* line 2: '' of one in the treatment"
     ) as caught:
         count_arms(share=0.5)
     for cause in ("another name or site", "share raised", "ids written otherwise here (13047.0)"):

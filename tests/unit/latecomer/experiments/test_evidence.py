@@ -90,6 +90,12 @@ def test_sites_that_are_too_few_alone_may_be_enough_together() -> None:
     assert [alike.control, alike.treatment] == pytest.approx([50, 50])
 
 
+@pytest.mark.parametrize("sites", range(1, 10))
+def test_ten_are_enough_however_they_are_rounded(sites: int) -> None:
+    ten = site(of(-np.ones(10)), of(-np.ones(10)), (10, 10))
+    assert evidence(Strata([ten] * sites, shared_ids=True)).enough
+
+
 def told(found: Effect) -> bool:
     return found.low is not None and found.high is not None
 
