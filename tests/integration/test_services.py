@@ -121,6 +121,12 @@ def test_recommendations_leave_out_what_the_customer_has(deployed: Deployment) -
     purchases = (deployed.folder / "purchases.csv").read_text()
     assert len(found["items"]) == 5
     assert not any(f"c2,{each['item']}," in purchases for each in found["items"])
+    lines = deployed.call("recommend", "--everybody", "-k", "5", *recipe).stdout.splitlines()
+    everybody = {each["user"]: each["items"] for each in map(json.loads, lines)}
+    assert "c2" in everybody
+    for user, items in everybody.items():
+        assert len(items) == 5
+        assert not any(f"{user},{each['item']}," in purchases for each in items)
 
 
 def test_a_dry_run_that_has_nothing_to_send_says_so(deployed: Deployment) -> None:

@@ -268,34 +268,29 @@ def recommend(
         str | None,
         typer.Argument(help="A user of this worker; without, what most of them have."),
     ] = None,
+    *,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="All users of this worker, a line each.")
+    ] = False,
     recipe: Annotated[Path, typer.Option(help="The recipe.")] = DEFAULT_RECIPE,
     name: Annotated[str | None, typer.Option(help="The worker whose user it is.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")] = 10,
     data: Annotated[Path | None, typer.Option(help="Your own interactions.")] = None,
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Recommend items to a user of this worker; what he has is left out."""
-    from latecomer_cli import work  # noqa: PLC0415 - only what a command needs
+    """Recommend items to users of this worker; what they have is left out."""
+    from latecomer_cli import recommend, work  # noqa: PLC0415 - only what a command needs
 
+    if everybody and user is not None:
+        raise BadConfiguration(f"--everybody, or {user!r}?", hint="leave one of them out")
     output, chosen = Output(format_), load_recipe(recipe, agreed=True)
     settings = _settings(federation=chosen.federation)
     entry = work.entry_of(chosen, name) if name else None
-    version, found = work.Work(settings, chosen, recipe.parent, entry, data).recommend(user, k)
-    output.result(
-        {
-            "user": user,
-            "version": version,
-            "items": [
-                {"item": each.item, "description": each.description, "score": each.score}
-                for each in found
-            ],
-        }
-    )
-    output.table(
-        f"For {user}, from version {version}" if user else "For anybody: how many here have it",
-        ("item", "description", "score"),
-        ((each.item, each.description, each.score) for each in found),
-    )
+    served = work.Work(settings, chosen, recipe.parent, entry, data).served()
+    if everybody:
+        recommend.show_everybody(output, served, k)
+        return
+    recommend.show(output, served, user, k)
     output.next(f"latecomer status --federation {chosen.federation}")
 
 

@@ -21,7 +21,7 @@ from latecomer.outcomes.examples import Cohort
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
 from latecomer.tensors import Array
-from latecomer_cli import baselines, recommend, report, sites, status
+from latecomer_cli import baselines, lists, report, sites, status
 from latecomer_cli.embedded import AGGREGATOR, EmbeddedFederation
 from latecomer_cli.output import Output, render
 from latecomer_cli.report import Results
@@ -283,8 +283,9 @@ def _show_customers(
     ]:
         trainer = embedded.trainer(name)
         user = trainer.site.users[int(trainer.site.tested[0])]
-        who = recommend.introduced(trainer.site, scene.catalogue, user, 3)
+        who = lists.introduced(trainer.site, scene.catalogue, user, 3)
         output.say(f"\n{name}: {who}")
-        found = recommend.suggestions(trainer, model, scene.catalogue, user, 5)
+        served = lists.Served("", model, trainer, scene.catalogue)
+        ((_, found),) = served.to([user], 5)
         for place, each in enumerate(found[:5], start=1):
             output.say(f"  {place}. {each.description}")

@@ -26,7 +26,7 @@ from latecomer.store.port import ModelStore
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
 from latecomer_aggregator import app as aggregator_app
-from latecomer_cli import federation, recommend
+from latecomer_cli import federation, lists
 from latecomer_cli.fleet import SLOWNESS, IntermittentBroker, Misbehaving, PacedTrainer
 from latecomer_worker import app as worker_app
 from latecomer_worker.agent import Agent
@@ -121,7 +121,7 @@ class EmbeddedFederation(AbstractContextManager["EmbeddedFederation"]):
         """The family over a device's site and private state, as it is now."""
         device = self.devices[name]
         items = len(self._catalogue)
-        return recommend.trainer(self._recipe, device.site, device.state, items=items)
+        return lists.trainer(self._recipe, device.site, device.state, items=items)
 
     def _start_device(self, entry: FleetWorker, folder: Path, *, seed: int) -> None:
         state = WorkerState(folder / f"{entry.name}.sqlite")

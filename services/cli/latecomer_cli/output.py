@@ -68,6 +68,12 @@ class Output:
         if self.for_people:
             sys.stdout.writelines(f"{line}\n" for line in lines)
 
+    def each(self, results: Iterable[tuple[dict[str, Any], str]]) -> None:
+        """One result after the other: a line of JSON for machines, of text for people."""
+        for body, text in results:
+            data = text.encode() if self.for_people else to_json(body, inf_nan_mode="null")
+            sys.stdout.write(data.decode() + "\n")
+
     def read(self, report: Report) -> None:
         """What of the data was not used, for people; nothing where all of it was."""
         if not report.complete:

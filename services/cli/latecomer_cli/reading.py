@@ -11,7 +11,7 @@ from latecomer.fleet import FleetWorker
 from latecomer.interactions.schema import Catalogue
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
-from latecomer_cli import consent, recommend, sites
+from latecomer_cli import consent, lists, sites
 from latecomer_worker.fetch import Snapshot
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
@@ -66,7 +66,7 @@ class Reading:
             log.warning("data.nobody_left", cause=str(error), hint="who was here is taken out")
             site = sites.of_nobody(catalogue, seed=agreed.seed)
         self._runs = True
-        return recommend.trainer(agreed, site, state, items=len(catalogue))
+        return lists.trainer(agreed, site, state, items=len(catalogue))
 
     def _site(self, agreed: Recipe, catalogue: Catalogue | Fields, *, not_before_s: float) -> Site:
         data, report = sites.read_data(

@@ -23,10 +23,10 @@ from latecomer.recipe import Recipe
 from latecomer.recommenders.giveaway import GIVES_AWAY
 from latecomer.store.port import ModelStore
 from latecomer.tensors import Delta
-from latecomer_cli import recommend, sites
+from latecomer_cli import sites
+from latecomer_cli.lists import Served
 from latecomer_cli.output import Output
 from latecomer_cli.reading import Reading
-from latecomer_cli.recommend import Suggestion
 from latecomer_worker import app as service
 from latecomer_worker import encode
 from latecomer_worker.database import IN_MEMORY, WRITABLE, made
@@ -180,23 +180,17 @@ class Work:
             _write(save, update.delta)
         return _described(update, snapshot, users=trainer.people(trained))
 
-    def recommend(self, user: str | None, k: int) -> tuple[str, list[Suggestion]]:
-        """The head's version, and the best items for a user; or for anybody, without one.
-
-        While the store is away, from the version that the worker has here.
+    def served(self) -> Served:
+        """What this worker serves from: the head; while the store is away, what it has here.
 
         Raises:
-            BadData: The user is not this worker's.
-            StoreUnreachable: It is away, and there is none here.
+            StoreUnreachable: It is away, and there is nothing here.
         """
         snapshot = self._head_or_held()
         with self._state_for(snapshot) as state:
             trainer = self._reading().trainer(snapshot, state)
         catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
-        if user is None:
-            return str(snapshot.version), recommend.for_anybody(trainer.site, catalogue, k)
-        found = recommend.suggestions(trainer, snapshot.model, catalogue, user, k)
-        return str(snapshot.version), found
+        return Served(str(snapshot.version), snapshot.model, trainer, catalogue)
 
     def _head_or_held(self) -> Snapshot:
         try:

@@ -86,8 +86,7 @@ class PersonalTrainer(Trainer):
     def _personal(self) -> Personal:
         return Personal(self._recipe, self.site, self._items)
 
-    def scores(self, model: State, user: int) -> Array:
-        """See ``Trainer.scores``; the first call trains the site's own model."""
+    def scorer(self, model: State) -> Scorer:
+        """See ``Trainer.scorer``; the first call trains the site's own model."""
         weight = self._personal.weight(model, self.private)
-        score = self._personal.scorer(model, self.private, None, weight=weight)
-        return np.asarray(score(np.array([user]))[0])
+        return self._personal.scorer(model, self.private, None, weight=weight)

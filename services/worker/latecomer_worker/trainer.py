@@ -108,13 +108,9 @@ class Trainer:
         self._private = self._family.initial_private(len(users))
         state.private.load(users, self._private)
 
-    def scores(self, model: State, user: int) -> Array:
-        """Scores (I,) of all items for one user, from everything that is known of him.
-
-        Of who predicts outcomes, the probability () of an example's.
-        """
-        scores = self._scorer(model, self.site.split.everything())(np.array([user]))
-        return np.asarray(scores[0])
+    def scorer(self, model: State) -> Scorer:
+        """How a version scores for the site's users, from everything that is known of them."""
+        return self._scorer(model, self.site.split.everything())
 
     def _changed(self, trained: Trained) -> list[int]:
         """Rows of those whose private state an update would change."""

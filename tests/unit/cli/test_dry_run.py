@@ -19,8 +19,8 @@ from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
 from latecomer.recommenders.settings import GramModel
 from latecomer.store.redis import RedisStore, embedded
 from latecomer_cli import federation, sites, work
+from latecomer_cli.lists import Suggestion
 from latecomer_cli.output import Format, Output
-from latecomer_cli.recommend import Suggestion
 from latecomer_worker.state import WorkerState
 
 WORKER = "w1"
@@ -174,6 +174,12 @@ def test_what_its_owner_did_not_agree_to_is_not_computed(
         replace(worker, recipe=others).dry_run(Event())
 
 
+def recommended(worker: work.Work, user: str, k: int = 2) -> tuple[str, list[Suggestion]]:
+    served = worker.served()
+    ((_, found),) = served.to([user], k)
+    return served.version, found
+
+
 class Away:
     """A store that does not answer."""
 
@@ -194,22 +200,22 @@ def test_while_the_store_is_away_what_is_here_is_recommended_from(
 ) -> None:
     version = found()
     manifest = connect.store().manifest(version).digest  # type: ignore[call-arg]
-    before = worker.recommend("c0", 2)
+    before = recommended(worker, "c0")
     with pytest.MonkeyPatch.context() as away:
         away.setattr(connect, "store", lambda *_, **__: Away())
         with pytest.raises(StoreUnreachable):
-            worker.recommend("c0", 2)
+            recommended(worker, "c0")
     state.remember("last_round", {"version": version, "manifest": manifest})
     # Of another epoch; whoever looks at it takes nothing from the worker.
     assert found() != version
-    assert worker.recommend("c0", 2)[0] != before[0]
+    assert recommended(worker, "c0")[0] != before[0]
     monkeypatch.setattr(connect, "store", lambda *_, **__: Away())
-    assert worker.recommend("c0", 2) == before
+    assert recommended(worker, "c0") == before
     for chunk in (worker.settings.state_dir / f"{WORKER}.chunks").iterdir():
         if chunk.name != manifest:
             chunk.unlink()
     with pytest.raises(StoreUnreachable):
-        worker.recommend("c0", 2)
+        recommended(worker, "c0")
 
 
 def test_whom_nothing_is_known_of_is_recommended_what_most_here_have(
@@ -218,12 +224,13 @@ def test_whom_nothing_is_known_of_is_recommended_what_most_here_have(
     version = found()
     with (folder / "purchases.csv").open("a") as file:
         file.write("c3,i6,2024-02-01\nc4,i6,2024-02-01\nc5,i6,2024-02-02\nc6,i6,2024-02-01\n")
-    assert worker.recommend(None, 3) == (
-        str(version),
-        [Suggestion(f"i{item}", "", users) for item, users in ((6, 4.0), (0, 3.0), (1, 3.0))],
-    )
+    served = worker.served()
+    assert served.version == str(version)
+    assert served.to_anybody(3) == [
+        Suggestion(f"i{item}", "", users) for item, users in ((6, 4.0), (0, 3.0), (1, 3.0))
+    ]
     # Nobody here has i7: that is no recommendation.
-    assert len(worker.recommend(None, 10)[1]) == 7
+    assert len(served.to_anybody(10)) == 7
     with pytest.raises(BadData, match="user 'c9' is not among the 7") as caught:
-        worker.recommend("c9", 3)
+        recommended(worker, "c9")
     assert "for somebody new, name nobody" in str(caught.value.hint)

@@ -13,7 +13,8 @@ from latecomer.errors import BadData, ExitCode
 from latecomer.evaluation.outcomes import OutcomeProtocol
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
-from latecomer_cli import app, demo, recommend, sites
+from latecomer_cli import app, demo, lists, sites
+from latecomer_cli.lists import Served
 from latecomer_worker.site import together
 from latecomer_worker.state import WorkerState
 
@@ -157,14 +158,14 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
     scene = demo.read(chosen, recipe.parent)
     state = WorkerState(tmp_path / "state.sqlite")
     inputs = len(scene.catalogue)
-    trainer = recommend.trainer(chosen, scene.sites["north"], state, items=inputs)
+    trainer = lists.trainer(chosen, scene.sites["north"], state, items=inputs)
     model = family(chosen.model).initial(inputs, seed=1)
-    (only,) = recommend.suggestions(trainer, model, scene.catalogue, "p1", 5)
+    ((_, (only,)),) = Served("1.0", model, trainer, scene.catalogue).to(["p1"], 5)
     assert (only.item, only.description, only.score) == ("ill", "ill: probability 0.500", 0.5)
-    who = recommend.introduced(scene.sites["north"], scene.catalogue, "p1", 3)
+    who = lists.introduced(scene.sites["north"], scene.catalogue, "p1", 3)
     assert who == "p1: cough no, age 50 to 100"
     with pytest.raises(BadData, match="an outcome is predicted of an example"):
-        recommend.for_anybody(scene.sites["north"], scene.catalogue, 5)
+        Served("1.0", model, trainer, scene.catalogue).to_anybody(5)
     state.close()
 
 
@@ -177,20 +178,20 @@ def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
     scene = demo.read(chosen, recipe.parent)
     state = WorkerState(tmp_path / "state.sqlite")
     inputs = len(scene.catalogue)
-    trainer = recommend.trainer(chosen, scene.sites["north"], state, items=inputs)
+    trainer = lists.trainer(chosen, scene.sites["north"], state, items=inputs)
     rng = np.random.default_rng(1)
     model = {
         name: rng.normal(size=each.shape).astype(np.float32)
         for name, each in family(chosen.model).initial(inputs, seed=1).items()
     }
-    found = recommend.suggestions(trainer, model, scene.catalogue, "p0", 1)
+    ((_, found),) = Served("1.0", model, trainer, scene.catalogue).to(["p0"], 1)
     # Four stays: at 30 and at 70 without a cough, at 70 with one; p4 is at the other ward.
     assert [each.description.partition(", ")[2] for each in found] == [
         "example 1 of 3 (cough no, age 0 to 50)",
         "example 2 of 3 (cough no, age 50 to 100)",
         "example 3 of 3 (cough yes, age 50 to 100)",
     ]
-    assert [each.score for each in found] == [float(trainer.scores(model, n)) for n in (0, 1, 3)]
+    assert [each.score for each in found] == trainer.scorer(model)(np.array([0, 1, 3])).tolist()
     assert len({each.score for each in found}) == 3
     state.close()
 

@@ -45,7 +45,7 @@ def test_a_site_beside_a_federation_that_learned_nothing_uses_its_own_model(
     own = Personal(recipe, site, ITEMS)
     weight = own.weight(model, private)
     assert weight > 0
-    served = PersonalTrainer(recipe, site, state, ITEMS).scores(model, 3)
+    served = PersonalTrainer(recipe, site, state, ITEMS).scorer(model)(np.array([3]))[0]
     expected = own.scorer(model, private, None, weight=weight)(np.array([3]))[0]
     np.testing.assert_array_equal(served, expected)
     # Of what is not bought yet, the items of the own colour come first.
@@ -67,7 +67,8 @@ def test_a_site_that_the_federation_knows_as_well_as_itself_stays_with_it(
     assert own.weight(model, private) == 0.0
     plain = Trainer(family(recipe.model), site, recipe.protocol, state)
     np.testing.assert_array_equal(
-        PersonalTrainer(recipe, site, state, ITEMS).scores(model, 0), plain.scores(model, 0)
+        PersonalTrainer(recipe, site, state, ITEMS).scorer(model)(np.array([0]))[0],
+        plain.scorer(model)(np.array([0]))[0],
     )
 
 

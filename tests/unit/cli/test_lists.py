@@ -1,0 +1,105 @@
+"""Lists for a worker's people: one of them, or all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latecomer.errors import BadData, ExitCode
+from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.recommenders.families import family
+from latecomer_cli import app, lists, recommend
+from latecomer_cli.lists import Served
+from latecomer_cli.output import Format, Output
+from latecomer_worker.site import Site
+from latecomer_worker.state import WorkerState
+from latecomer_worker.trainer import Trainer
+from scenes import ITEM_CATALOGUE, ITEMS, checkerboard, make_recipe, make_site
+
+
+@pytest.fixture
+def site() -> Site:
+    return make_site(checkerboard(12))
+
+
+@pytest.fixture
+def served(site: Site, tmp_path: Path) -> Served:
+    own = family(make_recipe().model)
+    trainer = Trainer(own, site, RankingProtocol(k=5), WorkerState(tmp_path / "state.sqlite"))
+    rng = np.random.default_rng(1)
+    model = {
+        name: rng.normal(size=array.shape).astype(np.float32)
+        for name, array in own.initial(ITEMS, seed=1).items()
+    }
+    return Served("7.3", model, trainer, ITEM_CATALOGUE)
+
+
+@pytest.mark.parametrize("users_at_a_time", [1, 5, 100])
+def test_everybody_is_recommended_what_he_would_be_alone(
+    served: Served, users_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {user: found for each in served.everybody() for user, found in served.to([each], 4)}
+    monkeypatch.setattr(lists, "CELLS_AT_A_TIME", users_at_a_time * ITEMS)
+    together = dict(served.to(served.everybody(), 4))
+    assert [*together] == [*served.trainer.site.users]
+    for user, found in together.items():
+        assert [each.item for each in found] == [each.item for each in alone[user]]
+        assert [each.score for each in found] == pytest.approx(
+            [each.score for each in alone[user]], rel=1e-5
+        )
+
+
+def test_nobody_is_recommended_what_he_has(served: Served, site: Site) -> None:
+    known = site.split.everything()
+    for row, (_, found) in enumerate(served.to(served.everybody(), ITEMS)):
+        his = {
+            ITEM_CATALOGUE.items[item]
+            for item in known.items[known.indptr[row] : known.indptr[row + 1]]
+        }
+        shown = {each.item for each in found}
+        assert not shown & his
+        assert shown | his == {*ITEM_CATALOGUE.items}
+
+
+def test_who_is_asked_for_comes_in_that_order_and_as_often(served: Served) -> None:
+    first, second = served.everybody()[:2]
+    asked = [second, first, second]
+    assert [user for user, _ in served.to(asked, 3)] == asked
+
+
+def test_before_anything_is_computed_it_is_said_who_is_not_known(served: Served) -> None:
+    with pytest.raises(BadData, match="user 'nobody' is not among the 12 users"):
+        served.to([served.everybody()[0], "nobody"], 3)
+
+
+def lines_of(served: Served, chosen: Format, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    recommend.show_everybody(Output(chosen), served, 3)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_for_machines_there_is_an_object_a_line(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [json.loads(line) for line in lines_of(served, Format.JSON, capsys)]
+    assert [each["user"] for each in told] == served.everybody()
+    assert {each["version"] for each in told} == {"7.3"}
+    ((_, found),) = served.to([told[4]["user"]], 3)
+    assert [each["item"] for each in told[4]["items"]] == [each.item for each in found]
+
+
+def test_for_people_there_is_a_user_a_line_with_his_items(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = lines_of(served, Format.TABLE, capsys)
+    ((user, found),) = served.to(served.everybody()[:1], 3)
+    assert first.split() == [user, *(each.item for each in found)]
+    assert len(others) == 11
+
+
+def test_everybody_and_somebody_is_a_contradiction(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.run(["recommend", "c1", "--everybody"]) == ExitCode.BAD_USAGE
+    assert "--everybody, or 'c1'?" in capsys.readouterr().err
