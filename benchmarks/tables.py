@@ -85,8 +85,6 @@ def bars(body: dict[str, Any]) -> str:
     """To what others' closed forms were tuned; nothing where there are none."""
     if "ease" not in body["metrics"]:
         return ""
-    if "tuned" not in body:  # measured by a former release
-        return "item-kNN and EASE not tuned; "
     knn, ease = body["tuned"]["item_knn"], body["tuned"]["ease"]
     return (
         f"item-kNN of {knn['neighbours']} neighbours, shrinkage {knn['shrinkage']:g}, "
