@@ -25,7 +25,9 @@ from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
 
-#: Scores that are computed at once: 64 MiB, whatever the catalogue.
+#: So many users' scores are computed at once, or fewer of a large catalogue: 64 MiB of them. Beside
+#: scores there is what a family makes of each user, and more is no faster.
+USERS_AT_A_TIME = 256
 CELLS_AT_A_TIME = 16 * 1024 * 1024
 
 
@@ -125,7 +127,7 @@ class Served:
         k: int,
     ) -> Iterator[tuple[str, list[Suggestion]]]:
         history = self.trainer.site.split.everything()
-        at_a_time = max(1, CELLS_AT_A_TIME // len(catalogue))
+        at_a_time = max(1, min(USERS_AT_A_TIME, CELLS_AT_A_TIME // len(catalogue)))
         for start in range(0, len(rows), at_a_time):
             some = np.array(rows[start : start + at_a_time])  # (B,)
             scores = score(some)  # (B, I)

@@ -71,8 +71,9 @@ class Output:
     def each(self, results: Iterable[tuple[dict[str, Any], str]]) -> None:
         """One result after the other: a line of JSON for machines, of text for people."""
         for body, text in results:
-            data = text.encode() if self.for_people else to_json(body, inf_nan_mode="null")
-            sys.stdout.write(data.decode() + "\n")
+            machine = not self.for_people
+            line = to_json(body, inf_nan_mode="null").decode() if machine else _printed(text)
+            sys.stdout.write(f"{line}\n")
 
     def read(self, report: Report) -> None:
         """What of the data was not used, for people; nothing where all of it was."""
@@ -122,6 +123,11 @@ def complain(error: LatecomerError) -> None:
     sys.stderr.write(f"{cause}; {error.hint}\n" if error.hint else f"{cause}\n")
 
 
+def _printed(text: str) -> str:
+    """As it is, but for what would command a terminal."""
+    return NOT_PRINTED.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _cell(value: object) -> Text:
     """As it is: what comes from elsewhere must not be read as markup, nor command a terminal."""
     match value:
@@ -130,4 +136,4 @@ def _cell(value: object) -> Text:
         case float():
             return Text(f"{value:.4f}")
         case _:
-            return Text(NOT_PRINTED.sub("\N{REPLACEMENT CHARACTER}", str(value)))
+            return Text(_printed(str(value)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from latecomer.outcomes.fields import Fields
 from latecomer_cli.lists import Served, Suggestion
 from latecomer_cli.output import Output
 
@@ -26,9 +27,16 @@ def show(output: Output, served: Served, user: str | None, k: int) -> None:
 def show_everybody(output: Output, served: Served, k: int) -> None:
     """A line for each user, as soon as it is known: a shop of millions has no room for all."""
     output.each(
-        (_body(served, user, found), "  ".join([user, *(each.item for each in found)]))
+        (_body(served, user, found), "  ".join([user, *_told(served, found)]))
         for user, found in served.to(served.everybody(), k)
     )
+
+
+def _told(served: Served, found: Sequence[Suggestion]) -> list[str]:
+    """Items by their ids; of an outcome, which is always the same, how probable it is."""
+    if isinstance(served.catalogue, Fields):
+        return [each.description for each in found]
+    return [each.item for each in found]
 
 
 def _body(served: Served, user: str | None, found: Sequence[Suggestion]) -> dict[str, Any]:

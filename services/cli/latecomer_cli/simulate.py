@@ -45,9 +45,7 @@ def simulate(
     ] = None,
     evaluate_every: Annotated[
         int,
-        typer.Option(
-            min=0, help="Versions between two evaluations, beside the last; 0 for none at all."
-        ),
+        typer.Option(min=0, help="Versions between evaluations, beside the last; 0: none at all."),
     ] = 5,
     out: Annotated[Path, typer.Option(help="Where timeline and report go.")] = Path("runs/sim"),
     format_: Annotated[Format, typer.Option("--format", help="How the result is printed.")] = (

@@ -19,7 +19,7 @@ from latecomer.experiments.evidence import effective
 from latecomer.experiments.names import Name, Site, named, site_named
 from latecomer.experiments.served import Log
 from latecomer.experiments.strata import Stratum
-from latecomer.experiments.sums import Sums
+from latecomer.experiments.sums import ROUNDING, Sums
 from latecomer.interactions import tables
 from latecomer.interactions.schema import Report
 from latecomer.validation import first_problem
@@ -100,8 +100,8 @@ class Counts(BaseModel):
         """The metrics and arms whose sums tell what few people had, being most of them."""
         for metric, by_arm in self.sums.items():
             for each, sums in by_arm.items():
-                known = sums.yy > 0 and not sums.negative
-                if known and effective(sums.y, sqrt(sums.yy)) < MIN_USERS:
+                told_by = effective(sums.size, sqrt(sums.yy))
+                if 0 < told_by < MIN_USERS * (1 - ROUNDING):
                     yield metric, each
 
     @classmethod

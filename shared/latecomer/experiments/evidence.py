@@ -23,14 +23,13 @@ class Evidence:
 
     Attributes:
         control, treatment: By how often they were served: one crawler may be most of an arm.
-        metric: By what came of it, as many as the smaller arm may expect; None where the metric may
-            be negative, and sums do not tell whose it is.
+        metric: By what came of it, for better or worse, as many as the smaller arm may expect.
         enough: Whether none is below ``ENOUGH``.
     """
 
     control: float
     treatment: float
-    metric: float | None
+    metric: float
     enough: bool
 
 
@@ -38,8 +37,8 @@ def evidence(strata: Strata) -> Evidence:
     """Of what all sites say together; see ``Evidence``."""
     control, treatment = (_served(strata, each) for each in ARMS)
     metric = _metric(strata)
-    numbers = [control, treatment] if metric is None else [control, treatment, metric]
-    return Evidence(control, treatment, metric, enough=min(numbers) >= ENOUGH * (1 - ROUNDING))
+    least = min(control, treatment, metric)
+    return Evidence(control, treatment, metric, enough=least >= ENOUGH * (1 - ROUNDING))
 
 
 def effective(total: float, norm: float) -> float:
@@ -54,14 +53,14 @@ def _served(strata: Strata, arm: Arm) -> float:
     return effective(strata.mean(arm, "x"), strata.together(norms))
 
 
-def _metric(strata: Strata) -> float | None:
+def _metric(strata: Strata) -> float:
     """Of both arms by y; where that is a share of x, by x - y too: few may not do what most do."""
     both = [each.both for each in strata.sites]
-    if any(each.negative for each in both):
-        return None
-    told = [both] if any(each.beyond for each in both) else [both, [each.rest for each in both]]
+    told = [both]
+    if not any(each.beyond or each.negative for each in both):
+        told.append([each.rest for each in both])
     return _smaller_arm(strata) * min(
-        effective(sum(each.y for each in sums), strata.together(sqrt(each.yy) for each in sums))
+        effective(sum(each.size for each in sums), strata.together(sqrt(each.yy) for each in sums))
         for sums in told
     )
 

@@ -21,15 +21,15 @@ LARGEST = 1e40
 #: How far sums may be off by rounding, as a share of themselves.
 ROUNDING = 1e-9
 
-ADDED = ("x", "y", "xx", "xy", "yy")
+ADDED = ("x", "y", "xx", "xy", "yy", "size")
 
 
 class Sums(BaseModel):
     """Sums as the module calls them: of x, y, and their products.
 
     Attributes:
-        negative: Whether any y was below 0.
-        beyond: Whether any y was above its x; where none is either, the metric is a share.
+        size: Of all |y|; that of y, where none is below 0.
+        beyond: Whether any y was above its x; where none is that or below 0, it is a share of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ class Sums(BaseModel):
     xx: FiniteFloat
     xy: FiniteFloat
     yy: FiniteFloat
-    negative: bool
+    size: FiniteFloat
     beyond: bool
 
     @classmethod
@@ -51,27 +51,31 @@ class Sums(BaseModel):
             xx=x @ x,
             xy=x @ y,
             yy=y @ y,
-            negative=bool((y < 0).any()),
+            size=np.abs(y).sum(),
             beyond=bool((y > x).any()),
         )
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
             **{name: getattr(self, name) + getattr(other, name) for name in ADDED},
-            negative=self.negative or other.negative,
             beyond=self.beyond or other.beyond,
         )
 
     @property
+    def negative(self) -> bool:
+        """Whether any y was below 0."""
+        return not _at_most(self.size, self.y)
+
+    @property
     def rest(self) -> "Sums":
-        """The same with x - y for y: of a share, what it is not of."""
+        """The same of x - y for y, of a share: what it is not of."""
         return Sums(
             x=self.x,
             y=self.x - self.y,
+            size=self.x - self.y,
             xx=self.xx,
             xy=self.xx - self.xy,
             yy=max(self.xx - 2 * self.xy + self.yy, 0.0),
-            negative=self.beyond,
             beyond=self.negative,
         )
 
@@ -85,9 +89,11 @@ class Sums(BaseModel):
             and _at_most(users, self.x)
             and _at_most(self.x, self.xx)
             and _at_most(self.x**2, users * self.xx)
-            and _at_most(self.y**2, users * self.yy)
+            and _at_most(abs(self.y), self.size)
+            and _at_most(self.size**2, users * self.yy)
+            and _at_most(self.yy, self.size**2)
             and _at_most(self.xy**2, self.xx * self.yy)
-            and (self.negative or (self.y >= 0 and self.xy >= 0))
+            and (self.negative or self.xy >= 0)
             and (self.beyond or _at_most(self.y, self.x))
         )
 

@@ -24,9 +24,10 @@ def candidates(targets: Items, items: int, negatives: int, rng: np.random.Genera
 
 
 def mask(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
-    """(B,) users -> (B, I): what is no negative of theirs, and nothing to learn from.
+    """(B,) users -> (B, I): what is no negative of theirs.
 
-    It is what each has in train, and under a leaky protocol what is held out of it as well.
+    It is what each has in train, and under a leaky protocol what is held out as well: that is
+    nothing to learn from.
     """
     found = np.zeros((len(users), items), dtype=bool)
     lengths = train.lengths[users]

@@ -1,6 +1,7 @@
 """Lists for a worker's people: one of them, or all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_for_people_there_is_a_user_a_line_with_his_items(
     ((user, found),) = served.to(served.everybody()[:1], 3)
     assert first.split() == [user, *(each.item for each in found)]
     assert len(others) == 11
+
+
+def test_what_a_catalogue_calls_its_items_commands_no_terminal(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = tuple(f"\x1b]0;{item}\x07\n" for item in ITEM_CATALOGUE.items)
+    theirs = replace(served, catalogue=replace(ITEM_CATALOGUE, items=hostile))
+    lines = lines_of(theirs, Format.TABLE, capsys)
+    assert len(lines) == 12
+    assert all(line.isprintable() for line in lines)
 
 
 def test_everybody_and_somebody_is_a_contradiction(

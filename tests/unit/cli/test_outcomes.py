@@ -15,6 +15,8 @@ from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
 from latecomer_cli import app, demo, lists, sites
 from latecomer_cli.lists import Served
+from latecomer_cli.output import Format, Output
+from latecomer_cli.recommend import show_everybody
 from latecomer_worker.site import together
 from latecomer_worker.state import WorkerState
 
@@ -170,7 +172,7 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
 
 
 def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
-    recipe: Path, tmp_path: Path
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = recipe.parent / "data/patients.csv"
     table.write_text(re.sub(r"^p(1|3|4),", "p0,", table.read_text(), flags=re.MULTILINE))
@@ -193,6 +195,9 @@ def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
     ]
     assert [each.score for each in found] == trainer.scorer(model)(np.array([0, 1, 3])).tolist()
     assert len({each.score for each in found}) == 3
+    show_everybody(Output(Format.TABLE), Served("1.0", model, trainer, scene.catalogue), 1)
+    first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("p0"))
+    assert first == "  ".join(["p0", *(each.description for each in found)])
     state.close()
 
 

@@ -42,10 +42,10 @@ def count(path: Path, per: Per = Per.USER) -> Counts:
     )[0]
 
 
-def sums(*added: float, negative: bool = False, beyond: bool = False) -> Sums:
-    """Of x, y and their products."""
+def sums(*added: float, size: float | None = None, beyond: bool = False) -> Sums:
+    """Of x, y and their products; of y alone where none is below 0."""
     named = dict(zip(("x", "y", "xx", "xy", "yy"), added, strict=True))
-    return Sums(**named, negative=negative, beyond=beyond)
+    return Sums(**named, size=named["y"] if size is None else size, beyond=beyond)
 
 
 def test_a_users_rows_are_added_up_before_anything_else(tmp_path: Path) -> None:
@@ -162,6 +162,8 @@ def test_what_is_no_count_says_so(tmp_path: Path, change: dict[str, object], why
         (Per.USER, sums(10, 1, 10, 3, 9)),
         (Per.USER, sums(10, 3, 10, 3, 0)),  # as if nobody differed from anybody
         (Per.USER, sums(10, -3, 10, -3, 9)),  # and yet nothing was negative
+        (Per.USER, sums(10, -3, 10, -3, 9, size=2)),  # it was, and by more than that
+        (Per.USER, sums(10, 1, 10, 1, 9, size=1)),  # nobody is above all together
         (Per.USER, sums(10, 20, 10, 20, 50)),  # nor more than 1
         (Per.USER, sums(10, 1e200, 10, 1e200, 1e300, beyond=True)),
         (Per.ROW, sums(20, 5, 20, 5, 5)),  # ten users of twenty rows have more squares

@@ -62,10 +62,18 @@ def test_a_count_has_no_rest() -> None:
     assert found.metric == pytest.approx(0.5 * 202**2 / 206)
 
 
-def test_where_what_came_of_it_may_be_negative_it_tells_nothing_of_its_people() -> None:
-    lost = np.append(np.zeros(99), -1.0)
-    found = evidence(Strata([site(of(lost), of(0 * lost), (100, 100))]))
-    assert (found.metric, found.enough) == (None, True)
+def test_what_was_lost_counts_as_what_was_won() -> None:
+    won = bought(12, 100)
+    lost = evidence(Strata([site(of(-won), of(-won), (100, 100))]))
+    assert lost.metric == pytest.approx(12)
+
+
+def test_one_refund_makes_nobody_many() -> None:
+    paid, refunded = bought(3, 100), bought(3, 100)
+    refunded[-1] = -1.0
+    told = evidence(Strata([site(of(paid), of(refunded), (100, 100))]))
+    assert told.metric == pytest.approx(0.5 * 7)
+    assert not told.enough
 
 
 def test_one_crawler_is_most_of_an_arm() -> None:
