@@ -124,6 +124,16 @@ class NotInitialised(Transient):
         )
 
 
+class NothingLearned(Transient):
+    """Version 0 is as it was drawn, or empty: whatever it would recommend, nobody asked for it."""
+
+    def __init__(self, version: object) -> None:
+        super().__init__(
+            f"version {version} has learned from nobody yet",
+            hint="wait for the next one: latecomer status",
+        )
+
+
 class SomeWorkersFailed(LatecomerError):
     """The job came to its end, and some of its workers did not."""
 

@@ -272,6 +272,9 @@ def recommend(
     everybody: Annotated[
         bool, typer.Option("--everybody", help="All users of this worker, a line each.")
     ] = False,
+    only: Annotated[
+        Path | None, typer.Option(help="Items that may be shown: a file, one id a line.")
+    ] = None,
     recipe: Annotated[Path, typer.Option(help="The recipe.")] = DEFAULT_RECIPE,
     name: Annotated[str | None, typer.Option(help="The worker whose user it is.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")] = 10,
@@ -287,6 +290,8 @@ def recommend(
     settings = _settings(federation=chosen.federation)
     entry = work.entry_of(chosen, name) if name else None
     served = work.Work(settings, chosen, recipe.parent, entry, data).served()
+    if only is not None:
+        served = served.only(recommend.ids(only))
     if everybody:
         recommend.show_everybody(output, served, k)
         return

@@ -275,7 +275,8 @@ def _show_customers(
     embedded: EmbeddedFederation, scene: Scene, model: dict[str, Array], output: Output
 ) -> None:
     """Top five of a few customers of different workers, with what they bought last."""
-    if not output.for_people:
+    head = embedded.store.head()
+    if not output.for_people or head is None or not head.version.number:
         return
     names = [name for name in scene.honest() if len(scene.sites[name].tested)]
     for name in names[:: max(1, len(names) // max(1, scene.recipe.demo.customers))][
@@ -285,7 +286,7 @@ def _show_customers(
         user = trainer.site.users[int(trainer.site.tested[0])]
         who = lists.introduced(trainer.site, scene.catalogue, user, 3)
         output.say(f"\n{name}: {who}")
-        served = lists.Served("", model, trainer, scene.catalogue)
+        served = lists.Served(head.version, 0.0, model, trainer, scene.catalogue)
         ((_, found),) = served.to([user], 5)
         for place, each in enumerate(found[:5], start=1):
             output.say(f"  {place}. {each.description}")

@@ -6,24 +6,31 @@ B users of a batch, I items, K items of a list.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import structlog
 
-from latecomer.errors import BadData
+from latecomer.errors import BadData, NothingLearned
 from latecomer.evaluation.baselines import popularity
 from latecomer.evaluation.candidates import known_mask
-from latecomer.evaluation.ranking import NO_ITEM, Ids, top_k
+from latecomer.evaluation.ranking import NO_ITEM, Ids, Mask, Scores, top_k
+from latecomer.events import Version
 from latecomer.interactions.schema import Catalogue
 from latecomer.outcomes.fields import Fields
 from latecomer.recipe import Recipe
 from latecomer.recommenders.families import family
 from latecomer.recommenders.port import Scorer
-from latecomer.tensors import Array, State
+from latecomer.tensors import State
 from latecomer_worker.personal import PersonalTrainer
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
+
+log = structlog.get_logger()
+
+#: What to ask where there are no users.
+NOBODY = "is the export of this worker's data complete?"
 
 #: So many users' scores are computed at once, or fewer of a large catalogue: 64 MiB of them. Beside
 #: scores there is what a family makes of each user, and more is no faster.
@@ -58,16 +65,42 @@ class Served:
     """A version, as a worker's people are served from it.
 
     Attributes:
-        version: Which; for people.
+        version: Which.
+        made_at_s: When it was made, in Unix seconds.
         model: Its tensors.
         trainer: The worker's family, over its site.
         catalogue: What is recommended, or what is predicted.
+        shown: (I,) items that may be recommended; None for all.
     """
 
-    version: str
+    version: Version
+    made_at_s: float
     model: State
     trainer: Trainer
     catalogue: Catalogue | Fields
+    shown: Mask | None = None
+
+    def only(self, items: Sequence[str]) -> "Served":
+        """The same, of which nothing but ``items`` is recommended.
+
+        What a shop sells since the catalogue was agreed on is no reason to stop: it is counted.
+
+        Raises:
+            BadData: None of them is in the catalogue, or outcomes are predicted.
+        """
+        if isinstance(self.catalogue, Fields):
+            raise BadData("an outcome is predicted, and no item recommended", hint="name no items")
+        unknown = [each for each in items if each not in self.catalogue.rows]
+        if len(unknown) == len(items):
+            raise BadData(
+                f"none of {len(items)} items to choose from is in the catalogue",
+                hint=f"it has {', '.join(self.catalogue.items[:3])}, …: one id a line",
+            )
+        if unknown:
+            log.warning("items.unknown", count=len(unknown), of=len(items), first=unknown[0])
+        shown = np.zeros(len(self.catalogue), np.bool_)
+        shown[[row for each in items if (row := self.catalogue.rows.get(each)) is not None]] = True
+        return replace(self, shown=shown)
 
     def everybody(self) -> list[str]:
         """The worker's users, each once."""
@@ -76,11 +109,15 @@ class Served:
     def to(self, users: Sequence[str], k: int) -> Iterator[tuple[str, list[Suggestion]]]:
         """For each of ``users`` the ``k`` best items that he does not have, a batch at a time.
 
+        Of whom the version tells nothing, and scores every item alike, it is what most users have.
         Of examples, what may come of each of his.
 
         Raises:
             BadData: One of them is not known here; some that are, are named.
+            NothingLearned: It is version 0.
         """
+        if not self.version.number:
+            raise NothingLearned(self.version)
         rows = self._rows()
         for user in users:
             if user not in rows:
@@ -98,10 +135,16 @@ class Served:
         """
         if isinstance(self.catalogue, Fields):
             raise BadData("an outcome is predicted of an example", hint="name one of this worker's")
-        history = self.trainer.site.split.everything()
-        scores = popularity(history, len(self.catalogue))[None]  # (1, I)
-        (best,) = top_k(scores, scores == 0, k)
-        return _suggested(self.catalogue, best, scores[0])
+        hidden = self._hidden(self.catalogue)
+        return _popular(self.catalogue, self._popularity(self.catalogue), hidden, k)
+
+    def _popularity(self, catalogue: Catalogue) -> Scores:
+        """(I,) how many users have each item."""
+        return popularity(self.trainer.site.split.everything(), len(catalogue))
+
+    def _hidden(self, catalogue: Catalogue) -> Mask:
+        """(I,) what may not be recommended to anybody."""
+        return np.zeros(len(catalogue), np.bool_) if self.shown is None else ~self.shown
 
     def _rows(self) -> dict[str, list[int]]:
         """Of every user, his row; of who has several examples, theirs."""
@@ -115,7 +158,7 @@ class Served:
         somebody_new = "; for somebody new, name nobody" if ranked else ""
         return BadData(
             f"user {user!r} is not among the {len(known)} users of this worker",
-            hint=f"try one of {', '.join(known[:3])}{somebody_new}",
+            hint=f"try one of {', '.join(known[:3])}{somebody_new}" if known else NOBODY,
         )
 
     def _best(
@@ -127,13 +170,19 @@ class Served:
         k: int,
     ) -> Iterator[tuple[str, list[Suggestion]]]:
         history = self.trainer.site.split.everything()
+        hidden, popular = self._hidden(catalogue), self._popularity(catalogue)
         at_a_time = max(1, min(USERS_AT_A_TIME, CELLS_AT_A_TIME // len(catalogue)))
         for start in range(0, len(rows), at_a_time):
             some = np.array(rows[start : start + at_a_time])  # (B,)
             scores = score(some)  # (B, I)
-            best = top_k(scores, known_mask(history, some, len(catalogue)), k)  # (B, K)
-            for user, his, own in zip(users[start:], best, scores, strict=False):
-                yield user, _suggested(catalogue, his, own)
+            excluded = known_mask(history, some, len(catalogue)) | hidden  # (B, I)
+            best = top_k(scores, excluded, k)  # (B, K)
+            alike = _are_alike(scores, excluded)  # (B,)
+            for row, user in enumerate(users[start : start + len(some)]):
+                if alike[row]:
+                    yield user, _popular(catalogue, popular, excluded[row], k)
+                else:
+                    yield user, _suggested(catalogue, best[row], scores[row])
 
     def _outcomes(self, fields: Fields, score: Scorer, rows: Sequence[int]) -> list[Suggestion]:
         """What may come of the examples of one id, in their order; of several, which one it is."""
@@ -148,7 +197,21 @@ class Served:
         return found
 
 
-def _suggested(catalogue: Catalogue, best: Ids, scores: Array) -> list[Suggestion]:
+def _are_alike(scores: Scores, excluded: Mask) -> Mask:
+    """(B,) whose items (B, I) that may be recommended all score the same."""
+    candidates = ~excluded
+    lowest = scores.min(axis=1, where=candidates, initial=np.inf)
+    highest = scores.max(axis=1, where=candidates, initial=-np.inf)
+    return np.asarray(lowest == highest)
+
+
+def _popular(catalogue: Catalogue, popular: Scores, excluded: Mask, k: int) -> list[Suggestion]:
+    """What most have (I,); what nobody has is no recommendation."""
+    (best,) = top_k(popular[None], (excluded | (popular == 0))[None], k)
+    return _suggested(catalogue, best, popular)
+
+
+def _suggested(catalogue: Catalogue, best: Ids, scores: Scores) -> list[Suggestion]:
     """Of one user's list (K,), which may be shorter, and his scores (I,)."""
     return [
         Suggestion(catalogue.items[item], catalogue.descriptions[item], float(scores[item]))

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -42,6 +42,9 @@ class Output:
 
     def __init__(self, chosen: Format) -> None:
         self.format = chosen
+        if chosen is Format.JSON and isinstance(sys.stdout, TextIOWrapper):
+            # RFC 8259, section 8.1; as "???" two people would be one.
+            sys.stdout.reconfigure(encoding="utf-8")
         # A pipe has no width; one that fits the widest table reads best in a log.
         width = None if sys.stdout.isatty() else PIPE_COLUMNS
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
@@ -52,11 +55,14 @@ class Output:
         return self.format is Format.TABLE
 
     def result(self, body: dict[str, Any]) -> None:
-        """The whole result, for machines."""
+        """The whole result, for machines.
+
+        Raises:
+            LatecomerError: There is no more room for it.
+        """
         if not self.for_people:
             # JSON knows no NaN, and strict readers refuse what Python writes for it.
-            data = to_json(body, indent=2, inf_nan_mode="null")
-            sys.stdout.write(data.decode() + "\n")
+            _write(to_json(body, indent=2, inf_nan_mode="null"))
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -69,11 +75,13 @@ class Output:
             sys.stdout.writelines(f"{line}\n" for line in lines)
 
     def each(self, results: Iterable[tuple[dict[str, Any], str]]) -> None:
-        """One result after the other: a line of JSON for machines, of text for people."""
+        """One result after the other: a line of JSON for machines, of text for people.
+
+        Raises:
+            LatecomerError: There is no more room for it.
+        """
         for body, text in results:
-            machine = not self.for_people
-            line = to_json(body, inf_nan_mode="null").decode() if machine else _printed(text)
-            sys.stdout.write(f"{line}\n")
+            _write(_printed(text) if self.for_people else to_json(body, inf_nan_mode="null"))
 
     def read(self, report: Report) -> None:
         """What of the data was not used, for people; nothing where all of it was."""
@@ -121,6 +129,22 @@ def complain(error: LatecomerError) -> None:
     """One line of cause on stderr, and how to fix it."""
     cause = f"latecomer: {error}".replace("\n", " ")
     sys.stderr.write(f"{cause}; {error.hint}\n" if error.hint else f"{cause}\n")
+
+
+def _write(line: str | bytes) -> None:
+    """To stdout, at once: what a full disk does not take is said while it can be."""
+    text = line if isinstance(line, str) else line.decode()
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has enough of it
+    except OSError as error:
+        with suppress(OSError):  # nor is it tried again at the end of the process
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise LatecomerError(
+            f"the result cannot be written: {error.strerror}", hint="is the disk full?"
+        ) from error
 
 
 def _printed(text: str) -> str:

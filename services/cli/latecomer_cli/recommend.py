@@ -1,11 +1,28 @@
 """What ``latecomer recommend`` prints: one list, or one line for each user of a worker."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from latecomer.errors import BadData
 from latecomer.outcomes.fields import Fields
-from latecomer_cli.lists import Served, Suggestion
+from latecomer_cli.lists import NOBODY, Served, Suggestion
 from latecomer_cli.output import Output
+
+
+def ids(path: Path) -> list[str]:
+    """Of items, one a line.
+
+    Raises:
+        BadData: The file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BadData(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path} is not UTF-8", hint="one id a line, as text") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def show(output: Output, served: Served, user: str | None, k: int) -> None:
@@ -25,7 +42,13 @@ def show(output: Output, served: Served, user: str | None, k: int) -> None:
 
 
 def show_everybody(output: Output, served: Served, k: int) -> None:
-    """A line for each user, as soon as it is known: a shop of millions has no room for all."""
+    """A line for each user, as soon as it is known: a shop of millions has no room for all.
+
+    Raises:
+        BadData: There is nobody: an empty table would replace the one of yesterday.
+    """
+    if not served.everybody():
+        raise BadData("this worker has no users", hint=NOBODY)
     output.each(
         (_body(served, user, found), "  ".join([user, *_told(served, found)]))
         for user, found in served.to(served.everybody(), k)
@@ -42,7 +65,8 @@ def _told(served: Served, found: Sequence[Suggestion]) -> list[str]:
 def _body(served: Served, user: str | None, found: Sequence[Suggestion]) -> dict[str, Any]:
     return {
         "user": user,
-        "version": served.version,
+        "version": str(served.version),
+        "made_at_s": served.made_at_s,
         "items": [
             {"item": each.item, "description": each.description, "score": each.score}
             for each in found

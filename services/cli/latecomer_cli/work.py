@@ -15,7 +15,13 @@ import structlog
 from latecomer import connect, wire
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadConfiguration, BadData, NotInitialised, StoreUnreachable
+from latecomer.errors import (
+    BadConfiguration,
+    BadData,
+    ChunkMissing,
+    NotInitialised,
+    StoreUnreachable,
+)
 from latecomer.events import UpdateSubmitted
 from latecomer.fleet import FleetWorker
 from latecomer.lifecycle import Stop
@@ -181,25 +187,44 @@ class Work:
         return _described(update, snapshot, users=trainer.people(trained))
 
     def served(self) -> Served:
-        """What this worker serves from: the head; while the store is away, what it has here.
+        """What this worker serves from: the head; where that does not get here, what it has here.
 
         Raises:
-            StoreUnreachable: It is away, and there is nothing here.
+            StoreUnreachable, ChunkMissing: It does not, and there is nothing here.
         """
         snapshot = self._head_or_held()
         with self._state_for(snapshot) as state:
             trainer = self._reading().trainer(snapshot, state)
-        catalogue = sites.parsed_catalogue(self.recipe, snapshot.catalogue)
-        return Served(str(snapshot.version), snapshot.model, trainer, catalogue)
+            if trainer.private and not snapshot.manifest.layout.additive:
+                self._note_strangers(state)
+        manifest, catalogue = snapshot.manifest, snapshot.catalogue
+        return Served(
+            manifest.version,
+            manifest.at_s,
+            snapshot.model,
+            trainer,
+            sites.parsed_catalogue(self.recipe, catalogue),
+        )
+
+    def _note_strangers(self, state: WorkerState) -> None:
+        """Say so where people's vectors are kept, and those of nobody are here."""
+        if not state.private.users():
+            log.warning(
+                "private.unknown",
+                worker=self._name(),
+                state_dir=str(self.settings.state_dir.absolute()),
+                hint="everybody is served as somebody new; are --name and LATECOMER_STATE_DIR "
+                "those of the worker?",
+            )
 
     def _head_or_held(self) -> Snapshot:
         try:
             return self._head()
-        except StoreUnreachable as error:
+        except (StoreUnreachable, ChunkMissing) as error:
             held = self._held()
             if held is None:
                 raise
-            log.warning("store.away", version=str(held.version), cause=str(error))
+            log.warning("head.not_here", version=str(held.version), cause=str(error))
             return held
 
     def _head(self) -> Snapshot:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from latecomer import connect
 from latecomer.clock import SystemClock
 from latecomer.config import Settings
-from latecomer.errors import BadConfiguration, BadData, StoreUnreachable
+from latecomer.errors import BadConfiguration, BadData, ChunkMissing, StoreUnreachable
 from latecomer.events import Version
 from latecomer.recipe import Recipe
 from latecomer.recommenders.gram import COUNTED, PAIRS, Gram
@@ -55,16 +56,15 @@ def recipe() -> Recipe:
 @pytest.fixture
 def found(
     folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Version]]:
+) -> Iterator[Callable[..., Version]]:
     """Founds the federation, or a new epoch of it."""
     client = embedded()
     opened = RedisStore(client, federation="shop", clock=SystemClock())
     monkeypatch.setattr(connect, "store", lambda *_, **__: opened)
 
-    def founded() -> Version:
-        catalogue = sites.read_catalogue(recipe, folder)
-        made = federation.found(opened, recipe, catalogue, SystemClock(), new_epoch=True)
-        return made.head.version
+    def founded(of: Recipe = recipe) -> Version:
+        catalogue = sites.read_catalogue(of, folder)
+        return federation.found(opened, of, catalogue, SystemClock(), new_epoch=True).head.version
 
     yield founded
     client.close()
@@ -94,7 +94,7 @@ def counted(state: WorkerState, version: Version) -> None:
 
 
 def test_what_was_added_in_a_former_epoch_would_be_sent_again(
-    found: Callable[[], Version], worker: work.Work, state: WorkerState
+    found: Callable[..., Version], worker: work.Work, state: WorkerState
 ) -> None:
     version = found()
     counted(state, version)
@@ -106,7 +106,7 @@ def test_what_was_added_in_a_former_epoch_would_be_sent_again(
 
 
 def test_of_counts_it_tells_of_those_who_have_something_new_or_are_gone(
-    found: Callable[[], Version], worker: work.Work, state: WorkerState, folder: Path
+    found: Callable[..., Version], worker: work.Work, state: WorkerState, folder: Path
 ) -> None:
     version = found()
     assert worker.dry_run(Event())["users"] == USERS
@@ -132,7 +132,7 @@ def test_a_dry_run_says_of_how_many_people_the_update_is(
 
 
 def test_nothing_would_be_sent_before_the_verdict_on_what_was(
-    found: Callable[[], Version], worker: work.Work, state: WorkerState
+    found: Callable[..., Version], worker: work.Work, state: WorkerState
 ) -> None:
     version = found()
     state.remember("last_round", {"version": version})
@@ -142,7 +142,7 @@ def test_nothing_would_be_sent_before_the_verdict_on_what_was(
 
 
 def test_a_dry_run_leaves_the_state_to_whoever_comes_first(
-    found: Callable[[], Version], worker: work.Work, state: WorkerState
+    found: Callable[..., Version], worker: work.Work, state: WorkerState
 ) -> None:
     found()
     worker.dry_run(Event())
@@ -150,7 +150,7 @@ def test_a_dry_run_leaves_the_state_to_whoever_comes_first(
 
 
 def test_every_number_that_would_leave_can_be_saved(
-    found: Callable[[], Version], worker: work.Work, tmp_path: Path
+    found: Callable[..., Version], worker: work.Work, tmp_path: Path
 ) -> None:
     found()
     path = tmp_path / "update.npz"
@@ -166,7 +166,7 @@ def test_every_number_that_would_leave_can_be_saved(
 
 
 def test_what_its_owner_did_not_agree_to_is_not_computed(
-    found: Callable[[], Version], worker: work.Work
+    found: Callable[..., Version], worker: work.Work
 ) -> None:
     found()
     others = Recipe.model_validate({**RECIPE, "model": {"family": "als"}, "training": {}})
@@ -174,9 +174,11 @@ def test_what_its_owner_did_not_agree_to_is_not_computed(
         replace(worker, recipe=others).dry_run(Event())
 
 
-def recommended(worker: work.Work, user: str, k: int = 2) -> tuple[str, list[Suggestion]]:
+def recommended(worker: work.Work, user: str, k: int = 2) -> tuple[Version, list[Suggestion]]:
+    """As if something had been learned."""
     served = worker.served()
-    ((_, found),) = served.to([user], k)
+    learned = replace(served, version=served.version._replace(number=1))
+    ((_, found),) = learned.to([user], k)
     return served.version, found
 
 
@@ -193,7 +195,7 @@ class Away:
 
 
 def test_while_the_store_is_away_what_is_here_is_recommended_from(
-    found: Callable[[], Version],
+    found: Callable[..., Version],
     worker: work.Work,
     state: WorkerState,
     monkeypatch: pytest.MonkeyPatch,
@@ -219,13 +221,13 @@ def test_while_the_store_is_away_what_is_here_is_recommended_from(
 
 
 def test_whom_nothing_is_known_of_is_recommended_what_most_here_have(
-    found: Callable[[], Version], worker: work.Work, folder: Path
+    found: Callable[..., Version], worker: work.Work, folder: Path
 ) -> None:
     version = found()
     with (folder / "purchases.csv").open("a") as file:
         file.write("c3,i6,2024-02-01\nc4,i6,2024-02-01\nc5,i6,2024-02-02\nc6,i6,2024-02-01\n")
     served = worker.served()
-    assert served.version == str(version)
+    assert served.version == version
     assert served.to_anybody(3) == [
         Suggestion(f"i{item}", "", users) for item, users in ((6, 4.0), (0, 3.0), (1, 3.0))
     ]
@@ -234,3 +236,41 @@ def test_whom_nothing_is_known_of_is_recommended_what_most_here_have(
     with pytest.raises(BadData, match="user 'c9' is not among the 7") as caught:
         recommended(worker, "c9")
     assert "for somebody new, name nobody" in str(caught.value.hint)
+
+
+def test_who_is_in_a_state_folder_of_nobody_is_told(
+    found: Callable[..., Version], worker: work.Work, tmp_path: Path
+) -> None:
+    """Everybody would get the lists of somebody new, night after night."""
+    private = {"user.vector": np.ones((1, 4), np.float32)}
+    two_tower = Recipe.model_validate({**RECIPE, "model": {"family": "two_tower"}, "training": {}})
+    found(two_tower)
+    theirs = replace(worker, recipe=two_tower)
+    with capture_logs() as logs:
+        theirs.served()
+    (said,) = [each for each in logs if each["event"] == "private.unknown"]
+    assert said["state_dir"] == str(worker.settings.state_dir.absolute())
+    with theirs._state() as state:
+        state.private.save(["c0"], private)
+    with capture_logs() as logs:
+        theirs.served()
+    assert not [each for each in logs if each["event"] == "private.unknown"]
+
+
+def test_a_version_that_expires_on_its_way_leaves_the_one_that_is_here(
+    found: Callable[..., Version],
+    worker: work.Work,
+    state: WorkerState,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = found()
+    manifest = worker._head().manifest.digest
+
+    def expired(_work: work.Work) -> None:
+        raise ChunkMissing("its version was superseded")
+
+    monkeypatch.setattr(work.Work, "_head", expired)
+    with pytest.raises(ChunkMissing):
+        worker.served()
+    state.remember("last_round", {"version": version, "manifest": manifest})
+    assert worker.served().version == version

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
-from latecomer.errors import BadData, ExitCode
+from latecomer.errors import BadData, ExitCode, NothingLearned
 from latecomer.evaluation.protocol import RankingProtocol
+from latecomer.events import Version
 from latecomer.recommenders.families import family
 from latecomer_cli import app, lists, recommend
 from latecomer_cli.lists import Served
@@ -33,7 +35,7 @@ def served(site: Site, tmp_path: Path) -> Served:
         name: rng.normal(size=array.shape).astype(np.float32)
         for name, array in own.initial(ITEMS, seed=1).items()
     }
-    return Served("7.3", model, trainer, ITEM_CATALOGUE)
+    return Served(Version(7, 3), 1.7e9, model, trainer, ITEM_CATALOGUE)
 
 
 @pytest.mark.parametrize("users_at_a_time", [1, 5, 100])
@@ -114,3 +116,65 @@ def test_everybody_and_somebody_is_a_contradiction(
     monkeypatch.chdir(tmp_path)
     assert app.run(["recommend", "c1", "--everybody"]) == ExitCode.BAD_USAGE
     assert "--everybody, or 'c1'?" in capsys.readouterr().err
+
+
+def test_only_what_a_shop_sells_is_shown(served: Served) -> None:
+    sold = ITEM_CATALOGUE.items[::3]
+    theirs = served.only([*sold, "of tomorrow"])
+    for user, found in theirs.to(served.everybody(), ITEMS):
+        assert {each.item for each in found} <= {*sold}, user
+    assert {each.item for each in theirs.to_anybody(ITEMS)} <= {*sold}
+    with pytest.raises(BadData, match="none of 1 items to choose from is in the catalogue"):
+        served.only(["of tomorrow"])
+
+
+def test_how_many_of_them_are_not_in_the_catalogue_is_said(served: Served) -> None:
+    with capture_logs() as logs:
+        served.only(["of tomorrow", ITEM_CATALOGUE.items[0]])
+    assert [(each["event"], each["count"], each["of"]) for each in logs] == [
+        ("items.unknown", 1, 2)
+    ]
+
+
+def test_items_are_read_one_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "sold.txt"
+    path.write_text("85123A\n\n 71053 \r\n")
+    assert recommend.ids(path) == ["85123A", "71053"]
+    with pytest.raises(BadData, match="cannot read"):
+        recommend.ids(tmp_path / "none.txt")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadData, match="is not UTF-8"):
+        recommend.ids(path)
+
+
+def test_what_has_learned_from_nobody_recommends_nothing(served: Served) -> None:
+    first = replace(served, version=Version(7, 0))
+    with pytest.raises(NothingLearned, match=r"version 7\.0 has learned from nobody yet"):
+        first.to(served.everybody(), 3)
+    assert first.to_anybody(3)
+
+
+def test_of_whom_a_version_tells_nothing_it_is_what_most_have(served: Served) -> None:
+    nothing = {name: np.zeros_like(array) for name, array in served.model.items()}
+    blank = replace(served, model=nothing)
+    ((_, found),) = blank.to(served.everybody()[:1], 3)
+    known = served.trainer.site.split.everything()
+    his = {ITEM_CATALOGUE.items[item] for item in known.items[: known.indptr[1]]}
+    others = [each for each in served.to_anybody(ITEMS) if each.item not in his]
+    assert found == others[:3]
+    assert found[0].score >= 1
+
+
+def test_no_table_is_replaced_by_an_empty_one(served: Served, site: Site) -> None:
+    nobody = make_site(checkerboard(12)).of_user(0)
+    empty = replace(nobody, users=())
+    served.trainer.site = empty
+    with pytest.raises(BadData, match="this worker has no users"):
+        recommend.show_everybody(Output(Format.JSON), served, 3)
+
+
+def test_a_line_tells_of_when_its_version_is(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *_ = lines_of(served, Format.JSON, capsys)
+    assert json.loads(first)["made_at_s"] == 1.7e9

@@ -11,6 +11,7 @@ import pytest
 
 from latecomer.errors import BadData, ExitCode
 from latecomer.evaluation.outcomes import OutcomeProtocol
+from latecomer.events import Version
 from latecomer.recipe import load_recipe
 from latecomer.recommenders.families import family
 from latecomer_cli import app, demo, lists, sites
@@ -162,12 +163,12 @@ def test_of_an_example_its_fields_and_the_probability_are_told(
     inputs = len(scene.catalogue)
     trainer = lists.trainer(chosen, scene.sites["north"], state, items=inputs)
     model = family(chosen.model).initial(inputs, seed=1)
-    ((_, (only,)),) = Served("1.0", model, trainer, scene.catalogue).to(["p1"], 5)
+    ((_, (only,)),) = Served(Version(1, 1), 0.0, model, trainer, scene.catalogue).to(["p1"], 5)
     assert (only.item, only.description, only.score) == ("ill", "ill: probability 0.500", 0.5)
     who = lists.introduced(scene.sites["north"], scene.catalogue, "p1", 3)
     assert who == "p1: cough no, age 50 to 100"
     with pytest.raises(BadData, match="an outcome is predicted of an example"):
-        Served("1.0", model, trainer, scene.catalogue).to_anybody(5)
+        Served(Version(1, 1), 0.0, model, trainer, scene.catalogue).to_anybody(5)
     state.close()
 
 
@@ -186,7 +187,7 @@ def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
         name: rng.normal(size=each.shape).astype(np.float32)
         for name, each in family(chosen.model).initial(inputs, seed=1).items()
     }
-    ((_, found),) = Served("1.0", model, trainer, scene.catalogue).to(["p0"], 1)
+    ((_, found),) = Served(Version(1, 1), 0.0, model, trainer, scene.catalogue).to(["p0"], 1)
     # Four stays: at 30 and at 70 without a cough, at 70 with one; p4 is at the other ward.
     assert [each.description.partition(", ")[2] for each in found] == [
         "example 1 of 3 (cough no, age 0 to 50)",
@@ -195,7 +196,9 @@ def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
     ]
     assert [each.score for each in found] == trainer.scorer(model)(np.array([0, 1, 3])).tolist()
     assert len({each.score for each in found}) == 3
-    show_everybody(Output(Format.TABLE), Served("1.0", model, trainer, scene.catalogue), 1)
+    show_everybody(
+        Output(Format.TABLE), Served(Version(1, 1), 0.0, model, trainer, scene.catalogue), 1
+    )
     first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("p0"))
     assert first == "  ".join(["p0", *(each.description for each in found)])
     state.close()

@@ -1,9 +1,13 @@
 """Whoever waits at a terminal sees that something happens, and a file gets nothing of it."""
 
+import errno
 import json
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 
+from latecomer.errors import LatecomerError
 from latecomer_cli.output import Format, Output, watched
 
 
@@ -45,3 +49,26 @@ def test_what_a_worker_calls_a_region_or_metric_commands_no_terminal(
     assert "\N{REPLACEMENT CHARACTER}[2Jnorth [bold]\N{REPLACEMENT CHARACTER}A[/x]" in shown
     assert "Quality [/x]" in shown
     assert not {"\x1b", "\x9b"} & set(shown)
+
+
+class Full(StringIO):
+    """A disk without room for one more line."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_said_and_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    output = Output(Format.JSON)
+    with pytest.raises(LatecomerError, match="cannot be written: No space left on device"):
+        output.result({})
+    with pytest.raises(LatecomerError, match="cannot be written: No space left on device"):
+        output.each([({}, "")])
+
+
+def test_json_is_utf_8_whatever_a_terminal_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(file, encoding="latin-1", errors="replace"))
+    Output(Format.JSON).each([({"user": "王小明"}, "")])
+    assert json.loads(file.getvalue()) == {"user": "王小明"}
