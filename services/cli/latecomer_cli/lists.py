@@ -2,7 +2,7 @@
 
 Of an example, the one thing that may come of it, and how probably.
 
-B users of a batch, I items, K items of a list.
+B users of a batch, I items.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ import structlog
 from latecomer.errors import BadData, NothingLearned
 from latecomer.evaluation.baselines import popularity
 from latecomer.evaluation.candidates import known_mask
-from latecomer.evaluation.ranking import NO_ITEM, Ids, Mask, Scores, top_k
+from latecomer.evaluation.ranking import NO_ITEM, Mask, Scores, top_k
 from latecomer.events import Version
 from latecomer.interactions.schema import Catalogue
 from latecomer.outcomes.fields import Fields
@@ -125,7 +125,7 @@ class Served:
         score = self.trainer.scorer(self.model)
         if isinstance(self.catalogue, Fields):
             return ((user, self._outcomes(self.catalogue, score, rows[user])) for user in users)
-        return self._best(self.catalogue, score, users, [rows[user][0] for user in users], k)
+        return self._ranked(self.catalogue, score, users, [rows[user][0] for user in users], k)
 
     def to_anybody(self, k: int) -> list[Suggestion]:
         """What most users have, scored by how many: for those of whom nothing is known.
@@ -135,8 +135,9 @@ class Served:
         """
         if isinstance(self.catalogue, Fields):
             raise BadData("an outcome is predicted of an example", hint="name one of this worker's")
-        hidden = self._hidden(self.catalogue)
-        return _popular(self.catalogue, self._popularity(self.catalogue), hidden, k)
+        popular = self._popularity(self.catalogue)
+        nobodys = popular == 0  # that is no recommendation
+        return _best(self.catalogue, popular, self._hidden(self.catalogue) | nobodys, k)
 
     def _popularity(self, catalogue: Catalogue) -> Scores:
         """(I,) how many users have each item."""
@@ -161,7 +162,7 @@ class Served:
             hint=f"try one of {', '.join(known[:3])}{somebody_new}" if known else NOBODY,
         )
 
-    def _best(
+    def _ranked(
         self,
         catalogue: Catalogue,
         score: Scorer,
@@ -176,13 +177,10 @@ class Served:
             some = np.array(rows[start : start + at_a_time])  # (B,)
             scores = score(some)  # (B, I)
             excluded = known_mask(history, some, len(catalogue)) | hidden  # (B, I)
-            best = top_k(scores, excluded, k)  # (B, K)
             alike = _are_alike(scores, excluded)  # (B,)
             for row, user in enumerate(users[start : start + len(some)]):
-                if alike[row]:
-                    yield user, _popular(catalogue, popular, excluded[row], k)
-                else:
-                    yield user, _suggested(catalogue, best[row], scores[row])
+                his = popular if alike[row] else scores[row]
+                yield user, _best(catalogue, his, excluded[row], k)
 
     def _outcomes(self, fields: Fields, score: Scorer, rows: Sequence[int]) -> list[Suggestion]:
         """What may come of the examples of one id, in their order; of several, which one it is."""
@@ -198,21 +196,16 @@ class Served:
 
 
 def _are_alike(scores: Scores, excluded: Mask) -> Mask:
-    """(B,) whose items (B, I) that may be recommended all score the same."""
+    """(B,) whose items (B, I) that may be recommended, and are several, all score the same."""
     candidates = ~excluded
     lowest = scores.min(axis=1, where=candidates, initial=np.inf)
     highest = scores.max(axis=1, where=candidates, initial=-np.inf)
-    return np.asarray(lowest == highest)
+    return np.asarray((lowest == highest) & (candidates.sum(axis=1) > 1))
 
 
-def _popular(catalogue: Catalogue, popular: Scores, excluded: Mask, k: int) -> list[Suggestion]:
-    """What most have (I,); what nobody has is no recommendation."""
-    (best,) = top_k(popular[None], (excluded | (popular == 0))[None], k)
-    return _suggested(catalogue, best, popular)
-
-
-def _suggested(catalogue: Catalogue, best: Ids, scores: Scores) -> list[Suggestion]:
-    """Of one user's list (K,), which may be shorter, and his scores (I,)."""
+def _best(catalogue: Catalogue, scores: Scores, excluded: Mask, k: int) -> list[Suggestion]:
+    """Of (I,) scores, the ``k`` best; fewer, where more are excluded."""
+    (best,) = top_k(scores[None], excluded[None], k)
     return [
         Suggestion(catalogue.items[item], catalogue.descriptions[item], float(scores[item]))
         for item in best

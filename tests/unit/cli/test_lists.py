@@ -178,3 +178,10 @@ def test_a_line_tells_of_when_its_version_is(
 ) -> None:
     first, *_ = lines_of(served, Format.JSON, capsys)
     assert json.loads(first)["made_at_s"] == 1.7e9
+
+
+def test_a_list_of_one_item_has_that_item_and_its_score(served: Served) -> None:
+    (user, *_) = served.everybody()
+    ((_, every),) = served.to([user], ITEMS)
+    ((_, found),) = served.only([every[-1].item]).to([user], 3)
+    assert found == [every[-1]]
