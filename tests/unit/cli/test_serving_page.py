@@ -36,7 +36,7 @@ def test_its_commands_have_options_that_there_are() -> None:
     blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     recommend = typer.main.get_command(app.app).commands["recommend"]  # type: ignore[attr-defined]
-    asked = [line.partition("latecomer recommend ")[2].partition(" > ")[0] for line in lines]
+    asked = [re.split(" [<>] ", line.partition("latecomer recommend ")[2])[0] for line in lines]
     assert len(asked) == 3
     found = [recommend.make_context("recommend", shlex.split(each)).params for each in asked]
     assert [each["everybody"] for each in found] == [False, True, True]
