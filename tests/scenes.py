@@ -25,7 +25,7 @@ from latecomer.recommenders.families import family
 from latecomer.store.port import Commit, Head, Manifest
 from latecomer.store.redis import RedisStore, embedded
 from latecomer.telemetry import AggregatorTelemetry
-from latecomer.tensors import Array, Kind, Layout, TensorDelta, TensorSpec, digest
+from latecomer.tensors import Array, Kind, Layout, State, TensorDelta, TensorSpec, digest
 from latecomer_aggregator import app, commit
 from latecomer_aggregator.background import Background, Foreground
 from latecomer_aggregator.coordinator import Coordinator
@@ -309,6 +309,12 @@ class Federation:
         """The head's model, as anybody reads it."""
         published, _ = commit.load(self.store, FEDERATION)
         return published.model
+
+
+def noise(state: State, *, seed: int = 1) -> dict[str, Array]:
+    """Random numbers in the shapes of a state: whatever is computed from them differs."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=each.shape).astype(np.float32) for name, each in state.items()}
 
 
 def checkerboard(users: int, *, first: int = 0) -> Interactions:

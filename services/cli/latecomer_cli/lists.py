@@ -135,9 +135,10 @@ class Served:
         """
         if isinstance(self.catalogue, Fields):
             raise BadData("an outcome is predicted of an example", hint="name one of this worker's")
-        popular = self._popularity(self.catalogue)
+        popular = self._popularity(self.catalogue)[None]  # (1, I)
         nobodys = popular == 0  # that is no recommendation
-        return _best(self.catalogue, popular, self._hidden(self.catalogue) | nobodys, k)
+        (found,) = _best(self.catalogue, popular, self._hidden(self.catalogue) | nobodys, k)
+        return found
 
     def _popularity(self, catalogue: Catalogue) -> Scores:
         """(I,) how many users have each item."""
@@ -177,10 +178,8 @@ class Served:
             some = np.array(rows[start : start + at_a_time])  # (B,)
             scores = score(some)  # (B, I)
             excluded = known_mask(history, some, len(catalogue)) | hidden  # (B, I)
-            alike = _are_alike(scores, excluded)  # (B,)
-            for row, user in enumerate(users[start : start + len(some)]):
-                his = popular if alike[row] else scores[row]
-                yield user, _best(catalogue, his, excluded[row], k)
+            told = np.where(_are_alike(scores, excluded), popular, scores)  # (B, I)
+            yield from zip(users[start:], _best(catalogue, told, excluded, k), strict=False)
 
     def _outcomes(self, fields: Fields, score: Scorer, rows: Sequence[int]) -> list[Suggestion]:
         """What may come of the examples of one id, in their order; of several, which one it is."""
@@ -196,21 +195,23 @@ class Served:
 
 
 def _are_alike(scores: Scores, excluded: Mask) -> Mask:
-    """(B,) whose items (B, I) that may be recommended, and are several, all score the same."""
+    """(B, 1) whose items (B, I) that may be recommended, and are several, all score the same."""
     candidates = ~excluded
-    lowest = scores.min(axis=1, where=candidates, initial=np.inf)
-    highest = scores.max(axis=1, where=candidates, initial=-np.inf)
-    return np.asarray((lowest == highest) & (candidates.sum(axis=1) > 1))
+    lowest = scores.min(axis=1, where=candidates, initial=np.inf, keepdims=True)
+    highest = scores.max(axis=1, where=candidates, initial=-np.inf, keepdims=True)
+    return np.asarray((lowest == highest) & (candidates.sum(axis=1, keepdims=True) > 1))
 
 
-def _best(catalogue: Catalogue, scores: Scores, excluded: Mask, k: int) -> list[Suggestion]:
-    """Of (I,) scores, the ``k`` best; fewer, where more are excluded."""
-    (best,) = top_k(scores[None], excluded[None], k)
-    return [
-        Suggestion(catalogue.items[item], catalogue.descriptions[item], float(scores[item]))
-        for item in best
-        if item != NO_ITEM
-    ]
+def _best(
+    catalogue: Catalogue, scores: Scores, excluded: Mask, k: int
+) -> Iterator[list[Suggestion]]:
+    """Of each row of (B, I) scores, the ``k`` best; fewer, where more are excluded."""
+    for best, own in zip(top_k(scores, excluded, k), scores, strict=True):
+        yield [
+            Suggestion(catalogue.items[item], catalogue.descriptions[item], float(own[item]))
+            for item in best
+            if item != NO_ITEM
+        ]
 
 
 def introduced(site: Site, catalogue: Catalogue | Fields, user: str, n: int) -> str:

@@ -62,7 +62,7 @@ class Output:
         """
         if not self.for_people:
             # JSON knows no NaN, and strict readers refuse what Python writes for it.
-            _write(to_json(body, indent=2, inf_nan_mode="null"))
+            _write([to_json(body, indent=2, inf_nan_mode="null").decode()])
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -70,9 +70,13 @@ class Output:
             self.console.print(text, markup=False)
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Many lines, as they are: for people, and for the next command of a pipe."""
+        """Many lines, as they are: for people, and for the next command of a pipe.
+
+        Raises:
+            LatecomerError: There is no more room for them.
+        """
         if self.for_people:
-            sys.stdout.writelines(f"{line}\n" for line in lines)
+            _write(lines)
 
     def each(self, results: Iterable[tuple[dict[str, Any], str]]) -> None:
         """One result after the other: a line of JSON for machines, of text for people.
@@ -81,7 +85,10 @@ class Output:
             LatecomerError: There is no more room for it.
         """
         for body, text in results:
-            _write(_printed(text) if self.for_people else to_json(body, inf_nan_mode="null"))
+            if self.for_people:
+                _write([_printed(text)])
+            else:
+                _write([to_json(body, inf_nan_mode="null").decode()])
 
     def read(self, report: Report) -> None:
         """What of the data was not used, for people; nothing where all of it was."""
@@ -131,11 +138,10 @@ def complain(error: LatecomerError) -> None:
     sys.stderr.write(f"{cause}; {error.hint}\n" if error.hint else f"{cause}\n")
 
 
-def _write(line: str | bytes) -> None:
+def _write(lines: Iterable[str]) -> None:
     """To stdout, at once: what a full disk does not take is said while it can be."""
-    text = line if isinstance(line, str) else line.decode()
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.writelines(f"{line}\n" for line in lines)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # whoever reads has enough of it

@@ -47,11 +47,12 @@ def show_everybody(output: Output, served: Served, k: int) -> None:
     Raises:
         BadData: There is nobody: an empty table would replace the one of yesterday.
     """
-    if not served.everybody():
+    users = served.everybody()
+    if not users:
         raise BadData("this worker has no users", hint=NOBODY)
     output.each(
         (_body(served, user, found), "  ".join([user, *_told(served, found)]))
-        for user, found in served.to(served.everybody(), k)
+        for user, found in served.to(users, k)
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from latecomer.errors import BadData
 from latecomer.evaluation.ranking import Ids, Mask
+from latecomer.interactions.negatives import of_users
 
 
 class Known(Protocol):
@@ -43,10 +44,8 @@ def known_mask(known: Known, users: Ids, n_items: int) -> Mask:
     Raises:
         BadData: A user knows an item that the catalogue does not have.
     """
-    lengths = known.indptr[users + 1] - known.indptr[users]
-    rows = np.repeat(np.arange(len(users)), lengths)  # (sum of lengths,)
-    first = np.cumsum(lengths) - lengths
-    items = known.items[np.arange(len(rows)) + np.repeat(known.indptr[users] - first, lengths)]
+    places, rows = of_users(known.indptr, users)
+    items = known.items[places]
     check_items(items, n_items)
     mask = np.zeros((len(users), n_items), np.bool_)
     mask[rows, items] = True

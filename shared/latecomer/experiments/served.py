@@ -37,6 +37,10 @@ REMEDIES = {
 }
 
 
+#: Whose it is, and the value of each metric.
+_Row = tuple[str, Sequence[float]]
+
+
 @dataclass(frozen=True)
 class Log:
     """The rows that can be used.
@@ -88,9 +92,9 @@ class Log:
         return cls._of(path, table, _usable(table, columns, path, report)), report
 
     @classmethod
-    def _of(cls, path: Path, table: Table, kept: Mapping[int, Sequence[float]]) -> Self:
-        """Of the values of rows, by their places in the table."""
-        whose = [tables.text(table.values[USER][row]) for row in kept]
+    def _of(cls, path: Path, table: Table, kept: Mapping[int, _Row]) -> Self:
+        """Of rows, by their places in the table."""
+        whose = [user for user, _ in kept.values()]
         users = sorted(set(whose))
         place = {user: at for at, user in enumerate(users)}
         return cls(
@@ -98,7 +102,7 @@ class Log:
             lines=[table.lines[row] for row in kept],
             users=users,
             user=np.array([place[each] for each in whose], np.intp),
-            values=np.array([*kept.values()], np.float64),
+            values=np.array([values for _, values in kept.values()], np.float64),
             arms=[tables.text(table.values[ARM][row]) for row in kept if ARM in table.values],
         )
 
@@ -124,8 +128,8 @@ def _check_metrics(metrics: Sequence[str], told: Mapping[str, str]) -> None:
 
 def _usable(
     table: Table, metrics: Mapping[str, str], path: Path, report: Report
-) -> dict[int, list[float]]:
-    """The values of every row that can be used, by its place in the table."""
+) -> Mapping[int, _Row]:
+    """Every row that can be used, by its place in the table."""
     kept = {}
     for row, line in enumerate(table.lines):
         user = tables.text(table.values[USER][row])
@@ -142,7 +146,7 @@ def _usable(
             if wrong:
                 report.drop("not_a_number", line, wrong[0])
             else:
-                kept[row] = values
+                kept[row] = (user, values)
     report.kept = len(kept)
     if not kept:
         raise _useless(path, report)

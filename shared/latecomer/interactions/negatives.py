@@ -30,9 +30,8 @@ def mask(train: History, users: Items, items: int) -> npt.NDArray[np.bool_]:
     nothing to learn from.
     """
     found = np.zeros((len(users), items), dtype=bool)
-    lengths = train.lengths[users]
-    rows = np.repeat(np.arange(len(users)), lengths)
-    found[rows, train.items[ranges(train.indptr[users], lengths)]] = True
+    places, rows = of_users(train.indptr, users)
+    found[rows, train.items[places]] = True
     if train.spared is not None:
         row, place = np.nonzero(train.spared[users] >= 0)
         found[row, train.spared[users][row, place]] = True
@@ -59,6 +58,12 @@ def log_inclusion(
     others = targets - targets / contexts
     missed = (1.0 - min(1.0, negatives / len(share))) * (1.0 - share) ** others
     return np.log1p(-np.minimum(missed, 1.0 - 1e-9)).astype(np.float32)
+
+
+def of_users(indptr: Items, users: Items) -> tuple[Items, Items]:
+    """(M,) places of all that ``users`` have, in compressed sparse rows, and who of them has it."""
+    lengths = indptr[users + 1] - indptr[users]
+    return ranges(indptr[users], lengths), np.repeat(np.arange(len(users)), lengths)
 
 
 def ranges(starts: Items, lengths: Items) -> Items:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latecomer.interactions.baskets import Baskets
-from latecomer.interactions.negatives import ranges
+from latecomer.interactions.negatives import of_users, ranges
 from latecomer.interactions.splits import History
 
 Ids = npt.NDArray[np.int64]
@@ -63,14 +63,14 @@ class Sequences:
 
 def everything(history: History, users: Ids, length: int) -> Sequences:
     """The last ``length`` baskets of ``users`` (B,), to score from."""
-    at, user = _interactions(history, users)
+    at, user = of_users(history.indptr, users)
     basket = Baskets(history, decay=0.0).of[at]
     return _window(history, users, at, user, basket, length, None)
 
 
 def cut(history: History, users: Ids, length: int, rng: np.random.Generator) -> Sequences:
     """Up to ``length`` consecutive groups of each of ``users`` (B,), from a random place."""
-    at, user = _interactions(history, users)
+    at, user = of_users(history.indptr, users)
     basket = Baskets(history, decay=0.0).of[at]
     shuffled = np.lexsort((rng.random(len(at)), basket, user))
     at, basket = at[shuffled], basket[shuffled]
@@ -80,12 +80,6 @@ def cut(history: History, users: Ids, length: int, rng: np.random.Generator) -> 
     before = 1 + (rng.random(len(sizes)) * (sizes - 1)).astype(np.int64)
     second = ranges(np.zeros_like(sizes), sizes) >= np.repeat(before, sizes)
     return _window(history, users, at, user, 2 * basket + second, length, rng)
-
-
-def _interactions(history: History, users: Ids) -> tuple[Ids, Ids]:
-    """(M,) places in the history of all that ``users`` did, and which of them did it."""
-    lengths = history.lengths[users]
-    return ranges(history.indptr[users], lengths), np.repeat(np.arange(len(users)), lengths)
 
 
 def _starts(group: Ids, user: Ids) -> Ids:

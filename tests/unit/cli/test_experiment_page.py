@@ -2,24 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
 from latecomer.errors import ExitCode
 from latecomer.experiments.assignment import arm
 from latecomer_cli import app
+from pages import commands, options
 
 ROOT = Path(__file__).parents[3]
 SITES = ("beijing", "shanghai", "guangzhou")
-
-
-def commands(page: str) -> Iterator[str]:
-    """Every command of a page, in one line."""
-    for block in re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
-        yield from re.findall(r"latecomer .*", block.replace("\\\n", " "))
 
 
 def of_the_page() -> list[str]:
@@ -63,8 +56,7 @@ def test_the_page_says_whose_arm_is_which(capsys: pytest.CaptureFixture[str]) ->
 def test_what_the_arm_is_served_is_asked_with_options_that_there_are() -> None:
     asked = next(each for each in of_the_page() if "recommend" in each)
     assert "LATECOMER_STATE_DIR=" in (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
-    recommend = typer.main.get_command(app.app).commands["recommend"]  # type: ignore[attr-defined]
-    found = recommend.make_context("recommend", shlex.split(asked)[2:]).params
+    found = options(asked)
     assert (found["name"], found["data"]) == ("beijing", Path("purchases.csv"))
 
 

@@ -18,7 +18,7 @@ from latecomer_cli.output import Format, Output
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
-from scenes import ITEM_CATALOGUE, ITEMS, checkerboard, make_recipe, make_site
+from scenes import ITEM_CATALOGUE, ITEMS, checkerboard, make_recipe, make_site, noise
 
 
 @pytest.fixture
@@ -30,11 +30,7 @@ def site() -> Site:
 def served(site: Site, tmp_path: Path) -> Served:
     own = family(make_recipe().model)
     trainer = Trainer(own, site, RankingProtocol(k=5), WorkerState(tmp_path / "state.sqlite"))
-    rng = np.random.default_rng(1)
-    model = {
-        name: rng.normal(size=array.shape).astype(np.float32)
-        for name, array in own.initial(ITEMS, seed=1).items()
-    }
+    model = noise(own.initial(ITEMS, seed=1))
     return Served(Version(7, 3), 1.7e9, model, trainer, ITEM_CATALOGUE)
 
 

@@ -20,6 +20,7 @@ from latecomer_cli.output import Format, Output
 from latecomer_cli.recommend import show_everybody
 from latecomer_worker.site import together
 from latecomer_worker.state import WorkerState
+from scenes import noise
 
 RECIPE = """
 federation = "wards"
@@ -182,11 +183,7 @@ def test_of_an_id_that_several_examples_share_each_of_them_is_answered(
     state = WorkerState(tmp_path / "state.sqlite")
     inputs = len(scene.catalogue)
     trainer = lists.trainer(chosen, scene.sites["north"], state, items=inputs)
-    rng = np.random.default_rng(1)
-    model = {
-        name: rng.normal(size=each.shape).astype(np.float32)
-        for name, each in family(chosen.model).initial(inputs, seed=1).items()
-    }
+    model = noise(family(chosen.model).initial(inputs, seed=1))
     ((_, found),) = Served(Version(1, 1), 0.0, model, trainer, scene.catalogue).to(["p0"], 1)
     # Four stays: at 30 and at 70 without a cough, at 70 with one; p4 is at the other ward.
     assert [each.description.partition(", ")[2] for each in found] == [

@@ -1,18 +1,17 @@
 """What docs/serving.md writes down can be typed in."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
 from latecomer import connect
 from latecomer.clock import SystemClock
 from latecomer.errors import NothingLearned
 from latecomer.recipe import load_recipe
 from latecomer.store.redis import RedisStore, embedded
-from latecomer_cli import app, federation, sites
+from latecomer_cli import federation, sites
+from pages import commands, options
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
 
@@ -33,12 +32,8 @@ name = "beijing"
 
 
 def test_its_commands_have_options_that_there_are() -> None:
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    recommend = typer.main.get_command(app.app).commands["recommend"]  # type: ignore[attr-defined]
-    asked = [re.split(" [<>] ", line.partition("latecomer recommend ")[2])[0] for line in lines]
-    assert len(asked) == 3
-    found = [recommend.make_context("recommend", shlex.split(each)).params for each in asked]
+    found = [options(each) for each in commands(PAGE)]
+    assert len(found) == 3
     assert [each["everybody"] for each in found] == [False, True, True]
     assert {each["name"] for each in found} == {"beijing"}
 

@@ -11,7 +11,7 @@ from latecomer.tensors import Array, State
 from latecomer_worker.site import Site
 from latecomer_worker.state import WorkerState
 from latecomer_worker.trainer import Trainer
-from scenes import ITEMS, checkerboard, make_recipe, make_site
+from scenes import ITEMS, checkerboard, make_recipe, make_site, noise
 
 RECIPE = make_recipe()
 FAMILY = family(RECIPE.model)
@@ -97,8 +97,7 @@ def test_friends_at_the_site_weigh_in_where_the_recipe_says_so(
     site: Site, state: WorkerState
 ) -> None:
     friends = replace(site, edges=np.array([[0, 2], [0, 4]]))
-    rng = np.random.default_rng(1)
-    model = {name: rng.normal(size=array.shape).astype(np.float32) for name, array in MODEL.items()}
+    model = noise(MODEL)
     alone = trainer_of(friends, state)
     social = Trainer(FAMILY, friends, RankingProtocol(k=5), state, social=Social(weight=0.5))
     mean = (scores(alone, model, 2) + scores(alone, model, 4)) / 2
